@@ -1,0 +1,234 @@
+"""The convolution-free network: a transformer over the patches of a block that predicts the block's centre.
+
+Gang 2025, "A Novel Convolutional-Free Method for 3D Medical Imaging Segmentation" (arXiv 2502.05396), Eq. 1 to 10;
+the idea of predicting a block's centre is Karimi et al. 2021, "Convolution-Free Medical Image Segmentation using
+Transformers".
+
+Shapes: B volumes or blocks, C channels, Z Y X voxels, P classes, D width; w, n, c as in :mod:`.patches`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nnunetv2_cfseg.networks.decoders import DECODERS, LinearDecoder, VoxelDecoder
+from nnunetv2_cfseg.networks.encoder import Encoder, select_tokens
+from nnunetv2_cfseg.networks.patches import (
+    as_size3,
+    block_token_indices,
+    center_token_indices,
+    pad_for_blocks,
+    patch_grid,
+    patchify,
+    unpatchify,
+)
+from nnunetv2_cfseg.networks.position import PositionCode
+from nnunetv2_cfseg.networks.windows import WindowBank
+
+
+class BlockCenterTransformer(nn.Module):
+    """Segments a volume by letting every block predict its own centre.
+
+    Args:
+        input_channels: C.
+        num_classes: P, background included.
+        patch_size: w, voxels of a patch along z, y, x.
+        block_patches: n, patches of a block along z, y, x.
+        center_patches: c, patches of the centre; n - c must be even so that the centre is in the middle.
+        embed_dim: D.
+        depth: K, encoder layers.
+        num_heads: attention heads.
+        ffn_ratio: width of the feed-forward layer in units of D.
+        norm: ``post`` (the paper's) or ``pre``.
+        activation: ``relu`` (the paper's) or ``gelu``.
+        position: ``sine`` (the paper's), ``learned`` or ``none``.
+        decoder: ``linear`` (the paper's) or ``voxel``.
+        voxel_features: features a voxel that the voxel decoder reads from a token.
+        voxel_hidden: width of the voxel decoder's MLP.
+        windows: what :class:`~.windows.WindowBank` takes, or ``None`` for none.
+        chunk_blocks: blocks encoded at once by the dense forward; changes memory and speed, not the result.
+        deep_supervision: there is one output, so this must be False.
+
+    Raises:
+        ValueError: any of these out of range; the message gives the rule and the value.
+    """
+
+    def __init__(
+        self,
+        input_channels: int,
+        num_classes: int,
+        *,
+        patch_size: int | Sequence[int],
+        block_patches: int | Sequence[int],
+        center_patches: int | Sequence[int] = 1,
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        ffn_ratio: float = 4.0,
+        norm: str = "post",
+        activation: str = "relu",
+        position: str = "sine",
+        decoder: str = "linear",
+        voxel_features: int = 16,
+        voxel_hidden: int = 32,
+        windows: Sequence[dict[str, Any] | None] | None = None,
+        chunk_blocks: int = 512,
+        deep_supervision: bool = False,
+    ) -> None:
+        super().__init__()
+        self.patch_size = as_size3(patch_size, "patch_size")  # type: ignore[arg-type]
+        self.block_patches = as_size3(block_patches, "block_patches")  # type: ignore[arg-type]
+        self.center_patches = as_size3(center_patches, "center_patches")  # type: ignore[arg-type]
+        if any(c > n or (n - c) % 2 for n, c in zip(self.block_patches, self.center_patches, strict=True)):
+            raise ValueError(
+                "center_patches must be at most block_patches and differ from it by an even number, "
+                f"got {self.center_patches} in {self.block_patches}"
+            )
+        if windows is not None and len(windows) != input_channels:
+            raise ValueError(f"windows must have an entry for each of {input_channels} channels, got {len(windows)}")
+        if decoder not in DECODERS:
+            raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, got {decoder!r}")
+        if chunk_blocks < 1:
+            raise ValueError(f"chunk_blocks must be >= 1, got {chunk_blocks}")
+        if deep_supervision:
+            raise ValueError("deep_supervision must be False: a block-centre network has one output")
+        self.input_channels = input_channels
+        self.num_classes = num_classes
+        self.embed_dim = embed_dim
+        self.chunk_blocks = chunk_blocks
+        self.center_indices = center_token_indices(self.block_patches, self.center_patches)
+
+        self.windows = WindowBank([None] * input_channels if windows is None else windows)
+        channels = self.windows.out_channels
+        patch_voxels = self.patch_size[0] * self.patch_size[1] * self.patch_size[2]
+        self.embedding = nn.Linear(channels * patch_voxels, embed_dim)
+        self.position = PositionCode(position, self.block_patches, embed_dim)
+        self.encoder = Encoder(
+            embed_dim, depth, num_heads, round(embed_dim * ffn_ratio), norm=norm, activation=activation
+        )
+        self.decoder: nn.Module
+        if decoder == "linear":
+            self.decoder = LinearDecoder(embed_dim, num_classes, patch_voxels)
+        else:
+            self.decoder = VoxelDecoder(
+                embed_dim, num_classes, patch_voxels, in_channels=channels, features=voxel_features, hidden=voxel_hidden
+            )
+        self.apply(self.initialize)
+
+    @staticmethod
+    def initialize(module: nn.Module) -> None:
+        """Xavier weights and zero biases, as in the original transformer; nnU-Net applies it once more."""
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+
+    @property
+    def block_size(self) -> tuple[int, ...]:
+        """W, voxels of a block along z, y, x."""
+        return tuple(n * w for n, w in zip(self.block_patches, self.patch_size, strict=True))
+
+    @property
+    def center_size(self) -> tuple[int, ...]:
+        """Voxels of a centre along z, y, x."""
+        return tuple(c * w for c, w in zip(self.center_patches, self.patch_size, strict=True))
+
+    def forward(self, x: Tensor, *, centers_only: bool = False) -> Tensor:
+        """Logits, without a softmax: nnU-Net applies its own.
+
+        Args:
+            x: (B, C, Z, Y, X) in nnU-Net's normalised intensity, of any size. It is padded with zeros as far as
+                blocks reach.
+            centers_only: x is a batch of whole blocks, (B, C, *block_size), and only their centres are wanted.
+
+        Returns:
+            (B, P, Z, Y, X), every block's prediction of its own centre; with ``centers_only`` (B, P, *center_size).
+
+        Raises:
+            ValueError: not five axes, another number of channels, or not whole blocks with ``centers_only``.
+        """
+        self._check_input(x)
+        if centers_only:
+            return self._forward_blocks(x)
+        patches, indices, grid = self._gather_plan(x)
+        tokens = self.embedding(patches)  # (B g, D): once a patch, however many blocks hold it
+        center_patches = indices[:, self.center_indices]  # (B blocks, Q)
+        logits = [
+            self.decoder(self._encode(tokens[chunk]), self._split_channels(patches[centers]))
+            for chunk, centers in zip(
+                indices.split(self.chunk_blocks), center_patches.split(self.chunk_blocks), strict=True
+            )
+        ]
+        return self._centers_to_volume(torch.cat(logits).flatten(2), x.shape[0], grid, x.shape[2:])
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """The encoder's centre tokens X^K on their grid.
+
+        Args:
+            x: as in :meth:`forward`.
+
+        Returns:
+            (B, D, g_z, g_y, g_x), one token for each patch of x, x filled up to whole centres.
+        """
+        self._check_input(x)
+        patches, indices, grid = self._gather_plan(x)
+        tokens = self.embedding(patches)
+        features = torch.cat([self._encode(tokens[chunk]) for chunk in indices.split(self.chunk_blocks)])
+        return _unpatch_centers(features, x.shape[0], grid, self.center_patches, (1, 1, 1))
+
+    def _forward_blocks(self, blocks: Tensor) -> Tensor:
+        """(M, C, *block_size) to (M, P, *center_size)."""
+        if tuple(blocks.shape[2:]) != self.block_size:
+            raise ValueError(f"blocks must be {self.block_size} voxels (z, y, x), got {tuple(blocks.shape[2:])}")
+        patches = patchify(self.windows(blocks), self.patch_size).flatten(1, 3)  # (M, N, C w^3)
+        features = self._encode(self.embedding(patches))
+        logits = self.decoder(features, self._split_channels(select_tokens(patches, self.center_indices)))
+        return self._centers_to_volume(logits.flatten(2), len(blocks), (1, 1, 1), self.center_size)
+
+    def _encode(self, tokens: Tensor) -> Tensor:
+        """Embedded patches of M blocks, (M, N, D), to their centre tokens, (M, Q, D)."""
+        return self.encoder(self.position(tokens), self.center_indices)
+
+    def _gather_plan(self, x: Tensor) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+        """Flat patches (B g, C w^3), the tokens of every block (blocks, N), and the centres along z, y, x."""
+        padded = pad_for_blocks(x, self.patch_size, self.block_patches, self.center_patches)
+        grid = patch_grid(padded.shape[2:], self.patch_size)
+        patches = patchify(self.windows(padded), self.patch_size).flatten(1, 3)  # (B, g, C w^3)
+        indices = block_token_indices(grid, self.block_patches, self.center_patches, x.device)
+        offsets = torch.arange(x.shape[0], device=x.device) * patches.shape[1]
+        indices = (offsets[:, None, None] + indices).flatten(0, 1)  # (B blocks, N)
+        centers = tuple(
+            (g - n) // c + 1 for g, n, c in zip(grid, self.block_patches, self.center_patches, strict=True)
+        )
+        return patches.flatten(0, 1), indices, centers
+
+    def _split_channels(self, patches: Tensor) -> Tensor:
+        """(M, Q, C w^3) to (M, Q, C, w^3)."""
+        return patches.unflatten(-1, (self.windows.out_channels, -1))
+
+    def _centers_to_volume(
+        self, centers: Tensor, batch: int, grid: tuple[int, ...], shape: Sequence[int]
+    ) -> Tensor:
+        """(B blocks, Q, P w^3) to (B, P, Z, Y, X), without what fills the last centres up."""
+        volume = _unpatch_centers(centers, batch, grid, self.center_patches, self.patch_size)
+        z, y, x = shape
+        return volume[..., :z, :y, :x]
+
+    def _check_input(self, x: Tensor) -> None:
+        if x.ndim != 5:
+            raise ValueError(f"the input must have five axes (B, C, Z, Y, X), got {x.ndim}")
+        if x.shape[1] != self.input_channels:
+            raise ValueError(f"the network was built for {self.input_channels} channels, got {x.shape[1]}")
+
+
+def _unpatch_centers(
+    centers: Tensor, batch: int, grid: tuple[int, ...], center_patches: tuple[int, int, int], patch: tuple[int, int, int]
+) -> Tensor:
+    """(B blocks, Q, V w^3), blocks and tokens in z, y, x order, to (B, V, Z, Y, X)."""
+    (gz, gy, gx), (cz, cy, cx) = grid, center_patches
+    patches = centers.reshape(batch, gz, gy, gx, cz, cy, cx, -1)
+    patches = patches.permute(0, 1, 4, 2, 5, 3, 6, 7)  # (B, gz, cz, gy, cy, gx, cx, V w^3)
+    return unpatchify(patches.reshape(batch, gz * cz, gy * cy, gx * cx, -1), patch)

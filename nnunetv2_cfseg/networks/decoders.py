@@ -1,0 +1,56 @@
+"""From centre tokens to logits, a mask patch for each (Eq. 10).
+
+Shapes: M blocks, Q centre tokens a block, D width, P classes, w^3 voxels a patch, C windowed channels, F features.
+The output layers' names contain ``.seg_layers.``: nnU-Net's pretrained-weight loader leaves exactly those out.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+DECODERS = ("linear", "voxel")
+
+
+class LinearDecoder(nn.Module):
+    """Each centre token straight to w^3 x P logits (Eq. 10, the paper's)."""
+
+    deep_supervision = False  # nnU-Net switches this on every network; there is one output here
+
+    def __init__(self, embed_dim: int, num_classes: int, patch_voxels: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.seg_layers = nn.ModuleList([nn.Linear(embed_dim, num_classes * patch_voxels)])
+
+    def forward(self, tokens: Tensor, voxels: Tensor) -> Tensor:
+        """(M, Q, D) to (M, Q, P, w^3); ``voxels`` is not looked at."""
+        return self.seg_layers[0](tokens).unflatten(-1, (self.num_classes, -1))
+
+
+class VoxelDecoder(nn.Module):
+    """The linear map plus a pointwise MLP on what the token says of a voxel and the voxel's own intensities.
+
+    A token alone cannot redraw edges that its embedding blurred. No voxel looks at another one here either.
+    """
+
+    deep_supervision = False
+
+    def __init__(
+        self, embed_dim: int, num_classes: int, patch_voxels: int, *, in_channels: int, features: int, hidden: int
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.features = features
+        self.voxel_features = nn.Linear(embed_dim, features * patch_voxels)
+        self.mix = nn.Linear(features + in_channels, hidden)
+        self.activation = nn.GELU()
+        self.seg_layers = nn.ModuleList(
+            [nn.Linear(embed_dim, num_classes * patch_voxels), nn.Linear(hidden, num_classes)]
+        )
+
+    def forward(self, tokens: Tensor, voxels: Tensor) -> Tensor:
+        """(M, Q, D) and the centre's windowed intensities (M, Q, C, w^3) to (M, Q, P, w^3)."""
+        features = self.voxel_features(tokens).unflatten(-1, (-1, self.features))  # (M, Q, w^3, F)
+        joined = torch.cat([features, voxels.transpose(-1, -2).to(features.dtype)], dim=-1)
+        pointwise = self.seg_layers[1](self.activation(self.mix(joined)))  # (M, Q, w^3, P)
+        return self.seg_layers[0](tokens).unflatten(-1, (self.num_classes, -1)) + pointwise.transpose(-1, -2)

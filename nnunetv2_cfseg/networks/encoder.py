@@ -1,0 +1,117 @@
+"""The transformer encoder (Eq. 4 to 9), read from the bottom up: attention, feed-forward, layer, encoder.
+
+Vaswani et al. 2017, "Attention Is All You Need"; pre-norm after Xiong et al. 2020.
+Shapes: M blocks, N tokens a block, Q of them queries, D width, H heads.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
+NORMS = ("post", "pre")
+
+
+class MultiHeadAttention(nn.Module):
+    """Multi-head attention with its own query tokens (Eq. 4 to 7).
+
+    Raises:
+        ValueError: the width is not whole heads.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
+        super().__init__()
+        if num_heads < 1 or embed_dim % num_heads:
+            raise ValueError(f"embed_dim must be a multiple of num_heads, got {embed_dim} and {num_heads}")
+        self.num_heads = num_heads
+        self.query = nn.Linear(embed_dim, embed_dim)
+        self.key_value = nn.Linear(embed_dim, 2 * embed_dim)
+        self.out = nn.Linear(embed_dim, embed_dim)
+
+    def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
+        """(M, Q, D) attends to (M, N, D); returns (M, Q, D)."""
+        q = self._split_heads(self.query(queries))
+        k, v = (self._split_heads(part) for part in self.key_value(tokens).chunk(2, dim=-1))
+        heads = F.scaled_dot_product_attention(q, k, v)  # (M, H, Q, D / H)
+        return self.out(heads.transpose(1, 2).flatten(2))
+
+    def _split_heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (M, H, tokens, D / H)
+
+
+class FeedForward(nn.Sequential):
+    """Two linear maps with an activation between them (Eq. 8).
+
+    Raises:
+        ValueError: an unknown activation.
+    """
+
+    def __init__(self, embed_dim: int, hidden_dim: int, activation: str) -> None:
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        super().__init__(
+            nn.Linear(embed_dim, hidden_dim), ACTIVATIONS[activation](), nn.Linear(hidden_dim, embed_dim)
+        )
+
+
+class EncoderLayer(nn.Module):
+    """Attention and feed-forward, each with a residual connection and a layer normalisation (Eq. 9).
+
+    Args:
+        norm: ``post`` normalises after the sum (the paper's), ``pre`` the sub-layer's input.
+
+    Raises:
+        ValueError: an unknown norm.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int, hidden_dim: int, *, norm: str, activation: str) -> None:
+        super().__init__()
+        if norm not in NORMS:
+            raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
+        self.pre_norm = norm == "pre"
+        self.attention = MultiHeadAttention(embed_dim, num_heads)
+        self.feed_forward = FeedForward(embed_dim, hidden_dim, activation)
+        self.attention_norm = nn.LayerNorm(embed_dim)
+        self.feed_forward_norm = nn.LayerNorm(embed_dim)
+
+    def forward(self, tokens: Tensor, query_indices: list[int] | None = None) -> Tensor:
+        """(M, N, D) to (M, Q, D): all tokens, or only those at ``query_indices``, which still see all."""
+        if self.pre_norm:
+            normed = self.attention_norm(tokens)
+            queries = select_tokens(tokens, query_indices)
+            queries = queries + self.attention(select_tokens(normed, query_indices), normed)
+            return queries + self.feed_forward(self.feed_forward_norm(queries))
+        queries = select_tokens(tokens, query_indices)
+        queries = self.attention_norm(queries + self.attention(queries, tokens))
+        return self.feed_forward_norm(queries + self.feed_forward(queries))
+
+
+class Encoder(nn.Module):
+    """A stack of layers of which the last computes the centre's tokens alone.
+
+    Nothing reads the other tokens of the last layer, so leaving them out changes no number.
+    """
+
+    def __init__(
+        self, embed_dim: int, depth: int, num_heads: int, hidden_dim: int, *, norm: str, activation: str
+    ) -> None:
+        super().__init__()
+        if depth < 1:
+            raise ValueError(f"depth must be >= 1, got {depth}")
+        self.layers = nn.ModuleList(
+            EncoderLayer(embed_dim, num_heads, hidden_dim, norm=norm, activation=activation) for _ in range(depth)
+        )
+        # Post-norm layers end normalised; a pre-norm stack needs it once, at its end.
+        self.final_norm = nn.LayerNorm(embed_dim) if norm == "pre" else nn.Identity()
+
+    def forward(self, tokens: Tensor, center_indices: list[int]) -> Tensor:
+        """(M, N, D) to the centre tokens X^K, (M, Q, D)."""
+        for layer in self.layers[:-1]:
+            tokens = layer(tokens)
+        return self.final_norm(self.layers[-1](tokens, center_indices))
+
+
+def select_tokens(tokens: Tensor, indices: list[int] | None) -> Tensor:
+    """(M, N, D) to (M, len(indices), D); ``None`` keeps all tokens."""
+    return tokens if indices is None else tokens[:, indices]

@@ -1,0 +1,118 @@
+"""Volumes to patches and back (Eq. 1 and 2), and which patches each block holds.
+
+Shapes: B volumes, C channels, Z Y X voxels; g patches an axis, w voxels a patch, n patches a block, c patches a
+centre, so a block holds N = n_z n_y n_x tokens and reaches h = (n - c) / 2 patches past its centre on every side.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Size3 = tuple[int, int, int]
+
+
+def as_size3(value: int | tuple[int, ...] | list[int], name: str) -> Size3:
+    """Return ``value`` as three positive ints (Z, Y, X); one int stands for all axes.
+
+    Raises:
+        ValueError: not one or three whole numbers >= 1.
+    """
+    values = (value,) * 3 if isinstance(value, int) else tuple(value)
+    if len(values) != 3 or any(isinstance(v, bool) or v != int(v) or v < 1 for v in values):
+        raise ValueError(f"{name} must be one or three whole numbers >= 1 (z, y, x), got {value}")
+    z, y, x = (int(v) for v in values)
+    return z, y, x
+
+
+def patchify(volume: Tensor, patch_size: Size3) -> Tensor:
+    """Cut a volume into non-overlapping patches and flatten each (Eq. 2).
+
+    Args:
+        volume: (B, C, g_z w_z, g_y w_y, g_x w_x).
+        patch_size: w, voxels of a patch along z, y, x.
+
+    Returns:
+        (B, g_z, g_y, g_x, C w_z w_y w_x).
+
+    Raises:
+        ValueError: the volume is not whole patches.
+    """
+    grid = patch_grid(volume.shape[2:], patch_size)
+    b, c = volume.shape[:2]
+    (gz, gy, gx), (wz, wy, wx) = grid, patch_size
+    patches = volume.reshape(b, c, gz, wz, gy, wy, gx, wx)
+    patches = patches.permute(0, 2, 4, 6, 1, 3, 5, 7)  # (B, gz, gy, gx, C, wz, wy, wx)
+    return patches.reshape(b, gz, gy, gx, c * wz * wy * wx)
+
+
+def unpatchify(patches: Tensor, patch_size: Size3) -> Tensor:
+    """Inverse of :func:`patchify`: (B, g_z, g_y, g_x, C w_z w_y w_x) to (B, C, g_z w_z, g_y w_y, g_x w_x).
+
+    Raises:
+        ValueError: the last axis is not whole patches of ``patch_size``.
+    """
+    b, gz, gy, gx, length = patches.shape
+    wz, wy, wx = patch_size
+    if length % (wz * wy * wx):
+        raise ValueError(f"a flat patch must be whole patches of {patch_size} voxels, got {length} values")
+    volume = patches.reshape(b, gz, gy, gx, -1, wz, wy, wx)
+    volume = volume.permute(0, 4, 1, 5, 2, 6, 3, 7)  # (B, C, gz, wz, gy, wy, gx, wx)
+    return volume.reshape(b, -1, gz * wz, gy * wy, gx * wx)
+
+
+def patch_grid(shape: tuple[int, ...] | torch.Size, patch_size: Size3) -> Size3:
+    """Number of patches along z, y, x of a volume of ``shape``.
+
+    Raises:
+        ValueError: the volume is not whole patches.
+    """
+    if any(size % w for size, w in zip(shape, patch_size, strict=True)):
+        raise ValueError(f"the volume must be whole patches of {patch_size} voxels (z, y, x), got {tuple(shape)}")
+    gz, gy, gx = (size // w for size, w in zip(shape, patch_size, strict=True))
+    return gz, gy, gx
+
+
+def pad_for_blocks(volume: Tensor, patch_size: Size3, block_patches: Size3, center_patches: Size3) -> Tensor:
+    """Zero-pad so that centres tile the volume and each of them has its whole block around it.
+
+    Zero is what nnU-Net pads with, in normalised intensity. The end of each axis is filled up to whole centres,
+    then h patches are added on both sides.
+    """
+    pads: list[int] = []
+    for size, w, n, c in reversed(list(zip(volume.shape[2:], patch_size, block_patches, center_patches, strict=True))):
+        halo = (n - c) // 2 * w
+        pads += [halo, halo + (-size) % (c * w)]
+    return F.pad(volume, pads)
+
+
+def block_token_indices(grid: Size3, block_patches: Size3, center_patches: Size3, device: torch.device) -> Tensor:
+    """For every block on a padded patch grid, the flat indices of its tokens.
+
+    Blocks start every c patches, so that their centres tile the grid without its halo.
+
+    Args:
+        grid: patches of the padded volume along z, y, x.
+
+    Returns:
+        (blocks, N) int64, blocks and tokens both in z, y, x order.
+    """
+    per_axis = []
+    for g, n, c in zip(grid, block_patches, center_patches, strict=True):
+        starts = torch.arange(0, g - n + 1, c, device=device)
+        per_axis.append(starts[:, None] + torch.arange(n, device=device))  # (blocks on this axis, n)
+    iz, iy, ix = per_axis
+    z = iz[:, None, None, :, None, None]
+    y = iy[None, :, None, None, :, None]
+    x = ix[None, None, :, None, None, :]
+    flat = (z * grid[1] + y) * grid[2] + x
+    return flat.reshape(len(iz) * len(iy) * len(ix), -1)
+
+
+def center_token_indices(block_patches: Size3, center_patches: Size3) -> list[int]:
+    """Positions of the centre's tokens among the N tokens of a block, in z, y, x order."""
+    positions = torch.arange(block_patches[0] * block_patches[1] * block_patches[2]).reshape(block_patches)
+    for axis, (n, c) in enumerate(zip(block_patches, center_patches, strict=True)):
+        positions = positions.narrow(axis, (n - c) // 2, c)
+    return positions.flatten().tolist()

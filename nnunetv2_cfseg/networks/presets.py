@@ -1,0 +1,52 @@
+"""Named settings of the network; a planner adds sizes where a preset leaves them open."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # Gang 2025, Eq. 1 to 10 to the letter.
+    "paper": {
+        "center_patches": 1,
+        "norm": "post",
+        "activation": "relu",
+        "position": "sine",
+        "decoder": "linear",
+        "window_names": [],
+    },
+    # Karimi et al. 2021: W 24, n 3, K 7, D 1024, 4 heads, learned positions.
+    "karimi": {
+        "patch_size": 8,
+        "block_patches": 3,
+        "center_patches": 1,
+        "embed_dim": 1024,
+        "depth": 7,
+        "num_heads": 4,
+        "norm": "post",
+        "activation": "relu",
+        "position": "learned",
+        "decoder": "linear",
+        "window_names": [],
+    },
+    # What measured best on a small budget (docs/network.md has the figures).
+    "default": {
+        "center_patches": 1,
+        "norm": "pre",
+        "activation": "gelu",
+        "position": "sine",
+        "decoder": "voxel",
+        "window_names": ["brain", "soft_tissue", "bone", "lung"],
+    },
+}
+
+
+def preset(name: str) -> dict[str, Any]:
+    """Return a copy of a preset.
+
+    Raises:
+        ValueError: there is no preset of that name.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"the preset must be one of {', '.join(PRESETS)}, got {name!r}")
+    return deepcopy(PRESETS[name])

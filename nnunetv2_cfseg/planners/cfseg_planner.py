@@ -1,0 +1,277 @@
+"""``CFSegPlanner``: plans for the block-centre transformer, named ``nnUNetCFSegPlans``."""
+
+from __future__ import annotations
+
+import re
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+import numpy as np
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+from nnunetv2.preprocessing.resampling.resample_torch import resample_torch_fornnunet
+
+from nnunetv2_cfseg.networks.patches import Size3, as_size3
+from nnunetv2_cfseg.networks.presets import preset
+from nnunetv2_cfseg.networks.windows import WINDOWS_HU
+from nnunetv2_cfseg.planners.geometry import choose_crop, choose_patch_size
+from nnunetv2_cfseg.planners.memory import estimate_step_bytes
+from nnunetv2_cfseg.trainers.plans import NETWORK_CLASS
+
+PLANS_NAME = "nnUNetCFSegPlans"
+#: CT scanners store -1024 to 3071 HU (12 bit); real files also hold rescaled metal far above.
+CT_RANGE_HU = (-1024.0, 3071.0)
+FEWEST_BLOCKS = 32
+
+
+@dataclass(frozen=True)
+class Size:
+    """A size of network, and the work it is given."""
+
+    at_least_gb: float
+    embed_dim: int
+    depth: int
+    num_heads: int
+    blocks: int
+    crop_voxels: int
+
+
+#: Chosen by the memory target, largest first. Only the last was tuned, on two CPU cores; the others widen it as
+#: nnU-Net's own presets do.
+SIZES = (
+    Size(16, 384, 8, 12, 1024, 128**3),
+    Size(6, 256, 6, 8, 512, 112**3),
+    Size(2, 192, 4, 6, 256, 96**3),
+    Size(0, 128, 3, 4, 128, 64**3),
+)
+
+
+class CFSegPlanner(ExperimentPlanner):
+    """Chooses patch, block, network, crop and batch from nnU-Net's fingerprint and a memory target.
+
+    Args:
+        preset_name: of :mod:`nnunetv2_cfseg.networks.presets`.
+
+    Raises:
+        ValueError: an unknown preset, a dataset that is not 3D, or a memory target too small for any network.
+    """
+
+    preset_name = "default"
+    patch_voxels = 512
+    batch_size = 2
+
+    def __init__(
+        self,
+        dataset_name_or_id: str | int,
+        gpu_memory_target_in_gb: float = 8,
+        preprocessor_name: str = "DefaultPreprocessor",
+        plans_name: str = PLANS_NAME,
+        overwrite_target_spacing: list[float] | tuple[float, ...] | None = None,
+        suppress_transpose: bool = False,
+    ) -> None:
+        self.preset = preset(self.preset_name)
+        super().__init__(
+            dataset_name_or_id,
+            gpu_memory_target_in_gb,
+            preprocessor_name,
+            plans_name,
+            overwrite_target_spacing,
+            suppress_transpose,
+        )
+
+    def plan_experiment(self) -> dict[str, Any]:
+        """nnU-Net's planning without its 2D and cascade configurations.
+
+        Raises:
+            ValueError: the scans are single slices, or no network fits the memory target.
+        """
+        # nnU-Net prints a 2D configuration on its way, which does not exist here.
+        with redirect_stdout(StringIO()):
+            plans = super().plan_experiment()
+        if "3d_fullres" not in plans["configurations"]:
+            raise ValueError(f"CFSegPlanner plans 3D scans, and those of {self.dataset_name} are single slices")
+        for name, configuration in plans["configurations"].items():
+            if configuration.get("architecture", {}).get("network_class_name") == NETWORK_CLASS:
+                print(_describe(name, configuration))
+        return plans
+
+    def get_plans_for_configuration(
+        self,
+        spacing: np.ndarray,
+        median_shape: np.ndarray,
+        data_identifier: str,
+        approximate_n_voxels_dataset: float,
+        _cache: dict,
+    ) -> dict[str, Any]:
+        """One configuration; nnU-Net's signature. Its 2D request gets an empty answer, dropped in `save_plans`."""
+        if len(spacing) == 2:
+            return {}
+        if "patch_size" in self.preset:
+            patch = as_size3(self.preset["patch_size"], "patch_size")
+        else:
+            patch = choose_patch_size(spacing, self.patch_voxels)
+        arch_kwargs, size, blocks = self._choose_network(patch)
+        center = as_size3(arch_kwargs["center_patches"], "center_patches")
+        block = as_size3(arch_kwargs["block_patches"], "block_patches")
+        crop = choose_crop(
+            spacing,
+            median_shape,
+            center_size=_times(center, patch),
+            block_size=_times(block, patch),
+            max_voxels=size.crop_voxels,
+        )
+        data, data_kwargs, seg, seg_kwargs = self.determine_resampling()
+        probabilities, probabilities_kwargs = self.determine_segmentation_softmax_export_fn()
+        schemes, use_mask = self.determine_normalization_scheme_and_whether_mask_is_used_for_norm()
+        return {
+            "data_identifier": data_identifier,
+            "preprocessor_name": self.preprocessor_name,
+            "batch_size": self.batch_size,
+            "patch_size": list(crop),
+            "median_image_size_in_voxels": median_shape,
+            "spacing": spacing,
+            "normalization_schemes": schemes,
+            "use_mask_for_norm": use_mask,
+            "resampling_fn_data": data.__name__,
+            "resampling_fn_seg": seg.__name__,
+            "resampling_fn_data_kwargs": data_kwargs,
+            "resampling_fn_seg_kwargs": seg_kwargs,
+            "resampling_fn_probabilities": probabilities.__name__,
+            "resampling_fn_probabilities_kwargs": probabilities_kwargs,
+            "architecture": {
+                "network_class_name": NETWORK_CLASS,
+                "arch_kwargs": arch_kwargs,
+                "_kw_requires_import": [],
+            },
+            "cfseg": {
+                "preset": self.preset_name,
+                "blocks_per_crop": blocks // self.batch_size,
+                "foreground_share": 0.5,
+                "cut_share": 0.25,
+                "mirror_axes": self.determine_mirror_axes(),
+            },
+        }
+
+    def determine_resampling(self, *args: Any, **kwargs: Any) -> tuple:
+        """Torch's resampling, which is inside nnU-Net and far faster than its default (nnU-Net issue 2912)."""
+        return (
+            resample_torch_fornnunet,
+            {"is_seg": False, "force_separate_z": None, "memefficient_seg_resampling": False},
+            resample_torch_fornnunet,
+            {"is_seg": True, "force_separate_z": None, "memefficient_seg_resampling": False},
+        )
+
+    def determine_segmentation_softmax_export_fn(self, *args: Any, **kwargs: Any) -> tuple:
+        """Torch's resampling for probabilities as well."""
+        return self.determine_resampling()[:2]
+
+    def determine_mirror_axes(self) -> list[int]:
+        """Axes along which mirroring changes no label: all, or none where labels name a left and a right.
+
+        A mirrored left kidney is a right kidney; a network trained to call it left cannot tell sides any more.
+        """
+        if has_paired_sides(self.dataset_json["labels"]):
+            return []
+        return [0, 1, 2]
+
+    def save_plans(self, plans: dict[str, Any]) -> None:
+        """nnU-Net's, after leaving out what does not exist here and widening CT's clip range."""
+        configurations = plans["configurations"]
+        for name in ("2d", "3d_cascade_fullres"):
+            configurations.pop(name, None)
+        for configuration in configurations.values():
+            configuration.pop("next_stage", None)
+            # The loss is taken on many small centres; Dice only means something over all of them together.
+            configuration["batch_dice"] = True
+        if self.preset["window_names"]:
+            plans["foreground_intensity_properties_per_channel"] = {
+                channel: {**properties, "percentile_00_5": CT_RANGE_HU[0], "percentile_99_5": CT_RANGE_HU[1]}
+                if is_ct
+                else properties
+                for (channel, properties), is_ct in zip(
+                    self.dataset_fingerprint["foreground_intensity_properties_per_channel"].items(),
+                    self._ct_channels(),
+                    strict=True,
+                )
+            }
+        super().save_plans(plans)
+
+    def _choose_network(self, patch: Size3) -> tuple[dict[str, Any], Size, int]:
+        """The largest size whose step fits the memory target, as network arguments, and its blocks a step."""
+        channels, classes = len(self._ct_channels()), len(self.dataset_json["labels"])
+        target_bytes = self.UNet_vram_target_GB * 1024**3
+        for size in SIZES:
+            if self.UNet_vram_target_GB < size.at_least_gb:
+                continue
+            arch_kwargs = self._arch_kwargs(patch, size)
+            blocks = size.blocks
+            while blocks >= FEWEST_BLOCKS:
+                estimate = estimate_step_bytes(
+                    arch_kwargs, input_channels=channels, num_classes=classes, blocks=blocks
+                )
+                if estimate <= target_bytes:
+                    return arch_kwargs, size, blocks
+                blocks //= 2
+        raise ValueError(
+            f"no network of the preset {self.preset_name!r} trains within a memory target of "
+            f"{self.UNet_vram_target_GB} GB; raise -gpu_memory_target"
+        )
+
+    def _arch_kwargs(self, patch: Size3, size: Size) -> dict[str, Any]:
+        arch_kwargs = {
+            "block_patches": 3,
+            "embed_dim": size.embed_dim,
+            "depth": size.depth,
+            "num_heads": size.num_heads,
+            **self.preset,
+            "patch_size": list(patch),
+        }
+        names = arch_kwargs.pop("window_names")
+        arch_kwargs["windows"] = self._windows(names) if names and any(self._ct_channels()) else None
+        return arch_kwargs
+
+    def _windows(self, names: list[str]) -> list[dict[str, Any] | None]:
+        """For each channel the windows of a CT, with the mean and std that undo its normalisation."""
+        intensities = self.dataset_fingerprint["foreground_intensity_properties_per_channel"].values()
+        return [
+            {
+                "mean": properties["mean"],
+                "std": properties["std"],
+                "windows_hu": [list(WINDOWS_HU[name]) for name in names],
+            }
+            if is_ct
+            else None
+            for properties, is_ct in zip(intensities, self._ct_channels(), strict=True)
+        ]
+
+    def _ct_channels(self) -> list[bool]:
+        schemes, _ = self.determine_normalization_scheme_and_whether_mask_is_used_for_norm()
+        return [scheme == "CTNormalization" for scheme in schemes]
+
+
+def has_paired_sides(labels: dict[str, Any]) -> bool:
+    """Whether label names come in pairs of a left and a right (``kidney_left`` and ``kidney_right``)."""
+    sides: dict[str, set[str]] = {}
+    for name in labels:
+        words = re.split(r"[^a-z]+", name.lower())
+        for short, word in (("l", "left"), ("r", "right"), ("lt", "left"), ("rt", "right")):
+            words = [word if w == short else w for w in words]
+        rest = " ".join(w for w in words if w not in ("left", "right"))
+        sides.setdefault(rest, set()).update(w for w in words if w in ("left", "right"))
+    return any(len(found) == 2 for found in sides.values())
+
+
+def _times(a: Size3, b: Size3) -> Size3:
+    return a[0] * b[0], a[1] * b[1], a[2] * b[2]
+
+
+def _describe(name: str, configuration: dict[str, Any]) -> str:
+    kwargs, section = configuration["architecture"]["arch_kwargs"], configuration["cfseg"]
+    spacing_mm = [round(float(s), 2) for s in configuration["spacing"]]
+    return (
+        f"{name}: spacing {spacing_mm} mm, patch {kwargs['patch_size']}, block {kwargs['block_patches']} and centre "
+        f"{kwargs['center_patches']} patches, D {kwargs['embed_dim']}, K {kwargs['depth']}, "
+        f"{kwargs['num_heads']} heads; crop {configuration['patch_size']}, batch {configuration['batch_size']} x "
+        f"{section['blocks_per_crop']} blocks"
+    )

@@ -1,0 +1,58 @@
+"""Sizes from spacings: patch, block and crop of a configuration.
+
+All sizes are voxels along z, y, x of the preprocessed data, whose axes nnU-Net may have reordered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nnunetv2_cfseg.networks.patches import Size3
+
+
+def choose_patch_size(spacing_mm: Sequence[float], patch_voxels: int) -> Size3:
+    """w along each axis, so that a patch is as near a cube in mm as whole voxels allow.
+
+    Args:
+        spacing_mm: voxel size along z, y, x.
+        patch_voxels: about so many voxels a patch.
+    """
+    spacing = np.asarray(spacing_mm, dtype=float)
+    edge_mm = (patch_voxels * spacing.prod()) ** (1 / 3)
+    # Where slices are thicker than that edge an axis holds one voxel, and the others make up for it.
+    thick = spacing > edge_mm
+    if thick.any() and not thick.all():
+        edge_mm = (patch_voxels * spacing[~thick].prod()) ** (1 / (~thick).sum())
+    z, y, x = (max(1, round(edge_mm / s)) for s in spacing)
+    return z, y, x
+
+
+def choose_crop(
+    spacing_mm: Sequence[float],
+    median_shape: Sequence[float],
+    *,
+    center_size: Size3,
+    block_size: Size3,
+    max_voxels: int,
+) -> Size3:
+    """The crop: whole centres, at least a block, as near a cube in mm and as large as ``max_voxels`` allows.
+
+    Args:
+        median_shape: of the preprocessed scans; a crop much larger than them would hold nothing but padding.
+        center_size: voxels of a centre.
+        block_size: voxels of a block.
+    """
+    spacing, center, block = np.asarray(spacing_mm), np.array(center_size), np.array(block_size)
+    largest = np.ceil(np.asarray(median_shape) / center) * center
+    least = np.ceil(block / center) * center
+    edge_mm = (max_voxels * spacing.prod()) ** (1 / 3)
+    for _ in range(3):  # what an axis of the scan cannot take goes to the others
+        capped = edge_mm / spacing > largest
+        if capped.any() and not capped.all():
+            free = ~capped
+            edge_mm = (max_voxels / largest[capped].prod() * spacing[free].prod()) ** (1 / free.sum())
+    wanted = np.floor(edge_mm / spacing / center) * center
+    z, y, x = (int(v) for v in np.maximum(np.minimum(wanted, largest), least))
+    return z, y, x

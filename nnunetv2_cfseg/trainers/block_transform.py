@@ -1,0 +1,51 @@
+"""The last step of the training augmentation: a crop becomes the blocks the network trains on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+
+from nnunetv2_cfseg.data.blocks import BlockSampling, cut_blocks, draw_centers
+
+
+class DrawBlocks(BasicTransform):
+    """Turns ``image`` (C, Z, Y, X) into blocks (M, C, *block_size), ``segmentation`` into their centres.
+
+    It runs in nnU-Net's background workers, so the training process only ever sees blocks.
+    """
+
+    def __init__(
+        self,
+        sampling: BlockSampling,
+        *,
+        block_size: Sequence[int],
+        center_size: Sequence[int],
+        ignore_label: int | None,
+    ) -> None:
+        super().__init__()
+        self.sampling = sampling
+        self.block_size = tuple(block_size)
+        self.center_size = tuple(center_size)
+        self.margin = tuple((b - c) // 2 for b, c in zip(self.block_size, self.center_size, strict=True))
+        self.ignore_label = ignore_label
+
+    def apply(self, data_dict: dict, **params: object) -> dict:
+        """Replace image and segmentation by blocks and centres."""
+        image: torch.Tensor = data_dict["image"]
+        target: torch.Tensor = data_dict["segmentation"]
+        # nnU-Net seeds numpy's global stream in every worker; all of this step's randomness comes from there.
+        rng = np.random.default_rng(np.random.randint(2**31, size=4))
+        starts = draw_centers(
+            target,
+            self.sampling,
+            center_size=self.center_size,
+            block_size=self.block_size,
+            ignore_label=self.ignore_label,
+            rng=rng,
+        )
+        data_dict["image"] = cut_blocks(image, starts, size=self.block_size, margin=self.margin)
+        data_dict["segmentation"] = cut_blocks(target, starts, size=self.center_size)
+        return data_dict

@@ -1,0 +1,177 @@
+"""``nnUNetTrainerCFSeg``: nnU-Net's trainer for the block-centre transformer.
+
+What differs from nnU-Net's: every crop becomes a few blocks and the loss is taken on their centres; AdamW with a
+warm-up; no deep supervision; mirroring only where anatomy allows it; atomic checkpoints.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.helpers import dummy_context
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import autocast, nn
+from torch._dynamo import OptimizedModule
+
+from nnunetv2_cfseg.networks import BlockCenterTransformer
+from nnunetv2_cfseg.trainers.block_transform import DrawBlocks
+from nnunetv2_cfseg.trainers.checkpoint import AtomicCheckpointMixin, check_weights_fit, read_checkpoint
+from nnunetv2_cfseg.trainers.plans import block_sampling, check_plans, mirror_axes
+from nnunetv2_cfseg.trainers.schedule import WarmupPolyLR
+from nnunetv2_cfseg.trainers.seed import read_seed, seed_everything
+
+
+class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
+    """Trains :class:`~nnunetv2_cfseg.networks.BlockCenterTransformer` from plans made by ``CFSegPlanner``."""
+
+    warmup_share = 0.03
+    max_gradient_norm = 1.0
+
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
+                 device: torch.device = torch.device("cuda")) -> None:  # fmt: skip
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        check_plans(self.configuration_manager.configuration, trainer=type(self).__name__)
+        self.enable_deep_supervision = False
+        self.initial_lr = 1e-3
+        self.weight_decay = 1e-2
+        self.save_every = 10
+        self._iteration = 0
+        self._seed = read_seed()
+
+    @staticmethod
+    def build_network_architecture(
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> nn.Module:
+        """Build the network the plans describe; training and prediction both come through here.
+
+        Raises:
+            ValueError: the plans describe another network.
+        """
+        check_plans(configuration_manager.configuration, trainer="nnUNetTrainerCFSeg")
+        return nnUNetTrainer.build_network_architecture(
+            plans_manager, configuration_manager, num_input_channels, num_output_channels, False
+        )
+
+    def initialize(self) -> None:
+        """nnU-Net's, from a seed where one is set."""
+        if self._seed is not None:
+            seed_everything(self._seed)
+        super().initialize()
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, WarmupPolyLR]:
+        """AdamW; weight decay for matrices alone, not for biases, norms and position codes."""
+        matrices = [p for p in self.network.parameters() if p.ndim >= 2]
+        others = [p for p in self.network.parameters() if p.ndim < 2]
+        optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=self.initial_lr,
+        )
+        return optimizer, WarmupPolyLR(
+            optimizer, self.initial_lr, self.num_epochs, warmup_share=self.warmup_share
+        )
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, tuple[int, ...]]:
+        """nnU-Net's, with the axes that the plans allow to be mirrored."""
+        rotation, dummy_2d, initial_crop, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        axes = mirror_axes(self.configuration_manager.configuration)
+        # nnU-Net's predictor takes None, not an empty tuple, for no mirroring at test time.
+        self.inference_allowed_mirroring_axes = axes or None
+        return rotation, dummy_2d, initial_crop, axes
+
+    def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:  # type: ignore[override]
+        """nnU-Net's augmentation of a crop, then blocks drawn from it."""
+        augmentation = cast(ComposeTransforms, nnUNetTrainer.get_training_transforms(*args, **kwargs))
+        network = self.block_center_network()
+        augmentation.transforms.append(
+            DrawBlocks(
+                block_sampling(self.configuration_manager.configuration),
+                block_size=network.block_size,
+                center_size=network.center_size,
+                ignore_label=self.label_manager.ignore_label,
+            )
+        )
+        return augmentation
+
+    def block_center_network(self) -> BlockCenterTransformer:
+        """The network itself, out of the wrappers of DDP and torch.compile."""
+        network = self.network.module if self.is_ddp else self.network
+        return network._orig_mod if isinstance(network, OptimizedModule) else network
+
+    def on_train_epoch_start(self) -> None:
+        """nnU-Net's, from a seed of the epoch's own where one is set, so that ``--c`` repeats what came after."""
+        if self._seed is not None:
+            seed_everything(self._seed + 1000 * (self.current_epoch + 1) + self.local_rank)
+        super().on_train_epoch_start()
+        self._iteration = 0
+
+    def schedule_position(self) -> float:
+        """Where the learning rate's schedule stands, in epochs."""
+        return self.current_epoch + self._iteration / self.num_iterations_per_epoch
+
+    def train_step(self, batch: dict) -> dict:
+        """One optimiser step on the centres of the batch's blocks.
+
+        Args:
+            batch: ``data`` (B, M, C, *block_size) and ``target`` (B, M, 1 or R, *center_size).
+
+        Raises:
+            ValueError: a label that the dataset does not have.
+        """
+        self._check_labels(batch["target"])
+        blocks = batch["data"].flatten(0, 1).to(self.device, non_blocking=True)
+        target = batch["target"].flatten(0, 1).to(self.device, non_blocking=True)
+        self.lr_scheduler.step(self.schedule_position())
+        self._iteration += 1
+
+        self.optimizer.zero_grad(set_to_none=True)
+        with autocast(self.device.type, enabled=True) if self.device.type == "cuda" else dummy_context():
+            loss = self.loss(self.network(blocks, centers_only=True), target)
+        if self.grad_scaler is None:
+            loss.backward()
+            self._clip_gradients()
+            self.optimizer.step()
+        else:
+            self.grad_scaler.scale(loss).backward()
+            self.grad_scaler.unscale_(self.optimizer)
+            self._clip_gradients()
+            self.grad_scaler.step(self.optimizer)
+            self.grad_scaler.update()
+        return {"loss": loss.detach().cpu().numpy()}
+
+    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
+        """nnU-Net's, after a look at the file.
+
+        Raises:
+            ValueError: the checkpoint is missing, truncated, or written for another network.
+        """
+        if not self.was_initialized:
+            self.initialize()
+        if isinstance(filename_or_checkpoint, str):
+            checkpoint = read_checkpoint(filename_or_checkpoint, torch.device("cpu"))
+            check_weights_fit(self.block_center_network(), checkpoint["network_weights"], filename_or_checkpoint)
+        super().load_checkpoint(filename_or_checkpoint)
+
+    def _clip_gradients(self) -> None:
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.max_gradient_norm)
+
+    def _check_labels(self, target: torch.Tensor) -> None:
+        """Labels are checked on the CPU, where they still are: on a GPU a wrong one ends in a device assert."""
+        if self.label_manager.has_regions:
+            return
+        known = self.label_manager.all_labels
+        highest = max(known) if self.label_manager.ignore_label is None else max(*known, self.label_manager.ignore_label)
+        if int(target.max()) > highest or int(target.min()) < 0:
+            values = np.setdiff1d(np.unique(target.numpy()), [*known, self.label_manager.ignore_label or 0])
+            raise ValueError(
+                f"labels must be those of dataset.json, 0 to {highest}; the preprocessed data of "
+                f"{self.plans_manager.dataset_name} also holds {values.tolist()}"
+            )

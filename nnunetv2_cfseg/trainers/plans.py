@@ -1,0 +1,50 @@
+"""What the trainer reads from a configuration of the plans, and what it refuses.
+
+The planner writes a ``cfseg`` section into each configuration:
+``blocks_per_crop``, ``foreground_share``, ``cut_share`` (see :class:`~nnunetv2_cfseg.data.blocks.BlockSampling`) and
+``mirror_axes``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from nnunetv2_cfseg.data.blocks import BlockSampling
+from nnunetv2_cfseg.networks.patches import as_size3
+
+NETWORK_CLASS = "nnunetv2_cfseg.networks.BlockCenterTransformer"
+
+
+def check_plans(configuration: dict[str, Any], *, trainer: str) -> None:
+    """Refuse a configuration that this package's network cannot be trained from.
+
+    Raises:
+        ValueError: plans of another network, or a crop that is not whole centres.
+    """
+    network = configuration["architecture"]["network_class_name"]
+    if network != NETWORK_CLASS or "cfseg" not in configuration:
+        raise ValueError(
+            f"{trainer} needs plans made by CFSegPlanner (cfseg plan_and_preprocess, then -p nnUNetCFSegPlans), "
+            f"and these are for {network}"
+        )
+    kwargs = configuration["architecture"]["arch_kwargs"]
+    patch = as_size3(kwargs["patch_size"], "patch_size")
+    center = as_size3(kwargs.get("center_patches", 1), "center_patches")
+    crop = configuration["patch_size"]
+    if len(crop) != 3 or any(size % (w * c) for size, w, c in zip(crop, patch, center, strict=False)):
+        raise ValueError(
+            f"the crop (patch_size in the plans) must be whole centres of {[w * c for w, c in zip(patch, center)]} "
+            f"voxels (z, y, x), got {list(crop)}"
+        )
+
+
+def block_sampling(configuration: dict[str, Any]) -> BlockSampling:
+    """How blocks are drawn, from the plans."""
+    section = configuration["cfseg"]
+    return BlockSampling(**{field.name: section[field.name] for field in fields(BlockSampling) if field.name in section})
+
+
+def mirror_axes(configuration: dict[str, Any]) -> tuple[int, ...]:
+    """Axes (0 z, 1 y, 2 x of the preprocessed data) along which training and prediction may mirror."""
+    return tuple(configuration["cfseg"].get("mirror_axes", ()))

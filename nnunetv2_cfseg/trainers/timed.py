@@ -1,0 +1,119 @@
+"""Training for a number of seconds instead of a number of epochs.
+
+Networks of different cost can only be compared fairly at equal time. The budget counts everything from the first
+epoch on (training, online validation, checkpoints, plots); the learning rate follows the fraction of it spent.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from time import time
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+BUDGET_VARIABLE = "CFSEG_TIME_BUDGET_S"
+
+
+def read_time_budget_s() -> float:
+    """Return the wall-clock budget in seconds from the environment.
+
+    Raises:
+        ValueError: the variable is missing or is not a positive number.
+    """
+    text = os.environ.get(BUDGET_VARIABLE)
+    if text is None:
+        raise ValueError(f"a timed trainer needs {BUDGET_VARIABLE}, the training budget in seconds, and it is not set")
+    try:
+        budget_s = float(text)
+    except ValueError:
+        budget_s = math.nan
+    if not (math.isfinite(budget_s) and budget_s > 0):
+        raise ValueError(f"{BUDGET_VARIABLE} must be a positive number of seconds, got {text!r}")
+    return budget_s
+
+
+class WallClockBudgetMixin:
+    """Ends an nnU-Net training when its budget is spent; put it before the trainer class.
+
+    The run is cut into ``num_epochs`` equal slices of time, so nnU-Net's log, plots and checkpoints keep their
+    meaning. Time already spent is read from nnU-Net's own log, which checkpoints hold: ``--c`` goes on where the
+    last checkpoint stood.
+    """
+
+    num_epochs: int
+    current_epoch: int
+
+    #: Online validation takes at most this share of a slice, but always one batch.
+    validation_share = 0.1
+
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
+                 device: torch.device = torch.device("cuda")) -> None:  # fmt: skip
+        self.time_budget_s = read_time_budget_s()
+        self._spent_before_s = 0.0
+        self._session_start: float | None = None
+        super().__init__(plans, configuration, fold, dataset_json, device)  # type: ignore[call-arg]
+        self.num_epochs = 20
+        self.save_every = 1
+
+    def spent_s(self) -> float:
+        """Seconds of the budget spent: what the log held when this session began, and the session's own clock."""
+        session_s = time() - self._session_start if self._session_start is not None else 0.0
+        return self._spent_before_s + session_s
+
+    def fraction_spent(self) -> float:
+        """Share of the budget spent, in [0, 1]."""
+        return min(1.0, self.spent_s() / self.time_budget_s)
+
+    def run_training(self) -> None:
+        """nnU-Net's loop with the clock, not a count of batches, ending training and every epoch."""
+        self.on_train_start()  # type: ignore[attr-defined]
+        self._start_clock()
+        while self.current_epoch < self.num_epochs and self.spent_s() < self.time_budget_s:
+            self.on_epoch_start()  # type: ignore[attr-defined]
+            slice_s = self.time_budget_s / self.num_epochs
+            slice_end_s = slice_s * (self.current_epoch + 1)
+            validation_s = self.validation_share * slice_s
+
+            self.on_train_epoch_start()  # type: ignore[attr-defined]
+            outputs = [self.train_step(next(self.dataloader_train))  # type: ignore[attr-defined]
+                       for _ in self._until(slice_end_s - validation_s)]  # fmt: skip
+            self.on_train_epoch_end(outputs)  # type: ignore[attr-defined]
+            self.print_to_log_file(f"Training steps in this epoch: {len(outputs)}")  # type: ignore[attr-defined]
+
+            with torch.no_grad():
+                self.on_validation_epoch_start()  # type: ignore[attr-defined]
+                outputs = [self.validation_step(next(self.dataloader_val))  # type: ignore[attr-defined]
+                           for _ in self._until(slice_end_s)]  # fmt: skip
+                self.on_validation_epoch_end(outputs)  # type: ignore[attr-defined]
+
+            self.on_epoch_end()  # type: ignore[attr-defined]
+        self.on_train_end()  # type: ignore[attr-defined]
+
+    def schedule_position(self) -> float:
+        """Where the learning rate's schedule stands, in epochs: the share of the budget spent, not a count."""
+        # The very end of the schedule has a rate of zero; a step that begins before it shall still learn.
+        return min(self.fraction_spent(), 0.999) * self.num_epochs
+
+    def _start_clock(self) -> None:
+        starts = self.logger.get_value("epoch_start_timestamps", step=None)  # type: ignore[attr-defined]
+        ends = self.logger.get_value("epoch_end_timestamps", step=None)  # type: ignore[attr-defined]
+        self._spent_before_s = sum(end - start for start, end in zip(starts, ends, strict=True))
+        self._session_start = time()
+
+    def _until(self, deadline_s: float) -> Iterator[None]:
+        """Yield once, then until so many seconds of the budget are spent."""
+        yield
+        while self.spent_s() < deadline_s:
+            yield
+
+
+class nnUNetTrainer_timed(WallClockBudgetMixin, nnUNetTrainer):
+    """Stock nnU-Net, stopped by the clock."""
+
+    def train_step(self, batch: dict) -> dict:
+        """nnU-Net's step at the learning rate of the share spent."""
+        self.lr_scheduler.step(self.schedule_position())
+        return super().train_step(batch)
