@@ -1,0 +1,1 @@
+"""What happens to scans before and around the network."""

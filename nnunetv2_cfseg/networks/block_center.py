@@ -200,18 +200,14 @@ class BlockCenterTransformer(nn.Module):
         indices = block_token_indices(grid, self.block_patches, self.center_patches, x.device)
         offsets = torch.arange(x.shape[0], device=x.device) * patches.shape[1]
         indices = (offsets[:, None, None] + indices).flatten(0, 1)  # (B blocks, N)
-        centers = tuple(
-            (g - n) // c + 1 for g, n, c in zip(grid, self.block_patches, self.center_patches, strict=True)
-        )
+        centers = tuple((g - n) // c + 1 for g, n, c in zip(grid, self.block_patches, self.center_patches, strict=True))
         return patches.flatten(0, 1), indices, centers
 
     def _split_channels(self, patches: Tensor) -> Tensor:
         """(M, Q, C w^3) to (M, Q, C, w^3)."""
         return patches.unflatten(-1, (self.windows.out_channels, -1))
 
-    def _centers_to_volume(
-        self, centers: Tensor, batch: int, grid: tuple[int, ...], shape: Sequence[int]
-    ) -> Tensor:
+    def _centers_to_volume(self, centers: Tensor, batch: int, grid: tuple[int, ...], shape: Sequence[int]) -> Tensor:
         """(B blocks, Q, P w^3) to (B, P, Z, Y, X), without what fills the last centres up."""
         volume = _unpatch_centers(centers, batch, grid, self.center_patches, self.patch_size)
         z, y, x = shape
@@ -225,7 +221,11 @@ class BlockCenterTransformer(nn.Module):
 
 
 def _unpatch_centers(
-    centers: Tensor, batch: int, grid: tuple[int, ...], center_patches: tuple[int, int, int], patch: tuple[int, int, int]
+    centers: Tensor,
+    batch: int,
+    grid: tuple[int, ...],
+    center_patches: tuple[int, int, int],
+    patch: tuple[int, int, int],
 ) -> Tensor:
     """(B blocks, Q, V w^3), blocks and tokens in z, y, x order, to (B, V, Z, Y, X)."""
     (gz, gy, gx), (cz, cy, cx) = grid, center_patches

@@ -50,9 +50,7 @@ class FeedForward(nn.Sequential):
     def __init__(self, embed_dim: int, hidden_dim: int, activation: str) -> None:
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-        super().__init__(
-            nn.Linear(embed_dim, hidden_dim), ACTIVATIONS[activation](), nn.Linear(hidden_dim, embed_dim)
-        )
+        super().__init__(nn.Linear(embed_dim, hidden_dim), ACTIVATIONS[activation](), nn.Linear(hidden_dim, embed_dim))
 
 
 class EncoderLayer(nn.Module):

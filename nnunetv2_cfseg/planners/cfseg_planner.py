@@ -207,9 +207,7 @@ class CFSegPlanner(ExperimentPlanner):
             arch_kwargs = self._arch_kwargs(patch, size)
             blocks = size.blocks
             while blocks >= FEWEST_BLOCKS:
-                estimate = estimate_step_bytes(
-                    arch_kwargs, input_channels=channels, num_classes=classes, blocks=blocks
-                )
+                estimate = estimate_step_bytes(arch_kwargs, input_channels=channels, num_classes=classes, blocks=blocks)
                 if estimate <= target_bytes:
                     return arch_kwargs, size, blocks
                 blocks //= 2

@@ -14,9 +14,7 @@ BYTES = 4
 COPIES_OF_WEIGHTS = 4
 
 
-def estimate_step_bytes(
-    arch_kwargs: dict[str, Any], *, input_channels: int, num_classes: int, blocks: int
-) -> int:
+def estimate_step_bytes(arch_kwargs: dict[str, Any], *, input_channels: int, num_classes: int, blocks: int) -> int:
     """Peak memory in bytes of one training step.
 
     Args:

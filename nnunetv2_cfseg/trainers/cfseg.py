@@ -75,9 +75,7 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
             [{"params": matrices, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}],
             lr=self.initial_lr,
         )
-        return optimizer, WarmupPolyLR(
-            optimizer, self.initial_lr, self.num_epochs, warmup_share=self.warmup_share
-        )
+        return optimizer, WarmupPolyLR(optimizer, self.initial_lr, self.num_epochs, warmup_share=self.warmup_share)
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, tuple[int, ...]]:
         """nnU-Net's, with the axes that the plans allow to be mirrored."""
@@ -87,7 +85,7 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
         self.inference_allowed_mirroring_axes = axes or None
         return rotation, dummy_2d, initial_crop, axes
 
-    def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:  # type: ignore[override]
+    def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:
         """nnU-Net's augmentation of a crop, then blocks drawn from it."""
         augmentation = cast(ComposeTransforms, nnUNetTrainer.get_training_transforms(*args, **kwargs))
         network = self.block_center_network()
@@ -104,7 +102,7 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
     def block_center_network(self) -> BlockCenterTransformer:
         """The network itself, out of the wrappers of DDP and torch.compile."""
         network = self.network.module if self.is_ddp else self.network
-        return network._orig_mod if isinstance(network, OptimizedModule) else network
+        return cast(BlockCenterTransformer, network._orig_mod if isinstance(network, OptimizedModule) else network)
 
     def on_train_epoch_start(self) -> None:
         """nnU-Net's, from a seed of the epoch's own where one is set, so that ``--c`` repeats what came after."""
@@ -167,11 +165,11 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
         """Labels are checked on the CPU, where they still are: on a GPU a wrong one ends in a device assert."""
         if self.label_manager.has_regions:
             return
-        known = self.label_manager.all_labels
-        highest = max(known) if self.label_manager.ignore_label is None else max(*known, self.label_manager.ignore_label)
-        if int(target.max()) > highest or int(target.min()) < 0:
-            values = np.setdiff1d(np.unique(target.numpy()), [*known, self.label_manager.ignore_label or 0])
+        known = [*self.label_manager.all_labels]
+        if self.label_manager.ignore_label is not None:
+            known.append(self.label_manager.ignore_label)
+        if int(target.min()) < 0 or int(target.max()) > max(known):
             raise ValueError(
-                f"labels must be those of dataset.json, 0 to {highest}; the preprocessed data of "
-                f"{self.plans_manager.dataset_name} also holds {values.tolist()}"
+                f"labels must be those of dataset.json {known}, and the preprocessed data of "
+                f"{self.plans_manager.dataset_name} also holds {np.setdiff1d(target.numpy(), known).tolist()}"
             )

@@ -8,22 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
 
-class AtomicCheckpointMixin:
-    """Writes checkpoints beside their place and renames them; put it before the trainer class."""
-
-    local_rank: int
-    disable_checkpointing: bool
+class AtomicCheckpointMixin(nnUNetTrainer):
+    """Writes checkpoints beside their place and renames them; name it before the trainer it is mixed into."""
 
     def save_checkpoint(self, filename: str) -> None:
         """nnU-Net's checkpoint, whole or not at all."""
         if self.local_rank != 0 or self.disable_checkpointing:
-            return super().save_checkpoint(filename)  # type: ignore[misc]
+            super().save_checkpoint(filename)
+            return
         temporary = f"{filename}.{os.getpid()}.tmp"
         try:
-            super().save_checkpoint(temporary)  # type: ignore[misc]
+            super().save_checkpoint(temporary)
             os.replace(temporary, filename)
         finally:
             Path(temporary).unlink(missing_ok=True)

@@ -42,7 +42,9 @@ def check_plans(configuration: dict[str, Any], *, trainer: str) -> None:
 def block_sampling(configuration: dict[str, Any]) -> BlockSampling:
     """How blocks are drawn, from the plans."""
     section = configuration["cfseg"]
-    return BlockSampling(**{field.name: section[field.name] for field in fields(BlockSampling) if field.name in section})
+    return BlockSampling(
+        **{field.name: section[field.name] for field in fields(BlockSampling) if field.name in section}
+    )
 
 
 def mirror_axes(configuration: dict[str, Any]) -> tuple[int, ...]:

@@ -35,16 +35,13 @@ def read_time_budget_s() -> float:
     return budget_s
 
 
-class WallClockBudgetMixin:
-    """Ends an nnU-Net training when its budget is spent; put it before the trainer class.
+class WallClockBudgetMixin(nnUNetTrainer):
+    """Ends a training when its budget is spent; name it before the trainer it is mixed into.
 
     The run is cut into ``num_epochs`` equal slices of time, so nnU-Net's log, plots and checkpoints keep their
     meaning. Time already spent is read from nnU-Net's own log, which checkpoints hold: ``--c`` goes on where the
     last checkpoint stood.
     """
-
-    num_epochs: int
-    current_epoch: int
 
     #: Online validation takes at most this share of a slice, but always one batch.
     validation_share = 0.1
@@ -54,7 +51,7 @@ class WallClockBudgetMixin:
         self.time_budget_s = read_time_budget_s()
         self._spent_before_s = 0.0
         self._session_start: float | None = None
-        super().__init__(plans, configuration, fold, dataset_json, device)  # type: ignore[call-arg]
+        super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 20
         self.save_every = 1
 
@@ -69,28 +66,28 @@ class WallClockBudgetMixin:
 
     def run_training(self) -> None:
         """nnU-Net's loop with the clock, not a count of batches, ending training and every epoch."""
-        self.on_train_start()  # type: ignore[attr-defined]
+        self.on_train_start()
         self._start_clock()
         while self.current_epoch < self.num_epochs and self.spent_s() < self.time_budget_s:
-            self.on_epoch_start()  # type: ignore[attr-defined]
+            self.on_epoch_start()
             slice_s = self.time_budget_s / self.num_epochs
             slice_end_s = slice_s * (self.current_epoch + 1)
             validation_s = self.validation_share * slice_s
 
-            self.on_train_epoch_start()  # type: ignore[attr-defined]
-            outputs = [self.train_step(next(self.dataloader_train))  # type: ignore[attr-defined]
+            self.on_train_epoch_start()
+            outputs = [self.train_step(next(self.dataloader_train))
                        for _ in self._until(slice_end_s - validation_s)]  # fmt: skip
-            self.on_train_epoch_end(outputs)  # type: ignore[attr-defined]
-            self.print_to_log_file(f"Training steps in this epoch: {len(outputs)}")  # type: ignore[attr-defined]
+            self.on_train_epoch_end(outputs)
+            self.print_to_log_file(f"Training steps in this epoch: {len(outputs)}")
 
             with torch.no_grad():
-                self.on_validation_epoch_start()  # type: ignore[attr-defined]
-                outputs = [self.validation_step(next(self.dataloader_val))  # type: ignore[attr-defined]
+                self.on_validation_epoch_start()
+                outputs = [self.validation_step(next(self.dataloader_val))
                            for _ in self._until(slice_end_s)]  # fmt: skip
-                self.on_validation_epoch_end(outputs)  # type: ignore[attr-defined]
+                self.on_validation_epoch_end(outputs)
 
-            self.on_epoch_end()  # type: ignore[attr-defined]
-        self.on_train_end()  # type: ignore[attr-defined]
+            self.on_epoch_end()
+        self.on_train_end()
 
     def schedule_position(self) -> float:
         """Where the learning rate's schedule stands, in epochs: the share of the budget spent, not a count."""
@@ -98,8 +95,8 @@ class WallClockBudgetMixin:
         return min(self.fraction_spent(), 0.999) * self.num_epochs
 
     def _start_clock(self) -> None:
-        starts = self.logger.get_value("epoch_start_timestamps", step=None)  # type: ignore[attr-defined]
-        ends = self.logger.get_value("epoch_end_timestamps", step=None)  # type: ignore[attr-defined]
+        starts = self.logger.get_value("epoch_start_timestamps", step=None)
+        ends = self.logger.get_value("epoch_end_timestamps", step=None)
         self._spent_before_s = sum(end - start for start, end in zip(starts, ends, strict=True))
         self._session_start = time()
 

@@ -1,0 +1,94 @@
+"""A raw nnU-Net dataset at the door: are the CTs in HU, and are the labels those of ``dataset.json``?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from tqdm import tqdm
+
+
+def check_cases(
+    cases: dict[str, dict[str, Any]], dataset_json: dict[str, Any], *, num_processes: int = 1, progress: bool = True
+) -> None:
+    """Look into every training case.
+
+    Args:
+        cases: nnU-Net's: for each case ``images``, one file a channel, and ``label``.
+        dataset_json: of the dataset; CT channels are those named CT.
+
+    Raises:
+        ValueError: an unreadable file, a CT that is not in HU, or a label value that dataset.json does not name; the
+            message names the file.
+    """
+    known = _label_values(dataset_json["labels"])
+    is_ct = [name.lower() == "ct" for name in dataset_json["channel_names"].values()]
+    jobs = [(case["images"], case["label"], is_ct, known) for case in cases.values()]
+    for _ in tqdm(_run(jobs, num_processes), total=len(jobs), desc="Checking cases", disable=not progress):
+        pass
+
+
+def check_hounsfield(values: np.ndarray, file: str | Path) -> None:
+    """Refuse a CT whose values cannot be HU.
+
+    A scan in HU holds air near -1000, or nothing but tissue where everything else was cut away. Values from 0 to 255
+    are a windowed picture; values from 0 to some thousands lack the rescale intercept.
+
+    Raises:
+        ValueError: with the range found and the file.
+    """
+    low, high = float(values.min()), float(values.max())
+    if low >= 0 and (100 < high <= 255 or high >= 1000):
+        raise ValueError(
+            f"a CT must be in Hounsfield units (air near -1000), and its values run from {low:g} to {high:g}: {file}"
+        )
+
+
+def check_labels(values: np.ndarray, known: set[int], file: str | Path) -> None:
+    """Refuse a segmentation with label values that the dataset does not have.
+
+    Raises:
+        ValueError: with the values and the file.
+    """
+    unknown = sorted(set(np.unique(values).tolist()) - known)
+    if unknown:
+        raise ValueError(f"labels must be those of dataset.json {sorted(known)}, got also {unknown}: {file}")
+
+
+def _run(jobs: list[tuple], num_processes: int) -> Iterator[None]:
+    if num_processes == 1:
+        yield from map(_check_case, jobs)
+        return
+    with ProcessPoolExecutor(num_processes) as pool:
+        try:
+            yield from pool.map(_check_case, jobs)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _check_case(job: tuple[list[str], str, list[bool], set[int]]) -> None:
+    images, label, is_ct, known = job
+    for file, ct in zip(images, is_ct, strict=True):
+        if ct:
+            check_hounsfield(_read(file), file)
+    check_labels(_read(label), known, label)
+
+
+def _read(file: str) -> np.ndarray:
+    try:
+        return sitk.GetArrayViewFromImage(sitk.ReadImage(file))
+    except RuntimeError as error:
+        raise ValueError(f"the image cannot be read, it is truncated or of an unknown format: {file}") from error
+
+
+def _label_values(labels: dict[str, int | list[int]]) -> set[int]:
+    """All values of dataset.json's labels; a region names several."""
+    values: set[int] = set()
+    for value in labels.values():
+        values.update(value if isinstance(value, list | tuple) else [value])
+    return values

@@ -1,0 +1,38 @@
+"""nnU-Net's environment: its three folders, and where it finds this package's trainers."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+EXT_TRAINER = "nnUNet_extTrainer"
+
+
+def missing_folders() -> list[str]:
+    """Which of nnU-Net's three folder variables are not set."""
+    return [name for name in FOLDERS if not os.environ.get(name)]
+
+
+def require_folders() -> None:
+    """Stop where nnU-Net would fail later.
+
+    Raises:
+        ValueError: a variable is not set; the message names all that are missing.
+    """
+    missing = missing_folders()
+    if missing:
+        raise ValueError(f"nnU-Net's folders must be set, and {missing_sentence(missing)}")
+
+
+def missing_sentence(missing: list[str]) -> str:
+    """«a, b are not set», for a warning or an error."""
+    return f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set"
+
+
+def ext_trainer_export() -> str:
+    """The shell line that lets nnU-Net's commands find this package's trainers, after any that are set already."""
+    own = str(Path(__file__).parent / "nnunet_ext")
+    others = [path for path in os.environ.get(EXT_TRAINER, "").split(os.pathsep) if path and path != own]
+    return f"export {EXT_TRAINER}={shlex.quote(os.pathsep.join([*others, own]))}"

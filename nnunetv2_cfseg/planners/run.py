@@ -1,0 +1,90 @@
+"""Fingerprint, plan and preprocess with our planner, by nnU-Net's own functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from batchgenerators.utilities.file_and_folder_operations import load_json
+from nnunetv2.experiment_planning.plan_and_preprocess_api import (
+    extract_fingerprint_dataset,
+    plan_experiment_dataset,
+    preprocess_dataset,
+)
+from nnunetv2.paths import nnUNet_raw
+from nnunetv2.utilities.dataset_name_id_conversion import convert_id_to_dataset_name
+from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
+
+from nnunetv2_cfseg.data.checks import check_cases
+from nnunetv2_cfseg.networks import presets
+from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME, CFSegPlanner
+
+CONFIGURATIONS = ("3d_fullres", "3d_lowres")
+
+
+def plan_and_preprocess(
+    dataset_ids: Sequence[int],
+    *,
+    preset: str = "default",
+    gpu_memory_target_gb: float | None = None,
+    overwrite_target_spacing: Sequence[float] | None = None,
+    plans_name: str = PLANS_NAME,
+    configurations: Sequence[str] = CONFIGURATIONS,
+    num_processes: Sequence[int] = (4,),
+    num_processes_fingerprint: int = 8,
+    verify_dataset_integrity: bool = False,
+    clean: bool = False,
+    preprocess: bool = True,
+    verbose: bool = False,
+    progress: bool = True,
+) -> None:
+    """What ``nnUNetv2_plan_and_preprocess`` does, with :class:`~.cfseg_planner.CFSegPlanner`.
+
+    Raises:
+        ValueError: bad input; nothing was preprocessed then.
+    """
+    _check_configurations(configurations)
+    presets.preset(preset)  # an unknown name stops here, not after an hour of reading scans
+    planner = type(CFSegPlanner.__name__, (CFSegPlanner,), {"preset_name": preset})
+    for dataset_id in dataset_ids:
+        _check_dataset(dataset_id, num_processes_fingerprint, progress)
+    for dataset_id in dataset_ids:
+        extract_fingerprint_dataset(
+            dataset_id,
+            num_processes=num_processes_fingerprint,
+            check_dataset_integrity=verify_dataset_integrity,
+            clean=clean,
+            verbose=verbose,
+            show_progress_bar=progress,
+        )
+        plan_experiment_dataset(
+            dataset_id,
+            planner,
+            gpu_memory_target_in_gb=gpu_memory_target_gb,
+            overwrite_target_spacing=overwrite_target_spacing,
+            overwrite_plans_name=plans_name,
+        )
+        if preprocess:
+            preprocess_dataset(dataset_id, plans_name, list(configurations), list(num_processes), verbose, progress)
+
+
+def _check_configurations(configurations: Sequence[str]) -> None:
+    for name in configurations:
+        if name not in CONFIGURATIONS:
+            raise ValueError(
+                f"CFSegPlanner plans {' and '.join(CONFIGURATIONS)}, got {name!r}; for 2d and 3d_cascade_fullres use "
+                f"nnU-Net's own nnUNetv2_plan_and_preprocess and nnUNetTrainer"
+            )
+
+
+def _check_dataset(dataset_id: int, num_processes: int, progress: bool) -> None:
+    try:
+        name = convert_id_to_dataset_name(dataset_id)
+    except RuntimeError as error:
+        raise ValueError(f"there must be one dataset with the id {dataset_id} in nnUNet_raw: {error}") from error
+    folder = Path(str(nnUNet_raw)) / name
+    if not (folder / "dataset.json").is_file():
+        raise ValueError(f"a raw dataset needs a dataset.json, and there is none: {folder / 'dataset.json'}")
+    dataset_json = load_json(str(folder / "dataset.json"))
+    cases = get_filenames_of_train_images_and_targets(str(folder), dataset_json)
+    check_cases(cases, dataset_json, num_processes=num_processes, progress=progress)
