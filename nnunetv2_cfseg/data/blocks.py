@@ -66,11 +66,12 @@ def draw_centers(
     Raises:
         ValueError: the crop is smaller than a centre.
     """
-    shape = np.array(target.shape[1:])
+    shape = np.array(target.shape[1:], dtype=np.int64)
+    center = np.array(center_size, dtype=np.int64)
     if np.any(shape < center_size):
         raise ValueError(f"a crop must hold a centre of {tuple(center_size)} voxels, got {tuple(shape)}")
     count = sampling.blocks_per_crop
-    high = shape - center_size
+    high = shape - center
     starts = rng.integers(0, high + 1, size=(count, 3))
 
     is_regions = target.dtype == torch.bool

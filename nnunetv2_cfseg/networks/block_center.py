@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from nnunetv2_cfseg.networks.decoders import DECODERS, LinearDecoder, VoxelDecoder
 from nnunetv2_cfseg.networks.encoder import Encoder, select_tokens
 from nnunetv2_cfseg.networks.patches import (
+    Size3,
     as_size3,
     block_token_indices,
     center_token_indices,
@@ -220,13 +221,7 @@ class BlockCenterTransformer(nn.Module):
             raise ValueError(f"the network was built for {self.input_channels} channels, got {x.shape[1]}")
 
 
-def _unpatch_centers(
-    centers: Tensor,
-    batch: int,
-    grid: tuple[int, ...],
-    center_patches: tuple[int, int, int],
-    patch: tuple[int, int, int],
-) -> Tensor:
+def _unpatch_centers(centers: Tensor, batch: int, grid: tuple[int, ...], center_patches: Size3, patch: Size3) -> Tensor:
     """(B blocks, Q, V w^3), blocks and tokens in z, y, x order, to (B, V, Z, Y, X)."""
     (gz, gy, gx), (cz, cy, cx) = grid, center_patches
     patches = centers.reshape(batch, gz, gy, gx, cz, cy, cx, -1)

@@ -5,14 +5,13 @@ All sizes are voxels along z, y, x of the preprocessed data, whose axes nnU-Net 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nnunetv2_cfseg.networks.patches import Size3
 
 
-def choose_patch_size(spacing_mm: Sequence[float], patch_voxels: int) -> Size3:
+def choose_patch_size(spacing_mm: ArrayLike, patch_voxels: int) -> Size3:
     """w along each axis, so that a patch is as near a cube in mm as whole voxels allow.
 
     Args:
@@ -30,8 +29,8 @@ def choose_patch_size(spacing_mm: Sequence[float], patch_voxels: int) -> Size3:
 
 
 def choose_crop(
-    spacing_mm: Sequence[float],
-    median_shape: Sequence[float],
+    spacing_mm: ArrayLike,
+    median_shape: ArrayLike,
     *,
     center_size: Size3,
     block_size: Size3,
@@ -44,7 +43,7 @@ def choose_crop(
         center_size: voxels of a centre.
         block_size: voxels of a block.
     """
-    spacing, center, block = np.asarray(spacing_mm), np.array(center_size), np.array(block_size)
+    spacing, center, block = np.asarray(spacing_mm, dtype=float), np.array(center_size), np.array(block_size)
     largest = np.ceil(np.asarray(median_shape) / center) * center
     least = np.ceil(block / center) * center
     edge_mm = (max_voxels * spacing.prod()) ** (1 / 3)

@@ -32,19 +32,18 @@ def check_plans(configuration: dict[str, Any], *, trainer: str) -> None:
     patch = as_size3(kwargs["patch_size"], "patch_size")
     center = as_size3(kwargs.get("center_patches", 1), "center_patches")
     crop = configuration["patch_size"]
-    if len(crop) != 3 or any(size % (w * c) for size, w, c in zip(crop, patch, center, strict=False)):
+    whole = [w * c for w, c in zip(patch, center, strict=True)]
+    if len(crop) != 3 or any(size % unit for size, unit in zip(crop, whole, strict=True)):
         raise ValueError(
-            f"the crop (patch_size in the plans) must be whole centres of {[w * c for w, c in zip(patch, center)]} "
-            f"voxels (z, y, x), got {list(crop)}"
+            f"the crop (patch_size in the plans) must be whole centres of {whole} voxels (z, y, x), got {list(crop)}"
         )
 
 
 def block_sampling(configuration: dict[str, Any]) -> BlockSampling:
     """How blocks are drawn, from the plans."""
     section = configuration["cfseg"]
-    return BlockSampling(
-        **{field.name: section[field.name] for field in fields(BlockSampling) if field.name in section}
-    )
+    names = [field.name for field in fields(BlockSampling)]
+    return BlockSampling(**{name: section[name] for name in names if name in section})
 
 
 def mirror_axes(configuration: dict[str, Any]) -> tuple[int, ...]:
