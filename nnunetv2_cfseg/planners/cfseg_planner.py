@@ -150,6 +150,7 @@ class CFSegPlanner(ExperimentPlanner):
                 "foreground_share": 0.5,
                 "cut_share": 0.25,
                 "mirror_axes": self.determine_mirror_axes(),
+                "hounsfield_jitter": True,
             },
         }
 

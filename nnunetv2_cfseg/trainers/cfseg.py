@@ -21,6 +21,7 @@ from torch._dynamo import OptimizedModule
 from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.trainers.block_transform import DrawBlocks
 from nnunetv2_cfseg.trainers.checkpoint import AtomicCheckpointMixin, check_weights_fit, read_checkpoint
+from nnunetv2_cfseg.trainers.hounsfield_transform import HounsfieldJitter, without_unitless_intensity
 from nnunetv2_cfseg.trainers.plans import block_sampling, check_plans, mirror_axes
 from nnunetv2_cfseg.trainers.schedule import WarmupPolyLR
 from nnunetv2_cfseg.trainers.seed import read_seed, seed_everything
@@ -89,6 +90,11 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
         """nnU-Net's augmentation of a crop, then blocks drawn from it."""
         augmentation = cast(ComposeTransforms, nnUNetTrainer.get_training_transforms(*args, **kwargs))
         network = self.block_center_network()
+        section = self.configuration_manager.configuration["cfseg"]
+        ct = [channel for channel in network.windows.channels if channel]
+        if section.get("hounsfield_jitter", True) and len(ct) == network.input_channels:
+            augmentation.transforms = without_unitless_intensity(augmentation.transforms)
+            augmentation.transforms.append(HounsfieldJitter([c["mean"] for c in ct], [c["std"] for c in ct]))
         augmentation.transforms.append(
             DrawBlocks(
                 block_sampling(self.configuration_manager.configuration),
