@@ -39,7 +39,6 @@ if __name__ == "__main__":
 class Row:
     """One trainer with its plans."""
 
-    name: str
     trainer: str
     plans: str
 
@@ -55,9 +54,9 @@ def main() -> None:
     args = parser.parse_args()
     memory = f"{args.memory:g}GB"
     rows = [
-        Row("ours", "nnUNetTrainerCFSeg_timed", "nnUNetCFSegPlans"),
-        Row("nnU-Net", "nnUNetTrainer_timed", "nnUNetPlans"),
-        Row(f"nnU-Net, {memory} plans", "nnUNetTrainer_timed", f"nnUNetPlans_{memory}"),
+        Row("nnUNetTrainerCFSeg_timed", "nnUNetCFSegPlans"),
+        Row("nnUNetTrainer_timed", f"nnUNetPlans_{memory}"),
+        Row("nnUNetTrainer_timed", "nnUNetPlans"),
     ]
     dataset = f"Dataset{args.d:03d}_{args.i.name}"
     set_environment(args.o, args.budget)
@@ -87,13 +86,14 @@ def prepare(source: Path, dataset: str, dataset_id: int, memory_gb: float, rows:
         shutil.copytree(source, raw, copy_function=shutil.copyfile)
     commands = {
         rows[0].plans: [["cfseg", "plan_and_preprocess", "-d", str(dataset_id), "-gpu_memory_target", str(memory_gb)]],
-        rows[1].plans: [["nnUNetv2_plan_and_preprocess", "-d", str(dataset_id), "-c", "3d_fullres", "-np", "2"]],
-        rows[2].plans: [
+        rows[1].plans: [
+            ["nnUNetv2_extract_fingerprint", "-d", str(dataset_id)],
             ["nnUNetv2_plan_experiment", "-d", str(dataset_id), "-gpu_memory_target", str(memory_gb),
-             "-overwrite_plans_name", rows[2].plans],
-            ["nnUNetv2_preprocess", "-d", str(dataset_id), "-plans_name", rows[2].plans,
+             "-overwrite_plans_name", rows[1].plans],
+            ["nnUNetv2_preprocess", "-d", str(dataset_id), "-plans_name", rows[1].plans,
              "-c", "3d_fullres", "-np", "2"],
         ],
+        rows[2].plans: [["nnUNetv2_plan_and_preprocess", "-d", str(dataset_id), "-c", "3d_fullres", "-np", "2"]],
     }  # fmt: skip
     for plans, steps in commands.items():
         if not (preprocessed(dataset) / f"{plans}_3d_fullres").exists():

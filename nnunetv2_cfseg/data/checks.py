@@ -81,7 +81,7 @@ def _check_case(job: tuple[list[str], str, list[bool], set[int]]) -> None:
 
 def _read(file: str) -> np.ndarray:
     try:
-        return sitk.GetArrayViewFromImage(sitk.ReadImage(file))
+        return sitk.GetArrayFromImage(sitk.ReadImage(file))
     except RuntimeError as error:
         raise ValueError(f"the image cannot be read, it is truncated or of an unknown format: {file}") from error
 

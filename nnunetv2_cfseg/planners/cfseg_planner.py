@@ -43,7 +43,7 @@ SIZES = (
     Size(16, 384, 8, 12, 1024, 128**3),
     Size(6, 256, 6, 8, 512, 112**3),
     Size(2, 192, 4, 6, 256, 96**3),
-    Size(0, 128, 3, 4, 128, 64**3),
+    Size(0, 128, 3, 4, 96, 48**3),
 )
 
 
@@ -58,7 +58,7 @@ class CFSegPlanner(ExperimentPlanner):
     """
 
     preset_name = "default"
-    patch_voxels = 512
+    patch_voxels = 216
     batch_size = 2
 
     def __init__(

@@ -1,54 +1,263 @@
 """How much memory a training step takes, from the plans alone.
 
-Counts what PyTorch keeps for the backward pass, tensor by tensor, in float32. ``benchmarks/memory.py`` measures it.
+A step is walked once forward and once backward through the network's stages, counting in float32 what PyTorch holds
+at each of them; the fullest moment is the estimate. No network is built. ``benchmarks/memory.py`` measures it.
+
+Shapes: M blocks, C channels, N tokens a block, Q of them its centre's, V voxels a patch, D width, F hidden width,
+H heads, P classes. All counts are of floats, and of one block unless they say otherwise.
 """
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from nnunetv2_cfseg.networks import BlockCenterTransformer
+from nnunetv2_cfseg.networks.patches import as_size3
+from nnunetv2_cfseg.networks.windows import WindowBank
 
 BYTES = 4
-#: Weights, gradients and AdamW's two moments.
-COPIES_OF_WEIGHTS = 4
 
 
-def estimate_step_bytes(arch_kwargs: dict[str, Any], *, input_channels: int, num_classes: int, blocks: int) -> int:
-    """Peak memory in bytes of one training step.
+def estimate_step_bytes(
+    arch_kwargs: dict[str, Any],
+    *,
+    input_channels: int,
+    num_classes: int,
+    blocks: int,
+    foreach: bool = True,
+) -> int:
+    """Peak memory in bytes of one training step in float32.
+
+    What automatic mixed precision saves on a GPU is not counted.
 
     Args:
         arch_kwargs: keyword arguments of the network, from the plans.
+        input_channels: C, before windows.
+        num_classes: P, background included.
         blocks: M, blocks a step.
+        foreach: AdamW works on all weights at once, as PyTorch does by default on a GPU and not on a CPU.
+
+    Raises:
+        ValueError: M is negative.
+        TypeError: the network has no such argument, or lacks one.
     """
-    network = BlockCenterTransformer(input_channels, num_classes, **arch_kwargs)
-    weights = sum(p.numel() for p in network.parameters())
-    floats = COPIES_OF_WEIGHTS * weights + blocks * _floats_per_block(network)
-    return floats * BYTES
+    if blocks < 0:
+        raise ValueError(f"blocks must be >= 0, got {blocks}")
+    net = _Network.from_plans(arch_kwargs, input_channels, num_classes)
+    stages = net.stages()
+    weights = sum(stage.weights for stage in stages)
+    # Held all the time: weights, AdamW's two moments, the batch in float32 and its target in int16.
+    held = 3 * weights + blocks * (net.channels_in * net.tokens + net.queries / 2) * net.voxels
+    fullest = max(_optimizer_step(stages, foreach=foreach), _forward_backward(stages, blocks))
+    return round(BYTES * (held + fullest))
 
 
-def _floats_per_block(network: BlockCenterTransformer) -> int:
-    """Floats that one block adds to the peak."""
-    n, w = network.block_patches, network.patch_size
-    tokens = n[0] * n[1] * n[2]
-    queries = len(network.center_indices)
-    voxels = w[0] * w[1] * w[2]
-    d = network.embed_dim
-    channels = network.windows.out_channels
+@dataclass(frozen=True)
+class Stage:
+    """One part of the network, or the loss.
 
-    # The batch, its windowed copy and its patches (kept: the embedding's input).
-    image = tokens * voxels * (network.input_channels + 2 * channels)
-    layers = list(network.encoder.layers)
-    hidden = layers[0].feed_forward[0].out_features
-    kept = image + 2 * tokens * d
-    # Per token: q, k, v, k and v before the split, heads, their merged copy, two sums, two norms; the hidden layer
-    # before and after its activation.
-    for layer_tokens in [tokens] * (len(layers) - 1) + [queries]:
-        kept += layer_tokens * (7 * d + 2 * hidden) + tokens * 4 * d
-    logits = queries * voxels * network.num_classes
-    # Logits, their softmax and log-softmax, the one-hot target and the gradients of these.
-    decoder = 6 * logits
-    if hasattr(network.decoder, "mix"):
-        features, mixed = network.decoder.features, network.decoder.mix.out_features
-        decoder += queries * voxels * (2 * features + 2 * channels + 2 * mixed + 2 * mixed)
-    return kept + decoder
+    Args:
+        kept: what its backward needs, from its forward on.
+        forward: the most it holds on top of that on its way forward.
+        backward: the most it holds on top of that on its way backward, gradients of weights apart.
+        parameters: sizes of its parameters, whatever the number of blocks.
+    """
+
+    kept: int
+    forward: int
+    backward: int
+    parameters: tuple[int, ...] = ()
+
+    @property
+    def weights(self) -> int:
+        """Floats of all its parameters."""
+        return sum(self.parameters)
+
+
+def _forward_backward(stages: list[Stage], blocks: int) -> int:
+    """The most that M blocks' activations and the gradients of weights take together."""
+    moments = []
+    kept = gradients = 0
+    for stage in stages:
+        kept += blocks * stage.kept
+        moments.append(kept + blocks * stage.forward)
+    for stage in reversed(stages):
+        gradients += stage.weights
+        moments.append(kept + gradients + blocks * stage.backward)
+        kept -= blocks * stage.kept
+    return max(moments)
+
+
+def _optimizer_step(stages: list[Stage], *, foreach: bool) -> int:
+    """Gradients of all weights, and the denominators of AdamW's update."""
+    weights = sum(stage.weights for stage in stages)
+    # One parameter at a time: the root of its second moment, that over the bias correction, and the last
+    # parameter's, which goes once the next is ready.
+    largest = max(size for stage in stages for size in stage.parameters)
+    return weights + (weights if foreach else 3 * largest)
+
+
+@dataclass(frozen=True)
+class _Network:
+    """The network's sizes, and what each of its stages takes."""
+
+    channels_in: int
+    channels: int  # after windows
+    classes: int
+    tokens: int
+    queries: int
+    voxels: int
+    width: int
+    hidden: int
+    depth: int
+    heads: int
+    pre_norm: bool
+    gelu: bool
+    learned_position: bool
+    voxel_decoder: tuple[int, int] | None  # features and hidden width
+
+    @classmethod
+    def from_plans(cls, arch_kwargs: dict[str, Any], input_channels: int, num_classes: int) -> _Network:
+        call = inspect.signature(BlockCenterTransformer).bind(input_channels, num_classes, **arch_kwargs)
+        call.apply_defaults()
+        given = call.arguments
+        return cls(
+            channels_in=input_channels,
+            channels=WindowBank(given["windows"] or [None] * input_channels).out_channels,
+            classes=num_classes,
+            tokens=prod(as_size3(given["block_patches"], "block_patches")),
+            queries=prod(as_size3(given["center_patches"], "center_patches")),
+            voxels=prod(as_size3(given["patch_size"], "patch_size")),
+            width=given["embed_dim"],
+            hidden=round(given["embed_dim"] * given["ffn_ratio"]),
+            depth=given["depth"],
+            heads=given["num_heads"],
+            pre_norm=given["norm"] == "pre",
+            gelu=given["activation"] == "gelu",
+            learned_position=given["position"] == "learned",
+            voxel_decoder=(given["voxel_features"], given["voxel_hidden"]) if given["decoder"] == "voxel" else None,
+        )
+
+    def stages(self) -> list[Stage]:
+        """In the order of the forward pass."""
+        layers = [self._attention(self.tokens, selected=False), self._feed_forward(self.tokens)] * (self.depth - 1)
+        layers += [self._attention(self.queries, selected=True), self._feed_forward(self.queries)]
+        decoder = self._linear_decoder() if self.voxel_decoder is None else self._voxel_decoder(*self.voxel_decoder)
+        return [self._image(), self._embedding(), *layers, self._final_norm(), decoder, self._loss()]
+
+    def _image(self) -> Stage:
+        image = self.tokens * self.voxels
+        return Stage(
+            kept=self.channels * image,  # patches, the embedding's input
+            forward=(self.channels + 1) * image,  # every window before they are stacked, and the image in HU
+            backward=0,  # nothing asks for the image's gradient
+        )
+
+    def _embedding(self) -> Stage:
+        position = (self.tokens * self.width,) if self.learned_position else ()
+        return Stage(
+            kept=0,  # the tokens are the first layer's input
+            forward=2 * self.tokens * self.width,  # tokens before and after their position is added
+            backward=self.tokens * self.width,  # gradient of the tokens
+            parameters=(*_linear(self.channels * self.voxels, self.width), *position),
+        )
+
+    def _attention(self, queries: int, *, selected: bool) -> Stage:
+        """Attention of all or some selected tokens to all, with its normalisation and residual sum."""
+        n, d = self.tokens, self.width
+        kept = n * d  # tokens: input of the normalisation (pre) or of the maps to q, k and v (post)
+        if self.pre_norm:
+            kept += n * (d + 2)  # normalised tokens, input of the maps; mean and deviation of each token
+        else:
+            kept += queries * (d + 2)  # sum, input of the normalisation; mean and deviation
+        if selected:
+            kept += queries * d  # the queries' copy of their tokens, input of the map to q
+        kept += queries * d + 2 * n * d  # q, k and v
+        kept += queries * (d + self.heads)  # merged heads, input of the last map; log of the softmax's denominator
+        return Stage(
+            kept=kept,
+            forward=2 * queries * d,  # the last map's output and the sum
+            # Gradients of the sum, of the heads and of q, k and v.
+            backward=3 * queries * d + 2 * n * d,
+            parameters=(*_linear(d, d), *_linear(d, 2 * d), *_linear(d, d), *_norm(d)),
+        )
+
+    def _feed_forward(self, queries: int) -> Stage:
+        """Both maps of the feed-forward layer, with their normalisation and residual sum."""
+        d, hidden = self.width, self.hidden
+        # The normalisation's input, the first map's input, mean and deviation of each token.
+        kept = 2 * d + 2
+        # GELU keeps its input, the second map GELU's output; ReLU keeps its output, which is the map's input too.
+        kept += 2 * hidden if self.gelu else hidden
+        return Stage(
+            kept=queries * kept,
+            forward=queries * 2 * d,  # the second map's output and the sum
+            # Gradients of the sum and of the activation's output and input; GELU's output is gone by then.
+            backward=queries * (d + (hidden if self.gelu else 2 * hidden)),
+            parameters=(*_linear(d, hidden), *_linear(hidden, d), *_norm(d)),
+        )
+
+    def _final_norm(self) -> Stage:
+        out = self.queries * self.width  # the centre's tokens, the decoder's input
+        if not self.pre_norm:
+            return Stage(kept=out, forward=0, backward=out)
+        before = out + 2 * self.queries  # tokens before it, their means and deviations
+        # Backward: gradients of the tokens after and before.
+        return Stage(kept=before + out, forward=0, backward=2 * out, parameters=_norm(self.width))
+
+    def _linear_decoder(self) -> Stage:
+        center = self.queries * self.voxels
+        return Stage(
+            kept=0,
+            # The centre's windows, which this decoder is handed as well; logits.
+            forward=center * (self.channels + self._logits()),
+            backward=center * self.classes + self.queries * self.width,  # gradients of logits and tokens
+            parameters=_linear(self.width, self.classes * self.voxels),
+        )
+
+    def _voxel_decoder(self, features: int, hidden: int) -> Stage:
+        center = self.queries * self.voxels
+        joined = features + self.channels
+        return Stage(
+            # Features joined with windows, input of the MLP; its hidden layer before and after GELU.
+            kept=center * (joined + 2 * hidden),
+            # The centre's windows and the features before they are joined; the MLP's logits, the linear map's and
+            # their sum.
+            forward=center * (joined + 2 * self.classes + self._logits()),
+            # Gradient of the logits, its transposed copy and the gradient of GELU's output.
+            backward=center * (2 * self.classes + hidden),
+            parameters=(
+                *_linear(self.width, features * self.voxels),
+                *_linear(joined, hidden),
+                *_linear(self.width, self.classes * self.voxels),
+                *_linear(hidden, self.classes),
+            ),
+        )
+
+    def _logits(self) -> int:
+        """Floats a voxel that logits take; a centre of several patches is put together by two copies."""
+        return self.classes * (3 if self.queries > 1 else 1)
+
+    def _loss(self) -> Stage:
+        """nnU-Net's Dice and cross-entropy."""
+        center = self.queries * self.voxels
+        return Stage(
+            kept=0,
+            # Logits, their softmax, the target one-hot and in int64; softmax times one-hot, then log-softmax.
+            forward=center * (4 * self.classes + 2),
+            # Softmax, one-hot, log-softmax; the gradients of log-softmax and, through it, of the logits.
+            backward=center * 5 * self.classes,
+        )
+
+
+def _linear(inputs: int, outputs: int) -> tuple[int, int]:
+    """Sizes of a linear map's weight and bias."""
+    return inputs * outputs, outputs
+
+
+def _norm(width: int) -> tuple[int, int]:
+    """Sizes of a layer normalisation's weight and bias."""
+    return width, width

@@ -38,7 +38,7 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
         check_plans(self.configuration_manager.configuration, trainer=type(self).__name__)
         self.enable_deep_supervision = False
-        self.initial_lr = 1e-3
+        self.initial_lr = 2e-3
         self.weight_decay = 1e-2
         self.save_every = 10
         self._iteration = 0

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from typing import cast
 
 import pytest
 import torch
@@ -36,8 +35,8 @@ def linear_by_hand(layer: nn.Linear, token: Tensor) -> Tensor:
 
 def voxel_by_hand(decoder: VoxelDecoder, token: Tensor, intensities: Tensor) -> Tensor:
     """(P, w^3), a voxel at a time."""
-    logits = linear_by_hand(cast(nn.Linear, decoder.seg_layers[0]), token)
-    last = cast(nn.Linear, decoder.seg_layers[1])
+    logits = linear_by_hand(decoder.seg_layers[0], token)
+    last = decoder.seg_layers[1]
     for v in range(VOXELS):
         rows = slice(v * FEATURES, (v + 1) * FEATURES)
         said = decoder.voxel_features.weight[rows] @ token + decoder.voxel_features.bias[rows]
@@ -54,7 +53,7 @@ def test_linear_decoder_equals_its_formula() -> None:
     assert logits.shape == (2, 3, CLASSES, VOXELS)
     for block in range(2):
         for token in range(3):
-            expected = linear_by_hand(decoder.seg_layers[0], tokens[block, token])  # type: ignore[arg-type]
+            expected = linear_by_hand(decoder.seg_layers[0], tokens[block, token])
             torch.testing.assert_close(logits[block, token], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -65,7 +64,7 @@ def test_voxel_decoder_equals_its_formula() -> None:
     assert logits.shape == (2, 3, CLASSES, VOXELS)
     for block in range(2):
         for token in range(3):
-            expected = voxel_by_hand(decoder, tokens[block, token], voxels[block, token])  # type: ignore[arg-type]
+            expected = voxel_by_hand(decoder, tokens[block, token], voxels[block, token])
             torch.testing.assert_close(logits[block, token], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -111,5 +110,5 @@ def test_deep_supervision_can_be_switched_and_changes_nothing(kind: str) -> None
 )
 def test_layers_that_depend_on_the_classes_are_named_seg_layers(kind: str, outputs: dict[str, int]) -> None:
     state = build(kind).state_dict()
-    assert {key.removesuffix(".bias"): len(b) for key, b in state.items() if key.startswith("seg_layers.") and
-            key.endswith(".bias")} == outputs
+    biases = {key.removesuffix(".bias"): len(value) for key, value in state.items() if key.endswith(".bias")}
+    assert {key: length for key, length in biases.items() if key.startswith("seg_layers.")} == outputs

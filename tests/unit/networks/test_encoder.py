@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from nnunetv2_cfseg.networks.encoder import Encoder, EncoderLayer, FeedForward, 
 D, HEADS, HIDDEN = 12, 3, 20
 
 
-def seeded(module: nn.Module) -> nn.Module:
+def seeded(module: nn.Module) -> Any:
     """Move every parameter off its initial value: zero biases and unit norms hide mistakes."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -52,8 +53,8 @@ def norm_by_hand(norm: nn.LayerNorm, x: Tensor) -> Tensor:
 
 def feed_forward_by_hand(feed_forward: FeedForward, x: Tensor) -> Tensor:
     first, _, second = feed_forward
-    hidden = (x @ first.weight.T + first.bias).clamp(min=0)  # type: ignore[operator, union-attr]
-    return hidden @ second.weight.T + second.bias  # type: ignore[operator, union-attr]
+    hidden = (x @ first.weight.T + first.bias).clamp(min=0)
+    return hidden @ second.weight.T + second.bias
 
 
 @pytest.mark.parametrize("query_indices", [None, [3], [6, 0, 2]])

@@ -69,7 +69,6 @@ def test_recorder_sees_a_functional_convolution() -> None:
 
 def test_network_with_a_convolution_is_caught(tiny_network: NetworkFactory) -> None:
     network = tiny_network()
-    network.decoder = nn.Sequential(network.decoder)
     network.register_forward_hook(lambda module, args, out: F.conv3d(out, torch.ones(1, 3, 1, 1, 1)))
     with pytest.raises(AssertionError, match="aten::convolution"):
         assert_no_convolution(network, torch.randn(2, 1, 6, 6, 6), centers_only=True)

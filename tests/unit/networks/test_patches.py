@@ -38,7 +38,7 @@ def blocks_and_centers(draw: st.DrawFn) -> tuple[Size3, Size3]:
     ("value", "expected"), [(4, (4, 4, 4)), ((1, 2, 3), (1, 2, 3)), ([1, 2, 3], (1, 2, 3)), ((2.0, 1, 1), (2, 1, 1))]
 )
 def test_as_size3_accepts_one_or_three_whole_numbers(value: object, expected: Size3) -> None:
-    size = as_size3(value, "patch_size")  # type: ignore[arg-type]
+    size = as_size3(value, "patch_size")
     assert size == expected
     assert all(type(v) is int for v in size)
 
@@ -46,7 +46,7 @@ def test_as_size3_accepts_one_or_three_whole_numbers(value: object, expected: Si
 @pytest.mark.parametrize("value", [0, -1, True, (1, 2), (1, 2, 3, 4), (1, 0, 1), (1, 2.5, 1), (1, True, 1)])
 def test_as_size3_refuses_anything_else_by_name_and_value(value: object) -> None:
     with pytest.raises(ValueError, match="patch_size must be one or three whole numbers >= 1") as error:
-        as_size3(value, "patch_size")  # type: ignore[arg-type]
+        as_size3(value, "patch_size")
     assert str(error.value).endswith(f"got {value}")
 
 
@@ -156,8 +156,8 @@ def test_center_token_indices_by_hand(block: Size3, center: Size3, expected: lis
 
 
 def test_centre_tokens_of_all_blocks_are_every_inner_patch_once() -> None:
-    grid, block, center = (5, 6, 7), (3, 4, 5), (1, 2, 3)
+    grid, block, center = (5, 6, 8), (3, 4, 5), (1, 2, 3)  # a halo of one patch
     indices = block_token_indices(grid, block, center, CPU)
     centers = indices[:, center_token_indices(block, center)].flatten()
-    inner = torch.arange(5 * 6 * 7).reshape(grid)[1:-1, 1:-1, 1:-1].flatten()
+    inner = torch.arange(5 * 6 * 8).reshape(grid)[1:-1, 1:-1, 1:-1].flatten()
     assert sorted(centers.tolist()) == inner.tolist()
