@@ -58,6 +58,8 @@ class BlockCenterTransformer(nn.Module):
         ValueError: any of these out of range; the message gives the rule and the value.
     """
 
+    center_indices: Tensor
+
     def __init__(
         self,
         input_channels: int,
@@ -81,9 +83,18 @@ class BlockCenterTransformer(nn.Module):
         deep_supervision: bool = False,
     ) -> None:
         super().__init__()
-        self.patch_size = as_size3(patch_size, "patch_size")  # type: ignore[arg-type]
-        self.block_patches = as_size3(block_patches, "block_patches")  # type: ignore[arg-type]
-        self.center_patches = as_size3(center_patches, "center_patches")  # type: ignore[arg-type]
+        _check_counts(
+            input_channels=input_channels,
+            num_classes=num_classes,
+            embed_dim=embed_dim,
+            hidden_dim=round(embed_dim * ffn_ratio),
+            voxel_features=voxel_features,
+            voxel_hidden=voxel_hidden,
+            chunk_blocks=chunk_blocks,
+        )
+        self.patch_size = as_size3(patch_size, "patch_size")
+        self.block_patches = as_size3(block_patches, "block_patches")
+        self.center_patches = as_size3(center_patches, "center_patches")
         if any(c > n or (n - c) % 2 for n, c in zip(self.block_patches, self.center_patches, strict=True)):
             raise ValueError(
                 "center_patches must be at most block_patches and differ from it by an even number, "
@@ -93,15 +104,14 @@ class BlockCenterTransformer(nn.Module):
             raise ValueError(f"windows must have an entry for each of {input_channels} channels, got {len(windows)}")
         if decoder not in DECODERS:
             raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, got {decoder!r}")
-        if chunk_blocks < 1:
-            raise ValueError(f"chunk_blocks must be >= 1, got {chunk_blocks}")
         if deep_supervision:
             raise ValueError("deep_supervision must be False: a block-centre network has one output")
         self.input_channels = input_channels
         self.num_classes = num_classes
         self.embed_dim = embed_dim
         self.chunk_blocks = chunk_blocks
-        self.center_indices = center_token_indices(self.block_patches, self.center_patches)
+        centers = torch.tensor(center_token_indices(self.block_patches, self.center_patches))
+        self.register_buffer("center_indices", centers, persistent=False)
 
         self.windows = WindowBank([None] * input_channels if windows is None else windows)
         channels = self.windows.out_channels
@@ -156,7 +166,7 @@ class BlockCenterTransformer(nn.Module):
             return self._forward_blocks(x)
         patches, indices, grid = self._gather_plan(x)
         tokens = self.embedding(patches)  # (B g, D): once a patch, however many blocks hold it
-        center_patches = indices[:, self.center_indices]  # (B blocks, Q)
+        center_patches = select_tokens(indices, self.center_indices)  # (B blocks, Q)
         logits = [
             self.decoder(self._encode(tokens[chunk]), self._split_channels(patches[centers]))
             for chunk, centers in zip(
@@ -219,6 +229,14 @@ class BlockCenterTransformer(nn.Module):
             raise ValueError(f"the input must have five axes (B, C, Z, Y, X), got {x.ndim}")
         if x.shape[1] != self.input_channels:
             raise ValueError(f"the network was built for {self.input_channels} channels, got {x.shape[1]}")
+        if 0 in x.shape:
+            raise ValueError(f"the input must hold at least one voxel, got shape {tuple(x.shape)}")
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} must be >= 1, got {count}")
 
 
 def _unpatch_centers(centers: Tensor, batch: int, grid: tuple[int, ...], center_patches: Size3, patch: Size3) -> Tensor:

@@ -73,7 +73,7 @@ class EncoderLayer(nn.Module):
         self.attention_norm = nn.LayerNorm(embed_dim)
         self.feed_forward_norm = nn.LayerNorm(embed_dim)
 
-    def forward(self, tokens: Tensor, query_indices: list[int] | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, query_indices: Tensor | None = None) -> Tensor:
         """(M, N, D) to (M, Q, D): all tokens, or only those at ``query_indices``, which still see all."""
         if self.pre_norm:
             normed = self.attention_norm(tokens)
@@ -103,13 +103,13 @@ class Encoder(nn.Module):
         # Post-norm layers end normalised; a pre-norm stack needs it once, at its end.
         self.final_norm = nn.LayerNorm(embed_dim) if norm == "pre" else nn.Identity()
 
-    def forward(self, tokens: Tensor, center_indices: list[int]) -> Tensor:
+    def forward(self, tokens: Tensor, center_indices: Tensor) -> Tensor:
         """(M, N, D) to the centre tokens X^K, (M, Q, D)."""
         for layer in self.layers[:-1]:
             tokens = layer(tokens)
         return self.final_norm(self.layers[-1](tokens, center_indices))
 
 
-def select_tokens(tokens: Tensor, indices: list[int] | None) -> Tensor:
+def select_tokens(tokens: Tensor, indices: Tensor | None) -> Tensor:
     """(M, N, D) to (M, len(indices), D); ``None`` keeps all tokens."""
-    return tokens if indices is None else tokens[:, indices]
+    return tokens if indices is None else tokens.index_select(1, indices)

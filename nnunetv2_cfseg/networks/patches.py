@@ -6,6 +6,10 @@ centre, so a block holds N = n_z n_y n_x tokens and reaches h = (n - c) / 2 patc
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from itertools import product
+from numbers import Integral
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,15 +17,15 @@ from torch import Tensor
 Size3 = tuple[int, int, int]
 
 
-def as_size3(value: int | tuple[int, ...] | list[int], name: str) -> Size3:
+def as_size3(value: int | Sequence[int], name: str) -> Size3:
     """Return ``value`` as three positive ints (Z, Y, X); one int stands for all axes.
 
     Raises:
         ValueError: not one or three whole numbers >= 1.
     """
-    values = (value,) * 3 if isinstance(value, int) else tuple(value)
-    if len(values) != 3 or any(isinstance(v, bool) or v != int(v) or v < 1 for v in values):
-        raise ValueError(f"{name} must be one or three whole numbers >= 1 (z, y, x), got {value}")
+    values = tuple(value) if isinstance(value, Iterable) else (value,) * 3
+    if len(values) != 3 or any(not isinstance(v, Integral) or isinstance(v, bool) or v < 1 for v in values):
+        raise ValueError(f"{name} must be one or three whole numbers >= 1 (z, y, x), got {value!r}")
     z, y, x = (int(v) for v in values)
     return z, y, x
 
@@ -112,7 +116,6 @@ def block_token_indices(grid: Size3, block_patches: Size3, center_patches: Size3
 
 def center_token_indices(block_patches: Size3, center_patches: Size3) -> list[int]:
     """Positions of the centre's tokens among the N tokens of a block, in z, y, x order."""
-    positions = torch.arange(block_patches[0] * block_patches[1] * block_patches[2]).reshape(block_patches)
-    for axis, (n, c) in enumerate(zip(block_patches, center_patches, strict=True)):
-        positions = positions.narrow(axis, (n - c) // 2, c)
-    return positions.flatten().tolist()
+    _, ny, nx = block_patches
+    middles = [range((n - c) // 2, (n - c) // 2 + c) for n, c in zip(block_patches, center_patches, strict=True)]
+    return [(z * ny + y) * nx + x for z, y, x in product(*middles)]

@@ -7,6 +7,7 @@ hemorrhage literature report gains from wider and multiple windows).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,12 +33,13 @@ class WindowBank(nn.Module):
             ``std`` in HU, which undo its normalisation, and ``windows_hu``, a list of (lower, upper).
 
     Raises:
-        ValueError: a window whose upper end is not above its lower, an empty list, or a std that is not positive.
+        ValueError: a missing key, a window whose upper end is not above its lower, an empty list, a mean that is not
+            finite or a std that is not positive and finite.
     """
 
     def __init__(self, channels: Sequence[dict[str, Any] | None]) -> None:
         super().__init__()
-        self.channels = [channel and _checked(channel) for channel in channels]
+        self.channels = [None if channel is None else _checked(channel) for channel in channels]
         self.out_channels = sum(len(channel["windows_hu"]) if channel else 1 for channel in self.channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,9 +56,15 @@ class WindowBank(nn.Module):
 
 
 def _checked(channel: dict[str, Any]) -> dict[str, Any]:
+    missing = {"mean", "std", "windows_hu"} - channel.keys()
+    if missing:
+        raise ValueError(f"a CT channel needs mean, std and windows_hu, and lacks {', '.join(sorted(missing))}")
     windows = [(float(low), float(high)) for low, high in channel["windows_hu"]]
-    if not windows or any(low >= high for low, high in windows):
+    if not windows or not all(low < high for low, high in windows):
         raise ValueError(f"windows_hu must be a list of (lower, upper) with lower < upper, got {channel['windows_hu']}")
-    if not channel["std"] > 0:
-        raise ValueError(f"the std that undoes CT normalisation must be > 0 HU, got {channel['std']}")
-    return {"mean": float(channel["mean"]), "std": float(channel["std"]), "windows_hu": windows}
+    mean, std = float(channel["mean"]), float(channel["std"])
+    if not math.isfinite(mean):
+        raise ValueError(f"the mean that undoes CT normalisation must be finite, got {mean}")
+    if not 0 < std < math.inf:
+        raise ValueError(f"the std that undoes CT normalisation must be > 0 HU, got {std}")
+    return {"mean": mean, "std": std, "windows_hu": windows}

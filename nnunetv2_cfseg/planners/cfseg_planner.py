@@ -23,6 +23,8 @@ PLANS_NAME = "nnUNetCFSegPlans"
 #: CT scanners store -1024 to 3071 HU (12 bit); real files also hold rescaled metal far above.
 CT_RANGE_HU = (-1024.0, 3071.0)
 FEWEST_BLOCKS = 32
+#: Of nnU-Net's own 3d_fullres crop at its default memory target.
+NNUNET_CROP_VOXELS = 128**3
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,10 @@ class CFSegPlanner(ExperimentPlanner):
             overwrite_target_spacing,
             suppress_transpose,
         )
+        # nnU-Net adds a lower resolution where its crop covers less than a quarter of a scan. Ours are smaller, and
+        # what a block sees does not depend on them: scale the rule so that it adds one for the same scans.
+        crop_voxels = next(size.crop_voxels for size in SIZES if gpu_memory_target_in_gb >= size.at_least_gb)
+        self.lowres_creation_threshold *= crop_voxels / NNUNET_CROP_VOXELS
 
     def plan_experiment(self) -> dict[str, Any]:
         """nnU-Net's planning without its 2D and cascade configurations.

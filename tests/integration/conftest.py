@@ -142,14 +142,18 @@ class Workspace:
             yield monkeypatch
 
     def add_dataset(self, number: int, name: str, **kwargs: Any) -> int:
-        """Write a dataset, then plan and preprocess it as ``cfseg plan_and_preprocess`` does; returns its id."""
+        """Write a dataset, plan and preprocess it; returns its id."""
         self.write_raw_dataset(self.raw, f"Dataset{number}_{name}", **{"cases": 6, "shape": SHAPE, **kwargs})
+        self.plan_and_preprocess(number)
+        return number
+
+    def plan_and_preprocess(self, number: int) -> None:
+        """``cfseg plan_and_preprocess`` in this process, and plans of a tiny network beside those it makes."""
         with self.in_process():
             plan_and_preprocess(
                 [number], gpu_memory_target_gb=1, num_processes=[1], num_processes_fingerprint=1, progress=False
             )
-        self.shrink_plans(f"Dataset{number}_{name}")
-        return number
+        self.shrink_plans(self.dataset_folder(number).name)
 
     def shrink_plans(self, dataset: str) -> None:
         """Beside the plans of a dataset put some for a network so small that its steps take no time."""

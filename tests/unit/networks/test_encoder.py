@@ -61,7 +61,7 @@ def feed_forward_by_hand(feed_forward: FeedForward, x: Tensor) -> Tensor:
 def test_attention_equals_the_explicit_softmax_formula(query_indices: list[int] | None) -> None:
     attention = seeded(MultiHeadAttention(D, HEADS))
     tokens = random_tokens()
-    queries = select_tokens(tokens, query_indices)
+    queries = select_tokens(tokens, None if query_indices is None else torch.tensor(query_indices))
     torch.testing.assert_close(
         attention(queries, tokens), attention_by_hand(attention, queries, tokens), rtol=1e-5, atol=1e-5
     )
@@ -132,7 +132,7 @@ def test_pre_norm_layer_normalises_the_input_of_each_sub_layer() -> None:
 def test_layer_with_centre_queries_equals_the_full_layer_selected(norm: str, query_indices: list[int]) -> None:
     layer = seeded(EncoderLayer(D, HEADS, HIDDEN, norm=norm, activation="gelu"))
     tokens = random_tokens()
-    centers = layer(tokens, query_indices)
+    centers = layer(tokens, torch.tensor(query_indices))
     assert centers.shape == (2, len(query_indices), D)
     torch.testing.assert_close(centers, layer(tokens)[:, query_indices], rtol=1e-5, atol=1e-5)
 
@@ -147,7 +147,7 @@ def test_encoder_equals_all_layers_in_full_then_selected(norm: str, depth: int) 
         expected = layer(expected)
     if norm == "pre":
         expected = norm_by_hand(encoder.final_norm, expected)
-    torch.testing.assert_close(encoder(tokens, [2, 5]), expected[:, [2, 5]], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(encoder(tokens, torch.tensor([2, 5])), expected[:, [2, 5]], rtol=1e-5, atol=1e-5)
 
 
 def test_post_norm_encoder_has_no_norm_after_its_layers() -> None:
@@ -174,5 +174,5 @@ def test_encoder_needs_a_layer(depth: int) -> None:
 
 def test_select_tokens_keeps_the_order_it_is_given() -> None:
     tokens = torch.arange(12).reshape(2, 3, 2)
-    assert select_tokens(tokens, [2, 0]).tolist() == [[[4, 5], [0, 1]], [[10, 11], [6, 7]]]
+    assert select_tokens(tokens, torch.tensor([2, 0])).tolist() == [[[4, 5], [0, 1]], [[10, 11], [6, 7]]]
     assert select_tokens(tokens, None) is tokens
