@@ -75,8 +75,7 @@ def draw_centers(
     starts = rng.integers(0, high + 1, size=(count, 3))
 
     is_regions = target.dtype == torch.bool
-    wanted = np.zeros(count, dtype=bool)
-    wanted[: round(count * sampling.foreground_share)] = True
+    wanted = np.arange(count) < round(count * sampling.foreground_share)
     voxels, classes = _foreground(target, ignore_label, is_regions)
     if len(voxels):
         starts[wanted] = _around(_draw_class_by_class(voxels, classes, wanted.sum(), rng), center_size, rng)
