@@ -66,27 +66,27 @@ def draw_centers(
     Raises:
         ValueError: the crop is smaller than a centre.
     """
-    shape = np.array(target.shape[1:], dtype=np.int64)
-    center = np.array(center_size, dtype=np.int64)
-    if np.any(shape < center_size):
-        raise ValueError(f"a crop must hold a centre of {tuple(center_size)} voxels, got {tuple(shape)}")
-    count = sampling.blocks_per_crop
-    high = shape - center
-    starts = rng.integers(0, high + 1, size=(count, 3))
-
+    shape, center = np.array(target.shape[1:], dtype=np.int64), np.array(center_size, dtype=np.int64)
+    if np.any(shape < center):
+        raise ValueError(f"a crop must hold a centre of {tuple(center_size)} voxels, got {tuple(shape.tolist())}")
+    last = shape - center
+    # A crop too small for a whole block: as clear of its border as it gets.
+    clear_of_border = np.minimum((np.array(block_size) - center) // 2, last // 2)
     is_regions = target.dtype == torch.bool
-    wanted = np.arange(count) < round(count * sampling.foreground_share)
-    voxels, classes = _foreground(target, ignore_label, is_regions)
-    if len(voxels):
-        starts[wanted] = _around(_draw_class_by_class(voxels, classes, wanted.sum(), rng), center_size, rng)
-    if ignore_label is not None:
-        annotated = _annotated(target, ignore_label, is_regions)
-        rest = ~wanted if len(voxels) else np.ones(count, dtype=bool)
-        if len(annotated):
-            picks = annotated[rng.integers(len(annotated), size=rest.sum())]
-            starts[rest] = _around(picks, center_size, rng)
+    foreground = _foreground(target, ignore_label, is_regions)
+    annotated = None if ignore_label is None else _annotated(target, ignore_label, is_regions)
 
-    return np.clip(starts, *_limits(shape, sampling, center_size, block_size, rng))
+    count = sampling.blocks_per_crop
+    wanted = np.arange(count) < round(count * sampling.foreground_share)
+    may_be_cut = rng.random(count) < sampling.cut_share
+    starts = np.empty((count, 3), dtype=np.int64)
+    for wants_foreground in (True, False):
+        for is_clear in (True, False):
+            group = (wanted == wants_foreground) & (may_be_cut != is_clear)
+            voxels = foreground if wants_foreground and len(foreground[0]) else annotated
+            low = clear_of_border if is_clear else np.zeros(3, dtype=np.int64)
+            starts[group] = _draw_starts(group.sum(), voxels, low=low, last=last, center=center, rng=rng)
+    return starts
 
 
 def cut_blocks(crop: Tensor, starts: np.ndarray, *, size: Sequence[int], margin: Sequence[int] = (0, 0, 0)) -> Tensor:
@@ -109,20 +109,29 @@ def cut_blocks(crop: Tensor, starts: np.ndarray, *, size: Sequence[int], margin:
     return boxes
 
 
-def _limits(
-    shape: np.ndarray,
-    sampling: BlockSampling,
-    center_size: Sequence[int],
-    block_size: Sequence[int],
+def _draw_starts(
+    count: int,
+    voxels: tuple[np.ndarray, np.ndarray] | None,
+    *,
+    low: np.ndarray,
+    last: np.ndarray,
+    center: np.ndarray,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest start of every centre, (M, 3) each: the whole crop, or clear of its border."""
-    margin = (np.array(block_size) - center_size) // 2
-    high = shape - center_size
-    margin = np.minimum(margin, high // 2)  # a crop too small for a whole block: as clear as it gets
-    may_be_cut = rng.random((sampling.blocks_per_crop, 1)) < sampling.cut_share
-    low = np.where(may_be_cut, 0, margin)
-    return low, high - low
+) -> np.ndarray:
+    """Starts (count, 3) of centres that keep ``low`` voxels off the crop's border, each round one of ``voxels``.
+
+    Voxels that no such centre holds are passed over, unless there are no others: then blocks may be cut.
+    """
+    if voxels is None or not len(voxels[0]):
+        return rng.integers(low, last - low + 1, size=(count, 3))
+    positions, classes = voxels
+    in_reach = np.all((positions >= low) & (positions < last - low + center), axis=1)
+    if in_reach.any():
+        positions, classes = positions[in_reach], classes[in_reach]
+    else:
+        low = np.zeros(3, dtype=np.int64)
+    picks = _draw_class_by_class(positions, classes, count, rng)
+    return np.clip(picks - rng.integers(0, center, size=picks.shape), low, last - low)
 
 
 def _foreground(target: Tensor, ignore_label: int | None, is_regions: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -138,9 +147,10 @@ def _foreground(target: Tensor, ignore_label: int | None, is_regions: bool) -> t
     return mask.nonzero().numpy(), labels[mask].numpy()
 
 
-def _annotated(target: Tensor, ignore_label: int, is_regions: bool) -> np.ndarray:
-    """Voxels (V, 3) that are not ignored."""
-    return (~target[-1] if is_regions else target[0] != ignore_label).nonzero().numpy()
+def _annotated(target: Tensor, ignore_label: int, is_regions: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels (V, 3) that are not ignored, all of one class, (V,)."""
+    found = (~target[-1] if is_regions else target[0] != ignore_label).nonzero().numpy()
+    return found, np.zeros(len(found), dtype=np.int64)
 
 
 def _draw_class_by_class(voxels: np.ndarray, classes: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -149,8 +159,3 @@ def _draw_class_by_class(voxels: np.ndarray, classes: np.ndarray, count: int, rn
     _, first, sizes = np.unique(classes[order], return_index=True, return_counts=True)
     drawn = rng.integers(len(sizes), size=count)
     return voxels[order[first[drawn] + rng.integers(0, sizes[drawn])]]
-
-
-def _around(voxels: np.ndarray, center_size: Sequence[int], rng: np.random.Generator) -> np.ndarray:
-    """Starts of centres that hold each voxel at a place drawn evenly."""
-    return voxels - rng.integers(0, np.array(center_size), size=voxels.shape)

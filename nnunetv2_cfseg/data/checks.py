@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -10,6 +13,24 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from tqdm import tqdm
+
+
+def read_dataset_json(file: Path) -> dict[str, Any]:
+    """Read a raw dataset's ``dataset.json``.
+
+    Raises:
+        ValueError: it is missing, no JSON, or lacks an entry that nnU-Net needs.
+    """
+    if not file.is_file():
+        raise ValueError(f"a raw dataset needs a dataset.json, and there is none: {file}")
+    try:
+        dataset_json = json.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(f"dataset.json must be JSON ({error}): {file}") from error
+    for entry in ("labels", "channel_names", "file_ending", "numTraining"):
+        if entry not in dataset_json:
+            raise ValueError(f"dataset.json must have {entry}, and has {', '.join(dataset_json)}: {file}")
+    return dataset_json
 
 
 def check_cases(
@@ -22,11 +43,16 @@ def check_cases(
         dataset_json: of the dataset; CT channels are those named CT.
 
     Raises:
-        ValueError: an unreadable file, a CT that is not in HU, or a label value that dataset.json does not name; the
-            message names the file.
+        ValueError: dataset.json names another number of channels; an unreadable file, a CT that is not in HU, a label of another size than its image, or a label value that dataset.json does not name. The
+            message names the case or the file.
     """
     known = _label_values(dataset_json["labels"])
     is_ct = [name.lower() == "ct" for name in dataset_json["channel_names"].values()]
+    for name, case in cases.items():
+        if len(case["images"]) != len(is_ct):
+            raise ValueError(
+                f"dataset.json names {len(is_ct)} channels, and there are {len(case['images'])} images of {name}"
+            )
     jobs = [(case["images"], case["label"], is_ct, known) for case in cases.values()]
     for _ in tqdm(_run(jobs, num_processes), total=len(jobs), desc="Checking cases", disable=not progress):
         pass
@@ -56,7 +82,8 @@ def check_labels(values: np.ndarray, known: set[int], file: str | Path) -> None:
     """
     unknown = sorted(set(np.unique(values).tolist()) - known)
     if unknown:
-        raise ValueError(f"labels must be those of dataset.json {sorted(known)}, got also {unknown}: {file}")
+        named = str(unknown) if len(unknown) <= 5 else f"{unknown[:5]} and {len(unknown) - 5} more"
+        raise ValueError(f"labels must be those of dataset.json {sorted(known)}, got also {named}: {file}")
 
 
 def _run(jobs: list[tuple], num_processes: int) -> Iterator[None]:
@@ -73,17 +100,32 @@ def _run(jobs: list[tuple], num_processes: int) -> Iterator[None]:
 
 def _check_case(job: tuple[list[str], str, list[bool], set[int]]) -> None:
     images, label, is_ct, known = job
+    segmentation = _read(label)
     for file, ct in zip(images, is_ct, strict=True):
+        image = _read(file)
+        if image.shape != segmentation.shape:
+            raise ValueError(
+                f"a label must have its image's size {image.shape} (z, y, x), got {segmentation.shape}: {label}"
+            )
         if ct:
-            check_hounsfield(_read(file), file)
-    check_labels(_read(label), known, label)
+            check_hounsfield(image, file)
+    check_labels(segmentation, known, label)
 
 
 def _read(file: str) -> np.ndarray:
     try:
+        if file.endswith(".gz"):
+            _read_to_the_end(file)
         return sitk.GetArrayFromImage(sitk.ReadImage(file))
-    except RuntimeError as error:
+    except (RuntimeError, OSError, EOFError, zlib.error) as error:
         raise ValueError(f"the image cannot be read, it is truncated or of an unknown format: {file}") from error
+
+
+def _read_to_the_end(file: str) -> None:
+    """SimpleITK fills up with zeros what a truncated .nii.gz lacks; gzip says so."""
+    with gzip.open(file) as stream:
+        while stream.read(1 << 24):
+            pass
 
 
 def _label_values(labels: dict[str, int | list[int]]) -> set[int]:

@@ -73,6 +73,8 @@ class CFSegPlanner(ExperimentPlanner):
         suppress_transpose: bool = False,
     ) -> None:
         self.preset = preset(self.preset_name)
+        if not gpu_memory_target_in_gb > 0:
+            raise ValueError(f"-gpu_memory_target must be > 0 GB, got {gpu_memory_target_in_gb:g}")
         super().__init__(
             dataset_name_or_id,
             gpu_memory_target_in_gb,
@@ -95,8 +97,6 @@ class CFSegPlanner(ExperimentPlanner):
         # nnU-Net prints a 2D configuration on its way, which does not exist here.
         with redirect_stdout(StringIO()):
             plans = super().plan_experiment()
-        if "3d_fullres" not in plans["configurations"]:
-            raise ValueError(f"CFSegPlanner plans 3D scans, and those of {self.dataset_name} are single slices")
         for name, configuration in plans["configurations"].items():
             if configuration.get("architecture", {}).get("network_class_name") == NETWORK_CLASS:
                 print(_describe(name, configuration))
@@ -183,8 +183,14 @@ class CFSegPlanner(ExperimentPlanner):
         return [0, 1, 2]
 
     def save_plans(self, plans: dict[str, Any]) -> None:
-        """nnU-Net's, after leaving out what does not exist here and widening CT's clip range."""
+        """nnU-Net's, after leaving out what does not exist here and widening CT's clip range.
+
+        Raises:
+            ValueError: the scans are single slices.
+        """
         configurations = plans["configurations"]
+        if "3d_fullres" not in configurations:
+            raise ValueError(f"CFSegPlanner plans 3D scans, and those of {self.dataset_name} are single slices")
         for name in ("2d", "3d_cascade_fullres"):
             configurations.pop(name, None)
         for configuration in configurations.values():

@@ -52,6 +52,7 @@ def choose_crop(
         if capped.any() and not capped.all():
             free = ~capped
             edge_mm = (max_voxels / largest[capped].prod() * spacing[free].prod()) ** (1 / free.sum())
-    wanted = np.floor(edge_mm / spacing / center) * center
+    # The tiny term: a cube root may come out a little less than the whole number it is.
+    wanted = np.floor(edge_mm / spacing / center + 1e-9) * center
     z, y, x = (int(v) for v in np.maximum(np.minimum(wanted, largest), least))
     return z, y, x

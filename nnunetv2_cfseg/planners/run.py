@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     extract_fingerprint_dataset,
     plan_experiment_dataset,
@@ -15,7 +14,7 @@ from nnunetv2.paths import nnUNet_raw
 from nnunetv2.utilities.dataset_name_id_conversion import convert_id_to_dataset_name
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
-from nnunetv2_cfseg.data.checks import check_cases
+from nnunetv2_cfseg.data.checks import check_cases, read_dataset_json
 from nnunetv2_cfseg.networks import presets
 from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME, CFSegPlanner
 
@@ -44,6 +43,10 @@ def plan_and_preprocess(
         ValueError: bad input; nothing was preprocessed then.
     """
     _check_configurations(configurations)
+    if len(num_processes) not in (1, len(configurations)):
+        raise ValueError(
+            f"-np must have one number or one for each of {list(configurations)}, got {list(num_processes)}"
+        )
     presets.preset(preset)  # an unknown name stops here, not after an hour of reading scans
     planner = type(CFSegPlanner.__name__, (CFSegPlanner,), {"preset_name": preset})
     for dataset_id in dataset_ids:
@@ -81,10 +84,9 @@ def _check_dataset(dataset_id: int, num_processes: int, progress: bool) -> None:
     try:
         name = convert_id_to_dataset_name(dataset_id)
     except RuntimeError as error:
-        raise ValueError(f"there must be one dataset with the id {dataset_id} in nnUNet_raw: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"there must be one dataset with the id {dataset_id} in nnUNet_raw: {reason}") from error
     folder = Path(str(nnUNet_raw)) / name
-    if not (folder / "dataset.json").is_file():
-        raise ValueError(f"a raw dataset needs a dataset.json, and there is none: {folder / 'dataset.json'}")
-    dataset_json = load_json(str(folder / "dataset.json"))
+    dataset_json = read_dataset_json(folder / "dataset.json")
     cases = get_filenames_of_train_images_and_targets(str(folder), dataset_json)
     check_cases(cases, dataset_json, num_processes=num_processes, progress=progress)

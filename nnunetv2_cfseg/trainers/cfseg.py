@@ -24,7 +24,7 @@ from nnunetv2_cfseg.trainers.checkpoint import AtomicCheckpointMixin, check_weig
 from nnunetv2_cfseg.trainers.hounsfield_transform import HounsfieldJitter, without_unitless_intensity
 from nnunetv2_cfseg.trainers.plans import block_sampling, check_plans, mirror_axes
 from nnunetv2_cfseg.trainers.schedule import WarmupPolyLR
-from nnunetv2_cfseg.trainers.seed import read_seed, seed_everything
+from nnunetv2_cfseg.trainers.seed import read_seed, seed_everything, without_stopwatch
 
 
 class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
@@ -35,8 +35,9 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
                  device: torch.device = torch.device("cuda")) -> None:  # fmt: skip
+        # Before nnU-Net's constructor, which makes a folder and a log.
+        check_plans(PlansManager(plans).get_configuration(configuration).configuration, trainer=type(self).__name__)
         super().__init__(plans, configuration, fold, dataset_json, device)
-        check_plans(self.configuration_manager.configuration, trainer=type(self).__name__)
         self.enable_deep_supervision = False
         self.initial_lr = 2e-3
         self.weight_decay = 1e-2
@@ -89,6 +90,8 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:
         """nnU-Net's augmentation of a crop, then blocks drawn from it."""
         augmentation = cast(ComposeTransforms, nnUNetTrainer.get_training_transforms(*args, **kwargs))
+        if self._seed is not None:
+            without_stopwatch(augmentation.transforms)
         network = self.block_center_network()
         section = self.configuration_manager.configuration["cfseg"]
         ct = [channel for channel in network.windows.channels if channel]
@@ -163,6 +166,10 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
             checkpoint = read_checkpoint(filename_or_checkpoint, torch.device("cpu"))
             check_weights_fit(self.block_center_network(), checkpoint["network_weights"], filename_or_checkpoint)
         super().load_checkpoint(filename_or_checkpoint)
+        # nnU-Net writes checkpoint_latest before it takes note of a new best; the log knows.
+        smoothed_dice = self.logger.get_value("ema_fg_dice", step=None)
+        if smoothed_dice:
+            self._best_ema = max(smoothed_dice)
 
     def _clip_gradients(self) -> None:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.max_gradient_norm)
@@ -171,9 +178,9 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
         """Labels are checked on the CPU, where they still are: on a GPU a wrong one ends in a device assert."""
         if self.label_manager.has_regions:
             return
-        known = [*self.label_manager.all_labels]
+        known = [int(label) for label in self.label_manager.all_labels]
         if self.label_manager.ignore_label is not None:
-            known.append(self.label_manager.ignore_label)
+            known.append(int(self.label_manager.ignore_label))
         if int(target.min()) < 0 or int(target.max()) > max(known):
             raise ValueError(
                 f"labels must be those of dataset.json {known}, and the preprocessed data of "

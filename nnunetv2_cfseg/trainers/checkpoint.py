@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def read_checkpoint(file: str, device: torch.device) -> dict[str, Any]:
         raise ValueError(f"the checkpoint does not exist: {file}")
     try:
         checkpoint = torch.load(file, map_location=device, weights_only=False)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except Exception as error:  # unpickling what is no checkpoint can raise anything
         raise ValueError(f"the checkpoint cannot be read, it is truncated or no checkpoint: {file}") from error
     if not isinstance(checkpoint, dict) or "network_weights" not in checkpoint:
         raise ValueError(f"the checkpoint must hold nnU-Net's 'network_weights' and does not: {file}")

@@ -40,8 +40,14 @@ def check_plans(configuration: dict[str, Any], *, trainer: str) -> None:
 
 
 def block_sampling(configuration: dict[str, Any]) -> BlockSampling:
-    """How blocks are drawn, from the plans."""
+    """How blocks are drawn, from the plans.
+
+    Raises:
+        ValueError: a missing entry, or one out of range.
+    """
     section = configuration["cfseg"]
+    if "blocks_per_crop" not in section:
+        raise ValueError("the cfseg section of the plans must have blocks_per_crop, and has " + ", ".join(section))
     names = [field.name for field in fields(BlockSampling)]
     return BlockSampling(**{name: section[name] for name in names if name in section})
 

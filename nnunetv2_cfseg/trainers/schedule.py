@@ -30,3 +30,4 @@ class WarmupPolyLR(PolyLRScheduler):
             for group in self.optimizer.param_groups:
                 # Never zero: a step that changes nothing is a step lost.
                 group["lr"] *= max(current_step / warmup, 0.01)
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]

@@ -7,6 +7,8 @@ import random
 
 import numpy as np
 import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
 
 SEED_VARIABLE = "CFSEG_SEED"
 
@@ -15,13 +17,13 @@ def read_seed() -> int | None:
     """Return the training seed from the environment, ``None`` where it is not set.
 
     Raises:
-        ValueError: it is not a whole number >= 0.
+        ValueError: it is not a whole number >= 0 and below 2**32.
     """
     text = os.environ.get(SEED_VARIABLE)
     if text is None:
         return None
-    if not text.isdecimal():
-        raise ValueError(f"{SEED_VARIABLE} must be a whole number >= 0, got {text!r}")
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise ValueError(f"{SEED_VARIABLE} must be a whole number >= 0 and below 2**32, got {text!r}")
     return int(text)
 
 
@@ -30,3 +32,11 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def without_stopwatch(transforms: list[BasicTransform]) -> None:
+    """Let nnU-Net's blur choose its algorithm by kernel size; by timing it, its last bits change from run to run."""
+    for transform in transforms:
+        inner = getattr(transform, "transform", transform)
+        if isinstance(inner, GaussianBlurTransform):
+            inner.benchmark = False

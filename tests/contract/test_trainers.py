@@ -103,7 +103,12 @@ class TestSignatures:
 @pytest.mark.parametrize("hook", HOOKS)
 def test_nnunet_has_what_is_replaced(hook: str) -> None:
     assert callable(getattr(nnUNetTrainer, hook))
-    assert any(hook in vars(cls) for trainer in TRAINERS for cls in trainer.__mro__ if cls.__module__.startswith("nnunetv2_cfseg"))
+    assert any(
+        hook in vars(cls)
+        for trainer in TRAINERS
+        for cls in trainer.__mro__
+        if cls.__module__.startswith("nnunetv2_cfseg")
+    )
 
 
 def test_nnunet_calls_what_is_replaced() -> None:

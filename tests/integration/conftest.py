@@ -127,7 +127,9 @@ class Workspace:
                 **environment,
             },
         )
-        assert done.returncode == 0, f"{command} {arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, (
+            f"{command} {arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        )
         return done
 
     @contextmanager

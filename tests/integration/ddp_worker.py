@@ -51,7 +51,9 @@ def main(rank: int, world_size: int, folder: Path) -> None:
         "losses": [float(v) for v in trained.logger.get_value("train_losses", step=None)],
         "trained": checksum(trained),
         "loaded": checksum(loaded),
-        "prefixed": any(name.startswith("module.") for name in torch.load(final, weights_only=False)["network_weights"]),
+        "prefixed": any(
+            name.startswith("module.") for name in torch.load(final, weights_only=False)["network_weights"]
+        ),
     }
     (folder / f"rank_{rank}.json").write_text(json.dumps(report))
     dist.destroy_process_group()

@@ -75,7 +75,11 @@ def test_predict_gives_segmentations_on_the_grid_of_the_input(workspace: Any, mo
         *("-i", str(scans), "-o", str(predictions), "-d", "901", "-c", "3d_fullres", *MODEL),
         *("-f", "0", "-device", "cpu", "-npp", "1", "-nps", "1", "--disable_tta"),
     )
-    assert sorted(path.name for path in predictions.glob("*.nii.gz")) == ["finer.nii.gz", "small.nii.gz", "whole.nii.gz"]
+    assert sorted(path.name for path in predictions.glob("*.nii.gz")) == [
+        "finer.nii.gz",
+        "small.nii.gz",
+        "whole.nii.gz",
+    ]
     for file in predictions.glob("*.nii.gz"):
         segmentation = read(file)
         assert_same_grid(segmentation, read(scans / file.name.replace(".nii.gz", "_0000.nii.gz")))

@@ -46,7 +46,7 @@ class TestFolders:
         assert environment.missing_folders() == ["nnUNet_raw"]
 
     def test_all_missing_ones_are_named(self) -> None:
-        with pytest.raises(ValueError, match="and nnUNet_raw, nnUNet_preprocessed, nnUNet_results are not set$"):
+        with pytest.raises(ValueError, match=r"and nnUNet_raw, nnUNet_preprocessed, nnUNet_results are not set$"):
             environment.require_folders()
 
 

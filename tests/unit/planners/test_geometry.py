@@ -100,7 +100,6 @@ class TestChooseCrop:
         assert np.ptp(edges_mm) <= 6
         assert 0.7 * 9 * 40**3 <= np.prod(crop) <= 9 * 40**3
 
-    @pytest.mark.xfail(reason="64**3 to the power of a third is a little less than 64, and is rounded down to 56")
     @pytest.mark.parametrize("edge", [64, 96, 112, 128])
     def test_takes_all_the_voxels_asked_for_where_they_are_a_cube_of_centers(self, edge: int) -> None:
         sizes = {"center_size": (8, 8, 8), "block_size": (24, 24, 24), "max_voxels": edge**3}

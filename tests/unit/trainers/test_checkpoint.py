@@ -135,16 +135,8 @@ class TestReading:
             pytest.param(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1\n", id="lfs pointer"),
             pytest.param(b"\x1f\x8b\x08\x00" + bytes(30), id="gzip"),
             pytest.param(b"PK\x03\x04" + bytes(100), id="zip"),
-            pytest.param(
-                b"cnot_there\nThing\n.",
-                id="pickle of a missing package",
-                marks=pytest.mark.xfail(reason="unpickling raises a ModuleNotFoundError, which is not expected"),
-            ),
-            pytest.param(
-                b"ctorch\nThing\n.",
-                id="pickle of a missing class",
-                marks=pytest.mark.xfail(reason="unpickling raises an AttributeError, which is not expected"),
-            ),
+            pytest.param(b"cnot_there\nThing\n.", id="pickle of a missing package"),
+            pytest.param(b"ctorch\nThing\n.", id="pickle of a missing class"),
         ],
     )
     def test_refuses_any_other_file(self, tmp_path: Path, content: bytes) -> None:

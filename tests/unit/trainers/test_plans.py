@@ -81,7 +81,6 @@ class TestBlockSampling:
         with pytest.raises(ValueError, match="foreground_share must be between 0 and 1, got 2"):
             block_sampling({"cfseg": {"blocks_per_crop": 8, "foreground_share": 2}})
 
-    @pytest.mark.xfail(reason="a missing entry is a TypeError of the dataclass")
     def test_names_what_is_missing(self) -> None:
         with pytest.raises(ValueError, match="blocks_per_crop"):
             block_sampling({"cfseg": {}})

@@ -66,7 +66,6 @@ def test_every_parameter_group_gets_the_rate() -> None:
     assert first == pytest.approx(0.4**0.9)
 
 
-@pytest.mark.xfail(reason="nnU-Net's schedule keeps what it set, before the warm-up lowers it")
 def test_last_rate_is_the_one_in_use() -> None:
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     schedule = WarmupPolyLR(optimizer, 1.0, 100, warmup_share=0.1)
