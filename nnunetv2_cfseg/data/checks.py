@@ -43,8 +43,9 @@ def check_cases(
         dataset_json: of the dataset; CT channels are those named CT.
 
     Raises:
-        ValueError: dataset.json names another number of channels; an unreadable file, a CT that is not in HU, a label of another size than its image, or a label value that dataset.json does not name. The
-            message names the case or the file.
+        ValueError: dataset.json names another number of channels; an unreadable file, a CT that is not in HU, a label
+            of another size than its image, or a label value that dataset.json does not name. The message names the
+            case or the file.
     """
     known = _label_values(dataset_json["labels"])
     is_ct = [name.lower() == "ct" for name in dataset_json["channel_names"].values()]

@@ -27,7 +27,9 @@ def test_seed_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch, text
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "one", "0x10", " 3"])
 def test_seed_must_be_a_whole_number(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(SEED_VARIABLE, text)
-    with pytest.raises(ValueError, match=f"^{SEED_VARIABLE} must be a whole number >= 0, got '{text}'$"):
+    with pytest.raises(
+        ValueError, match=f"^{SEED_VARIABLE} must be a whole number >= 0 and below 2.*32, got '{text}'$"
+    ):
         read_seed()
 
 
