@@ -13,6 +13,7 @@ from time import time
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import distributed as dist
 
 BUDGET_VARIABLE = "CFSEG_TIME_BUDGET_S"
 
@@ -56,9 +57,18 @@ class WallClockBudgetMixin(nnUNetTrainer):
         self.save_every = 1
 
     def spent_s(self) -> float:
-        """Seconds of the budget spent: what the log held when this session began, and the session's own clock."""
+        """Seconds of the budget spent: what the log held when this session began, and the session's own clock.
+
+        In a distributed training the first process's clock counts: were each to read its own, they would differ in
+        learning rate and in the step at which to stop. All processes must therefore call this as often.
+        """
         session_s = time() - self._session_start if self._session_start is not None else 0.0
-        return self._spent_before_s + session_s
+        spent_s = self._spent_before_s + session_s
+        if not self.is_ddp:
+            return spent_s
+        shared = torch.tensor(spent_s, dtype=torch.float64, device=self.device)
+        dist.broadcast(shared, src=0)
+        return float(shared)
 
     def fraction_spent(self) -> float:
         """Share of the budget spent, in [0, 1]."""

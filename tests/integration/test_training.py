@@ -364,8 +364,17 @@ class TestBadInput:
 
     def test_seed_that_is_no_number(self, trainings: Any, ct: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CFSEG_SEED", "many")
-        with pytest.raises(ValueError, match="CFSEG_SEED must be a whole number >= 0, got 'many'"):
+        with pytest.raises(ValueError, match=r"^CFSEG_SEED must be a whole number .*, got 'many'$"):
             trainings.trainer(ct)
+
+    @pytest.mark.xfail(raises=AssertionError, reason="the seed is read after nnU-Net's constructor made a folder")
+    def test_seed_that_is_no_number_leaves_nothing_behind(
+        self, trainings: Any, ct: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CFSEG_SEED", "many")
+        with pytest.raises(ValueError, match="CFSEG_SEED"):
+            trainings.trainer(ct)
+        assert list(trainings.results.rglob("*")) == []
 
     @pytest.mark.parametrize("trainer", ["nnUNetTrainerCFSeg_timed", "nnUNetTrainer_timed"])
     def test_timed_training_without_a_budget(self, trainings: Any, ct: int, trainer: str) -> None:

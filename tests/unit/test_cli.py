@@ -31,6 +31,9 @@ def dataset(
     return nnunet_folders
 
 
+late = pytest.mark.xfail(raises=AssertionError, reason="found by nnU-Net, after the planning is done or in training")
+
+
 def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """The one line on stderr with which ``cfseg`` refuses, after a look at the exit status."""
     assert cli.main(arguments) == 2
@@ -210,6 +213,39 @@ class TestPlanAndPreprocess:
         file = dataset.dataset / "dataset.json"
         file.write_text(file.read_text().replace(f'"{entry}"', '"other"'))
         assert entry in refusal(PLAN, capsys)
+
+    @pytest.mark.parametrize(
+        ("labels", "named"),
+        [
+            ('{"bright": 1, "fatty": 2}', "got also [0]"),
+            pytest.param('{"background": 0, "bright": 1, "fatty": 2, "other": 4}', "consecutive", marks=late),
+            pytest.param('{"background": 0, "ignore": 1, "fatty": 2}', "ignore", marks=late),
+            pytest.param('{"background": 0, "both": [1, 2], "fatty": 2}', "regions_class_order", marks=late),
+        ],
+    )
+    def test_refuses_labels_that_nnunet_cannot_train_on(
+        self, dataset: SimpleNamespace, capsys: pytest.CaptureFixture[str], labels: str, named: str
+    ) -> None:
+        file = dataset.dataset / "dataset.json"
+        file.write_text(file.read_text().replace('{"background": 0, "bright": 1, "fatty": 2}', labels))
+        assert named in refusal(PLAN, capsys)
+        assert list(dataset.preprocessed.iterdir()) == []
+
+    @pytest.mark.xfail(raises=StopIteration, reason="nnU-Net takes the first of no cases")
+    def test_refuses_a_dataset_without_cases(
+        self, dataset: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for file in (dataset.dataset / "imagesTr").iterdir():
+            file.unlink()
+        assert "imagesTr" in refusal(PLAN, capsys)
+        assert list(dataset.preprocessed.iterdir()) == []
+
+    def test_refuses_a_dataset_without_images(
+        self, dataset: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (dataset.dataset / "imagesTr").rename(dataset.dataset / "imagesTs")
+        assert "imagesTr" in refusal(PLAN, capsys)
+        assert list(dataset.preprocessed.iterdir()) == []
 
     def test_refuses_another_number_of_images_than_channels(
         self, dataset: SimpleNamespace, capsys: pytest.CaptureFixture[str]

@@ -50,6 +50,7 @@ class FakeTrainer(nnUNetTrainer):
 
     def __init__(self, *args: Any) -> None:
         self.clock: Clock = args[0]["clock"]
+        self.is_ddp = False
         self.logger = Logger()
         self.current_epoch = 0
         self.num_epochs = 1000
