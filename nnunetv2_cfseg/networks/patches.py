@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import product
-from numbers import Integral
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -24,10 +24,15 @@ def as_size3(value: int | Sequence[int], name: str) -> Size3:
         ValueError: not one or three whole numbers >= 1.
     """
     values = tuple(value) if isinstance(value, Iterable) else (value,) * 3
-    if len(values) != 3 or any(not isinstance(v, Integral) or isinstance(v, bool) or v < 1 for v in values):
+    if len(values) != 3 or not all(_is_count(v) for v in values):
         raise ValueError(f"{name} must be one or three whole numbers >= 1 (z, y, x), got {value!r}")
     z, y, x = (int(v) for v in values)
     return z, y, x
+
+
+def _is_count(value: object) -> bool:
+    """Whether ``value`` is a whole number >= 1; JSON may have made it a float."""
+    return isinstance(value, Real) and not isinstance(value, bool) and float(value).is_integer() and float(value) >= 1
 
 
 def patchify(volume: Tensor, patch_size: Size3) -> Tensor:

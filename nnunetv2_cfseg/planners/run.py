@@ -89,4 +89,6 @@ def _check_dataset(dataset_id: int, num_processes: int, progress: bool) -> None:
     folder = Path(str(nnUNet_raw)) / name
     dataset_json = read_dataset_json(folder / "dataset.json")
     cases = get_filenames_of_train_images_and_targets(str(folder), dataset_json)
+    if not cases:
+        raise ValueError(f"a raw dataset needs images in imagesTr and labels in labelsTr, and has none: {folder}")
     check_cases(cases, dataset_json, num_processes=num_processes, progress=progress)

@@ -35,7 +35,8 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
                  device: torch.device = torch.device("cuda")) -> None:  # fmt: skip
-        # Before nnU-Net's constructor, which makes a folder and a log.
+        # What can be refused is looked at before nnU-Net's constructor, which makes a folder and a log.
+        self._seed = read_seed()
         check_plans(PlansManager(plans).get_configuration(configuration).configuration, trainer=type(self).__name__)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.enable_deep_supervision = False
@@ -43,7 +44,6 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
         self.weight_decay = 1e-2
         self.save_every = 10
         self._iteration = 0
-        self._seed = read_seed()
 
     @staticmethod
     def build_network_architecture(
