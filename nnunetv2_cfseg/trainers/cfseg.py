@@ -17,6 +17,7 @@ from nnunetv2.utilities.helpers import dummy_context
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import autocast, nn
 from torch._dynamo import OptimizedModule
+from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.trainers.block_transform import DrawBlocks
@@ -71,8 +72,9 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, WarmupPolyLR]:
         """AdamW; weight decay for matrices alone, not for biases, norms and position codes."""
-        matrices = [p for p in self.network.parameters() if p.ndim >= 2]
-        others = [p for p in self.network.parameters() if p.ndim < 2]
+        position = set(self.block_center_network().position.parameters())
+        matrices = [p for p in self.network.parameters() if p.ndim >= 2 and p not in position]
+        others = [p for p in self.network.parameters() if p.ndim < 2 or p in position]
         optimizer = torch.optim.AdamW(
             [{"params": matrices, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}],
             lr=self.initial_lr,
@@ -110,7 +112,8 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
 
     def block_center_network(self) -> BlockCenterTransformer:
         """The network itself, out of the wrappers of DDP and torch.compile."""
-        network = self.network.module if self.is_ddp else self.network
+        # nnU-Net wraps it only after it has asked for the optimiser, so `is_ddp` would not tell.
+        network = self.network.module if isinstance(self.network, DistributedDataParallel) else self.network
         return cast(BlockCenterTransformer, network._orig_mod if isinstance(network, OptimizedModule) else network)
 
     def on_train_epoch_start(self) -> None:

@@ -367,7 +367,6 @@ class TestBadInput:
         with pytest.raises(ValueError, match=r"^CFSEG_SEED must be a whole number .*, got 'many'$"):
             trainings.trainer(ct)
 
-    @pytest.mark.xfail(raises=AssertionError, reason="the seed is read after nnU-Net's constructor made a folder")
     def test_seed_that_is_no_number_leaves_nothing_behind(
         self, trainings: Any, ct: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -231,7 +231,6 @@ class TestPlanAndPreprocess:
         assert named in refusal(PLAN, capsys)
         assert list(dataset.preprocessed.iterdir()) == []
 
-    @pytest.mark.xfail(raises=StopIteration, reason="nnU-Net takes the first of no cases")
     def test_refuses_a_dataset_without_cases(
         self, dataset: SimpleNamespace, capsys: pytest.CaptureFixture[str]
     ) -> None:
