@@ -4,9 +4,10 @@ Rows: ``nnUNetTrainerCFSeg_timed``; ``nnUNetTrainer_timed`` with its default pla
 target as ours. The cases of fold 0 that were held out are predicted by ``nnUNetv2_predict`` without test-time
 mirroring and scored by ``nnUNetv2_evaluate_folder``. Finished steps are skipped, so a stopped run can be continued.
 
-    python benchmarks/real_ct.py -i ../shared/data/openkbp -d 501 -o /tmp/real_ct --budget 1200
+    python benchmarks/real_ct.py -i $DATA/openkbp -d 501 -o real_ct --budget 1200
 
-nnU-Net's three folders are made below the output folder.
+Needs the environment it is installed in to be active. nnU-Net's three folders are made below the output folder;
+another budget needs another one.
 """
 
 from __future__ import annotations
@@ -141,9 +142,9 @@ def link_held_out(dataset: str, folder: Path) -> None:
 
 
 def count_steps(model: Path) -> int:
-    """Training steps of fold 0, from nnU-Net's log."""
-    logs = (model / "fold_0").glob("training_log_*.txt")
-    return sum(int(n) for log in logs for n in re.findall(r"Training steps in this epoch: (\d+)", log.read_text()))
+    """Training steps of fold 0, from nnU-Net's newest log."""
+    log = max((model / "fold_0").glob("training_log_*.txt"), key=lambda path: path.stat().st_mtime)
+    return sum(int(n) for n in re.findall(r"Training steps in this epoch: (\d+)", log.read_text()))
 
 
 def preprocessed(dataset: str) -> Path:

@@ -56,7 +56,7 @@ def draw_centers(
 
     Args:
         target: labels (1, Z, Y, X), or regions (R, Z, Y, X) as booleans with the ignored voxels as the last one when
-            ``ignore_label`` is given. With an ignore label every centre holds a voxel that is annotated.
+            ``ignore_label`` is given. With an ignore label every centre holds an annotated voxel, if the crop has any.
         center_size: voxels of a centre along z, y, x.
         block_size: voxels of a block along z, y, x.
 

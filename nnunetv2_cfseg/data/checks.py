@@ -63,13 +63,14 @@ def check_hounsfield(values: np.ndarray, file: str | Path) -> None:
     """Refuse a CT whose values cannot be HU.
 
     A scan in HU holds air near -1000, or nothing but tissue where everything else was cut away. Values from 0 to 255
-    are a windowed picture; values from 0 to some thousands lack the rescale intercept.
+    are a windowed picture; values from 0 to some thousands lack the rescale intercept; a range below 50 was rescaled.
 
     Raises:
         ValueError: with the range found and the file.
     """
     low, high = float(values.min()), float(values.max())
-    if low >= 0 and (100 < high <= 255 or high >= 1000):
+    is_picture_or_raw = low >= 0 and (100 < high <= 255 or high >= 1000)
+    if not np.isfinite(high - low) or high - low < 50 or is_picture_or_raw:
         raise ValueError(
             f"a CT must be in Hounsfield units (air near -1000), and its values run from {low:g} to {high:g}: {file}"
         )

@@ -162,8 +162,12 @@ class BlockCenterTransformer(nn.Module):
             ValueError: not five axes, another number of channels, or not whole blocks with ``centers_only``.
         """
         self._check_input(x)
-        if centers_only:
-            return self._forward_blocks(x)
+        return self._forward_blocks(x) if centers_only else self._forward_dense(x)
+
+    # Under torch.compile the loop would be unrolled, a graph of dozens of encoders for every size of volume.
+    @torch.compiler.disable
+    def _forward_dense(self, x: Tensor) -> Tensor:
+        """(B, C, Z, Y, X) to (B, P, Z, Y, X), ``chunk_blocks`` blocks at a time."""
         patches, indices, grid = self._gather_plan(x)
         tokens = self.embedding(patches)  # (B g, D): once a patch, however many blocks hold it
         center_patches = select_tokens(indices, self.center_indices)  # (B blocks, Q)

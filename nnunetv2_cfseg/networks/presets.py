@@ -29,7 +29,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "decoder": "linear",
         "window_names": [],
     },
-    # What measured best on a small budget (docs/network.md has the figures).
+    # What measured best on a small budget.
     "default": {
         "center_patches": 1,
         "norm": "pre",

@@ -1,8 +1,7 @@
 """CT intensity: from nnU-Net's normalised values back to HU, and through a bank of windows.
 
 nnU-Net clips CT to the foreground's percentiles, which hides most of the scan. Plans of this package clip as wide
-as CT, and the network looks through several windows at once, as a radiologist does (Wu et al. 2023, BHSD, and the
-hemorrhage literature report gains from wider and multiple windows).
+as CT, and the network looks through several windows at once, as a radiologist does.
 """
 
 from __future__ import annotations

@@ -39,8 +39,7 @@ class Size:
     crop_voxels: int
 
 
-#: Chosen by the memory target, largest first. Only the last was tuned, on two CPU cores; the others widen it as
-#: nnU-Net's own presets do.
+#: Chosen by the memory target, largest first. Only the last was tuned, on two CPU cores.
 SIZES = (
     Size(16, 384, 8, 12, 1024, 128**3),
     Size(6, 256, 6, 8, 512, 112**3),
@@ -156,7 +155,7 @@ class CFSegPlanner(ExperimentPlanner):
                 "foreground_share": 0.5,
                 "cut_share": 0.25,
                 "mirror_axes": self.determine_mirror_axes(),
-                "hounsfield_jitter": True,
+                "hounsfield_jitter": arch_kwargs["windows"] is not None and all(self._ct_channels()),
             },
         }
 
@@ -174,11 +173,11 @@ class CFSegPlanner(ExperimentPlanner):
         return self.determine_resampling()[:2]
 
     def determine_mirror_axes(self) -> list[int]:
-        """Axes along which mirroring changes no label: all, or none where labels name a left and a right.
+        """Axes along which mirroring changes no label: all, or none where a label names a side.
 
         A mirrored left kidney is a right kidney; a network trained to call it left cannot tell sides any more.
         """
-        if has_paired_sides(self.dataset_json["labels"]):
+        if names_a_side(self.dataset_json["labels"]):
             return []
         return [0, 1, 2]
 
@@ -261,16 +260,14 @@ class CFSegPlanner(ExperimentPlanner):
         return [scheme == "CTNormalization" for scheme in schemes]
 
 
-def has_paired_sides(labels: dict[str, Any]) -> bool:
-    """Whether label names come in pairs of a left and a right (``kidney_left`` and ``kidney_right``)."""
-    sides: dict[str, set[str]] = {}
+def names_a_side(labels: dict[str, Any]) -> bool:
+    """Whether a label is named after a side (``kidney_left``, ``LeftKidney``, ``parotid R``)."""
+    sides = {"left", "right", "l", "r", "lt", "rt"}
     for name in labels:
-        words = re.split(r"[^a-z]+", name.lower())
-        for short, word in (("l", "left"), ("r", "right"), ("lt", "left"), ("rt", "right")):
-            words = [word if w == short else w for w in words]
-        rest = " ".join(w for w in words if w not in ("left", "right"))
-        sides.setdefault(rest, set()).update(w for w in words if w in ("left", "right"))
-    return any(len(found) == 2 for found in sides.values())
+        words = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+        if sides.intersection(words):
+            return True
+    return False
 
 
 def _times(a: Size3, b: Size3) -> Size3:
@@ -284,5 +281,5 @@ def _describe(name: str, configuration: dict[str, Any]) -> str:
         f"{name}: spacing {spacing_mm} mm, patch {kwargs['patch_size']}, block {kwargs['block_patches']} and centre "
         f"{kwargs['center_patches']} patches, D {kwargs['embed_dim']}, K {kwargs['depth']}, "
         f"{kwargs['num_heads']} heads; crop {configuration['patch_size']}, batch {configuration['batch_size']} x "
-        f"{section['blocks_per_crop']} blocks"
+        f"{section['blocks_per_crop']} blocks, mirrored axes {section['mirror_axes']}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
 from nnunetv2.experiment_planning.plan_and_preprocess_api import (
@@ -47,19 +48,24 @@ def plan_and_preprocess(
         raise ValueError(
             f"-np must have one number or one for each of {list(configurations)}, got {list(num_processes)}"
         )
+    if overwrite_target_spacing is not None and not all(0 < mm < inf for mm in overwrite_target_spacing):
+        raise ValueError(f"-overwrite_target_spacing must be > 0 mm, got {list(overwrite_target_spacing)}")
     presets.preset(preset)  # an unknown name stops here, not after an hour of reading scans
     planner = type(CFSegPlanner.__name__, (CFSegPlanner,), {"preset_name": preset})
     for dataset_id in dataset_ids:
         _check_dataset(dataset_id, num_processes_fingerprint, progress)
     for dataset_id in dataset_ids:
-        extract_fingerprint_dataset(
-            dataset_id,
-            num_processes=num_processes_fingerprint,
-            check_dataset_integrity=verify_dataset_integrity,
-            clean=clean,
-            verbose=verbose,
-            show_progress_bar=progress,
-        )
+        try:
+            extract_fingerprint_dataset(
+                dataset_id,
+                num_processes=num_processes_fingerprint,
+                check_dataset_integrity=verify_dataset_integrity,
+                clean=clean,
+                verbose=verbose,
+                show_progress_bar=progress,
+            )
+        except (AssertionError, RuntimeError) as error:
+            raise ValueError(f"nnU-Net refuses dataset {dataset_id}: {' '.join(str(error).split())}") from error
         plan_experiment_dataset(
             dataset_id,
             planner,

@@ -15,6 +15,8 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import distributed as dist
 
+from nnunetv2_cfseg.trainers.checkpoint import AtomicCheckpointMixin
+
 BUDGET_VARIABLE = "CFSEG_TIME_BUDGET_S"
 
 
@@ -41,7 +43,8 @@ class WallClockBudgetMixin(nnUNetTrainer):
 
     The run is cut into ``num_epochs`` equal slices of time, so nnU-Net's log, plots and checkpoints keep their
     meaning. Time already spent is read from nnU-Net's own log, which checkpoints hold: ``--c`` goes on where the
-    last checkpoint stood.
+    last checkpoint stood. The log ends an epoch before its checkpoint and plots, so a continued training is given
+    the seconds of those back.
     """
 
     #: Online validation takes at most this share of a slice, but always one batch.
@@ -117,7 +120,7 @@ class WallClockBudgetMixin(nnUNetTrainer):
             yield
 
 
-class nnUNetTrainer_timed(WallClockBudgetMixin, nnUNetTrainer):
+class nnUNetTrainer_timed(WallClockBudgetMixin, AtomicCheckpointMixin, nnUNetTrainer):
     """Stock nnU-Net, stopped by the clock."""
 
     def train_step(self, batch: dict) -> dict:

@@ -48,6 +48,12 @@ class TestCheckCases:
     def test_accepts_hounsfield_units_and_known_labels(self, case: dict[str, Any]) -> None:
         check(case)
 
+    @pytest.mark.parametrize(("low", "high"), [(0, 1), (-1, 1), (-3, 5)])
+    def test_refuses_a_ct_that_was_rescaled(self, case: dict[str, Any], low: int, high: int) -> None:
+        write(Path(case["images"][0]), hu(low, high))
+        with pytest.raises(ValueError, match=f"must be in Hounsfield units .* run from {low} to {high}: "):
+            check(case)
+
     @pytest.mark.parametrize("high", [255, 200, 4095, 1000])
     def test_refuses_a_ct_that_starts_at_zero(self, case: dict[str, Any], high: int) -> None:
         file = write(Path(case["images"][0]), hu(0, high))
