@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -118,9 +119,22 @@ def _read(file: str) -> np.ndarray:
     try:
         if file.endswith(".gz"):
             _read_to_the_end(file)
+        elif file.endswith(".nii"):
+            _check_size(file)
         return sitk.GetArrayFromImage(sitk.ReadImage(file))
     except (RuntimeError, OSError, EOFError, zlib.error) as error:
         raise ValueError(f"the image cannot be read, it is truncated or of an unknown format: {file}") from error
+
+
+def _check_size(file: str) -> None:
+    """SimpleITK fills up a truncated .nii as well; its header says how long it should be."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(file)
+    reader.ReadImageInformation()
+    bits = int(reader.GetMetaData("bitpix"))
+    expected = float(reader.GetMetaData("vox_offset")) + math.prod(reader.GetSize()) * bits / 8
+    if Path(file).stat().st_size < expected:
+        raise OSError(f"{file} is shorter than its header says")
 
 
 def _read_to_the_end(file: str) -> None:

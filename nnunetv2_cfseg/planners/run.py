@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 from pathlib import Path
+from typing import Any
 
 from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     extract_fingerprint_dataset,
@@ -13,6 +14,7 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
 )
 from nnunetv2.paths import nnUNet_raw
 from nnunetv2.utilities.dataset_name_id_conversion import convert_id_to_dataset_name
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from nnunetv2_cfseg.data.checks import check_cases, read_dataset_json
@@ -94,7 +96,19 @@ def _check_dataset(dataset_id: int, num_processes: int, progress: bool) -> None:
         raise ValueError(f"there must be one dataset with the id {dataset_id} in nnUNet_raw: {reason}") from error
     folder = Path(str(nnUNet_raw)) / name
     dataset_json = read_dataset_json(folder / "dataset.json")
+    _check_labels(dataset_json, folder / "dataset.json")
     cases = get_filenames_of_train_images_and_targets(str(folder), dataset_json)
     if not cases:
         raise ValueError(f"a raw dataset needs images in imagesTr and labels in labelsTr, and has none: {folder}")
     check_cases(cases, dataset_json, num_processes=num_processes, progress=progress)
+
+
+def _check_labels(dataset_json: dict[str, Any], file: Path) -> None:
+    """What nnU-Net asks of labels, before it asks."""
+    try:
+        labels = LabelManager(dataset_json["labels"], dataset_json.get("regions_class_order"))
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f"nnU-Net cannot train on these labels ({error}): {file}") from error
+    values = [int(value) for value in labels.all_labels]
+    if values != list(range(len(values))):
+        raise ValueError(f"labels must be consecutive (0, 1, 2, ...), got {values}: {file}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -29,9 +30,6 @@ def dataset(
     """nnU-Net's folders with one small dataset."""
     nnunet_folders.dataset = write_raw_dataset(nnunet_folders.raw, NAME, cases=2)
     return nnunet_folders
-
-
-late = pytest.mark.xfail(raises=AssertionError, reason="found by nnU-Net, after the planning is done or in training")
 
 
 def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -217,10 +215,10 @@ class TestPlanAndPreprocess:
     @pytest.mark.parametrize(
         ("labels", "named"),
         [
-            ('{"bright": 1, "fatty": 2}', "got also [0]"),
-            pytest.param('{"background": 0, "bright": 1, "fatty": 2, "other": 4}', "consecutive", marks=late),
-            pytest.param('{"background": 0, "ignore": 1, "fatty": 2}', "ignore", marks=late),
-            pytest.param('{"background": 0, "both": [1, 2], "fatty": 2}', "regions_class_order", marks=late),
+            ('{"bright": 1, "fatty": 2}', r"[Bb]ackground|got also \[0\]"),
+            ('{"background": 0, "bright": 1, "fatty": 2, "other": 4}', "consecutive"),
+            ('{"background": 0, "ignore": 1, "fatty": 2}', "ignore"),
+            ('{"background": 0, "both": [1, 2], "fatty": 2}', "regions_class_order"),
         ],
     )
     def test_refuses_labels_that_nnunet_cannot_train_on(
@@ -228,7 +226,7 @@ class TestPlanAndPreprocess:
     ) -> None:
         file = dataset.dataset / "dataset.json"
         file.write_text(file.read_text().replace('{"background": 0, "bright": 1, "fatty": 2}', labels))
-        assert named in refusal(PLAN, capsys)
+        assert re.search(named, refusal(PLAN, capsys))
         assert list(dataset.preprocessed.iterdir()) == []
 
     def test_refuses_a_dataset_without_cases(
