@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_cfseg.networks.decoders import DECODERS, LinearDecoder, VoxelDecoder
+from nnunetv2_cfseg.networks.decoders import build_decoder
 from nnunetv2_cfseg.networks.encoder import Encoder, select_tokens
 from nnunetv2_cfseg.networks.patches import (
     Size3,
@@ -102,8 +102,6 @@ class BlockCenterTransformer(nn.Module):
             )
         if windows is not None and len(windows) != input_channels:
             raise ValueError(f"windows must have an entry for each of {input_channels} channels, got {len(windows)}")
-        if decoder not in DECODERS:
-            raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, got {decoder!r}")
         if deep_supervision:
             raise ValueError("deep_supervision must be False: a block-centre network has one output")
         self.input_channels = input_channels
@@ -121,13 +119,10 @@ class BlockCenterTransformer(nn.Module):
         self.encoder = Encoder(
             embed_dim, depth, num_heads, round(embed_dim * ffn_ratio), norm=norm, activation=activation
         )
-        self.decoder: nn.Module
-        if decoder == "linear":
-            self.decoder = LinearDecoder(embed_dim, num_classes, patch_voxels)
-        else:
-            self.decoder = VoxelDecoder(
-                embed_dim, num_classes, patch_voxels, in_channels=channels, features=voxel_features, hidden=voxel_hidden
-            )
+        self.decoder = build_decoder(
+            decoder, embed_dim, num_classes, patch_voxels,
+            in_channels=channels, features=voxel_features, hidden=voxel_hidden,
+        )  # fmt: skip
         self.apply(self.initialize)
 
     @staticmethod

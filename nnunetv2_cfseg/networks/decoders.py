@@ -54,3 +54,20 @@ class VoxelDecoder(nn.Module):
         joined = torch.cat([features, voxels.transpose(-1, -2).to(features.dtype)], dim=-1)
         pointwise = self.seg_layers[1](self.activation(self.mix(joined)))  # (M, Q, w^3, P)
         return self.seg_layers[0](tokens).unflatten(-1, (self.num_classes, -1)) + pointwise.transpose(-1, -2)
+
+
+def build_decoder(
+    kind: str, embed_dim: int, num_classes: int, patch_voxels: int, *, in_channels: int, features: int, hidden: int
+) -> LinearDecoder | VoxelDecoder:
+    """The decoder of that name; the last three arguments are the voxel decoder's.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if kind == "linear":
+        return LinearDecoder(embed_dim, num_classes, patch_voxels)
+    if kind == "voxel":
+        return VoxelDecoder(
+            embed_dim, num_classes, patch_voxels, in_channels=in_channels, features=features, hidden=hidden
+        )
+    raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, got {kind!r}")

@@ -149,14 +149,18 @@ class CFSegPlanner(ExperimentPlanner):
                 "arch_kwargs": arch_kwargs,
                 "_kw_requires_import": [],
             },
-            "cfseg": {
-                "preset": self.preset_name,
-                "blocks_per_crop": blocks // self.batch_size,
-                "foreground_share": 0.5,
-                "cut_share": 0.25,
-                "mirror_axes": self.determine_mirror_axes(),
-                "hounsfield_jitter": arch_kwargs["windows"] is not None and all(self._ct_channels()),
-            },
+            "cfseg": self._training_section(arch_kwargs, blocks),
+        }
+
+    def _training_section(self, arch_kwargs: dict[str, Any], blocks: int) -> dict[str, Any]:
+        """What the trainer reads beside nnU-Net's own keys."""
+        return {
+            "preset": self.preset_name,
+            "blocks_per_crop": blocks // self.batch_size,
+            "foreground_share": 0.5,
+            "cut_share": 0.25,
+            "mirror_axes": self.determine_mirror_axes(),
+            "hounsfield_jitter": arch_kwargs["windows"] is not None and all(self._ct_channels()),
         }
 
     def determine_resampling(self, *args: Any, **kwargs: Any) -> tuple:
