@@ -23,7 +23,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunetv2_cfseg.environment import EXT_TRAINER, FOLDERS
+from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
 from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE
 
 TRAIN = """
@@ -69,13 +69,11 @@ def main() -> None:
 
 def set_environment(output: Path, budget_s: float) -> None:
     """nnU-Net's folders below ``output``, our trainers and the budget, for all the commands that follow."""
-    import nnunetv2_cfseg
-
     for name in FOLDERS:
         folder = output.resolve() / name
         folder.mkdir(parents=True, exist_ok=True)
         os.environ[name] = str(folder)
-    os.environ[EXT_TRAINER] = str(Path(nnunetv2_cfseg.__file__).parent / "nnunet_ext")
+    os.environ[EXT_TRAINER] = EXT_FOLDER
     os.environ[BUDGET_VARIABLE] = str(budget_s)
     os.environ.setdefault("nnUNet_def_n_proc", str(os.cpu_count()))
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 EXT_TRAINER = "nnUNet_extTrainer"
+#: The folder that nnU-Net has to search for this package's trainers.
+EXT_FOLDER = str(Path(__file__).parent / "nnunet_ext")
 
 
 def missing_folders() -> list[str]:
@@ -33,6 +35,5 @@ def missing_sentence(missing: list[str]) -> str:
 
 def ext_trainer_export() -> str:
     """The shell line that lets nnU-Net's commands find this package's trainers, after any that are set already."""
-    own = str(Path(__file__).parent / "nnunet_ext")
-    others = [path for path in os.environ.get(EXT_TRAINER, "").split(os.pathsep) if path and path != own]
-    return f"export {EXT_TRAINER}={shlex.quote(os.pathsep.join([*others, own]))}"
+    others = [path for path in os.environ.get(EXT_TRAINER, "").split(os.pathsep) if path and path != EXT_FOLDER]
+    return f"export {EXT_TRAINER}={shlex.quote(os.pathsep.join([*others, EXT_FOLDER]))}"

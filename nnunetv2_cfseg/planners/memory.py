@@ -121,6 +121,7 @@ class _Network:
 
     @classmethod
     def from_plans(cls, arch_kwargs: dict[str, Any], input_channels: int, num_classes: int) -> _Network:
+        """Read the sizes from the plans, with the network's own defaults where they leave one out."""
         call = inspect.signature(BlockCenterTransformer).bind(input_channels, num_classes, **arch_kwargs)
         call.apply_defaults()
         given = call.arguments

@@ -45,11 +45,7 @@ def plan_and_preprocess(
     Raises:
         ValueError: bad input; nothing was preprocessed then.
     """
-    _check_configurations(configurations)
-    if len(num_processes) not in (1, len(configurations)):
-        raise ValueError(
-            f"-np must have one number or one for each of {list(configurations)}, got {list(num_processes)}"
-        )
+    _check_configurations(configurations, num_processes)
     if overwrite_target_spacing is not None and not all(0 < mm < inf for mm in overwrite_target_spacing):
         raise ValueError(f"-overwrite_target_spacing must be > 0 mm, got {list(overwrite_target_spacing)}")
     presets.preset(preset)  # an unknown name stops here, not after an hour of reading scans
@@ -67,7 +63,7 @@ def plan_and_preprocess(
                 show_progress_bar=progress,
             )
         except (AssertionError, RuntimeError) as error:
-            raise ValueError(f"nnU-Net refuses dataset {dataset_id}: {' '.join(str(error).split())}") from error
+            raise ValueError(f"nnU-Net refuses dataset {dataset_id}: {_one_line(error)}") from error
         plan_experiment_dataset(
             dataset_id,
             planner,
@@ -79,21 +75,26 @@ def plan_and_preprocess(
             preprocess_dataset(dataset_id, plans_name, list(configurations), list(num_processes), verbose, progress)
 
 
-def _check_configurations(configurations: Sequence[str]) -> None:
+def _check_configurations(configurations: Sequence[str], num_processes: Sequence[int]) -> None:
     for name in configurations:
         if name not in CONFIGURATIONS:
             raise ValueError(
                 f"CFSegPlanner plans {' and '.join(CONFIGURATIONS)}, got {name!r}; for 2d and 3d_cascade_fullres use "
                 f"nnU-Net's own nnUNetv2_plan_and_preprocess and nnUNetTrainer"
             )
+    if len(num_processes) not in (1, len(configurations)):
+        raise ValueError(
+            f"-np must have one number or one for each of {list(configurations)}, got {list(num_processes)}"
+        )
 
 
 def _check_dataset(dataset_id: int, num_processes: int, progress: bool) -> None:
     try:
         name = convert_id_to_dataset_name(dataset_id)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"there must be one dataset with the id {dataset_id} in nnUNet_raw: {reason}") from error
+        raise ValueError(
+            f"there must be one dataset with the id {dataset_id} in nnUNet_raw: {_one_line(error)}"
+        ) from error
     folder = Path(str(nnUNet_raw)) / name
     dataset_json = read_dataset_json(folder / "dataset.json")
     _check_labels(dataset_json, folder / "dataset.json")
@@ -108,7 +109,12 @@ def _check_labels(dataset_json: dict[str, Any], file: Path) -> None:
     try:
         labels = LabelManager(dataset_json["labels"], dataset_json.get("regions_class_order"))
     except (AssertionError, RuntimeError) as error:
-        raise ValueError(f"nnU-Net cannot train on these labels ({error}): {file}") from error
+        raise ValueError(f"nnU-Net cannot train on these labels ({_one_line(error)}): {file}") from error
     values = [int(value) for value in labels.all_labels]
     if values != list(range(len(values))):
         raise ValueError(f"labels must be consecutive (0, 1, 2, ...), got {values}: {file}")
+
+
+def _one_line(error: Exception) -> str:
+    """nnU-Net's messages run over several lines."""
+    return " ".join(str(error).split())
