@@ -1,0 +1,65 @@
+"""What a phantom dataset is made of: everything but the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+
+#: The classes of haemorrhage and their labels.
+CLASSES = {"EDH": 1, "ICH": 2, "IVH": 3, "SAH": 4, "SDH": 5}
+
+#: How often a scan with a haemorrhage shows each class: of the 205 such scans of CQ500, by the majority of three
+#: readers (Chilamkurthy et al., Lancet 2018;392:2388, table 2).
+FREQUENCIES = {"EDH": 13 / 205, "ICH": 134 / 205, "IVH": 28 / 205, "SAH": 60 / 205, "SDH": 53 / 205}
+
+SMALLEST_MATRIX = 16
+
+
+@dataclass(frozen=True)
+class PhantomSettings:
+    """How phantom scans are taken and what may bleed in them.
+
+    Attributes:
+        matrix: voxels along z, y, x of the thin scan.
+        spacing_mm: of the thin scan, along z, y, x.
+        factor: thin slices in a thick one; 1 writes no thick scans.
+        supersampling: samples along each axis of a voxel; partial volume comes from their mean.
+        noise_hu: standard deviation of the noise in a uniform region of 1 mm thick slices; None draws one for each case.
+        frequencies: for each class the probability that a case shows it; at least one class is always there.
+        background: a real head CT to place the lesions in, instead of the phantom's own anatomy. Its grid is kept:
+            ``matrix`` and ``spacing_mm`` then have no effect.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    matrix: tuple[int, int, int] = (160, 192, 192)
+    spacing_mm: tuple[float, float, float] = (1.0, 1.2, 1.2)
+    factor: int = 1
+    supersampling: int = 2
+    noise_hu: float | None = None
+    frequencies: Mapping[str, float] = field(default_factory=lambda: dict(FREQUENCIES))
+    background: Path | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.matrix) < SMALLEST_MATRIX:
+            raise ValueError(f"a phantom's matrix must be at least {SMALLEST_MATRIX} along each axis, got {self.matrix}")
+        if not all(0 < mm and isfinite(mm) for mm in self.spacing_mm):
+            raise ValueError(f"a phantom's spacing must be > 0 mm, got {self.spacing_mm}")
+        if self.factor < 1 or self.matrix[0] % self.factor:
+            raise ValueError(
+                f"a factor must be >= 1 and divide the number of slices, got {self.factor} for {self.matrix[0]} slices"
+            )
+        if self.supersampling < 1:
+            raise ValueError(f"supersampling must be >= 1, got {self.supersampling}")
+        if self.noise_hu is not None and not 0 <= self.noise_hu < 200:
+            raise ValueError(f"noise must be from 0 to 200 HU, got {self.noise_hu}")
+        for name, probability in self.frequencies.items():
+            if name not in CLASSES:
+                raise ValueError(f"classes are {', '.join(CLASSES)}, got {name!r}")
+            if not 0 <= probability <= 1:
+                raise ValueError(f"a class's frequency must be from 0 to 1, got {probability:g} for {name}")
+        if not any(self.frequencies.values()):
+            raise ValueError("at least one class must have a frequency above 0, got none")
