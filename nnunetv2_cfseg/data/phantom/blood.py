@@ -1,0 +1,49 @@
+"""Density of blood by its age.
+
+Fresh clot is 50 to 85 HU: the venous blood's 1.33 HU per % of haematocrit (Buyck et al., AJNR 2013;34:1568), more after
+retraction, which is over in 6 hours. A haematoma in the brain then loses 1.4 HU a day (Dolinskas et al., AJR
+1977;129:681).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnunetv2_cfseg.data.phantom.scene import Material
+
+FADE_HU_PER_DAY = 1.4
+LOWEST_HU = 15.0
+
+
+@dataclass(frozen=True)
+class BloodAge:
+    """Attributes: ``days`` since the bleeding, ``hu`` today."""
+
+    days: float
+    hu: float
+
+    def material(self, label: int) -> Material:
+        """Uneven as clots are: by 3 HU over mm and 3 HU over cm."""
+        return Material(self.hu, fine_hu=2.0, coarse_hu=3.0, label=label)
+
+
+def draw_acute(rng: np.random.Generator, *, longest_days: float = 5.0) -> BloodAge:
+    """Blood of a patient who is scanned early."""
+    days = float(min(rng.exponential(1.0), longest_days))
+    return BloodAge(days, _faded(float(rng.uniform(58, 80)), days))
+
+
+def draw_subdural(rng: np.random.Generator) -> BloodAge:
+    """Acute in 60 %, subacute in 20 %, chronic in 20 %."""
+    kind = rng.choice(3, p=(0.6, 0.2, 0.2))
+    if kind == 0:
+        return draw_acute(rng, longest_days=7)
+    days = float(rng.uniform(8, 22) if kind == 1 else rng.uniform(22, 90))
+    hu = float(rng.uniform(30, 55) if kind == 1 else rng.uniform(18, 38))
+    return BloodAge(days, hu)
+
+
+def _faded(fresh_hu: float, days: float) -> float:
+    return max(fresh_hu - FADE_HU_PER_DAY * days, LOWEST_HU)
