@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
@@ -12,20 +13,30 @@ EXT_TRAINER = "nnUNet_extTrainer"
 EXT_FOLDER = str(Path(__file__).parent / "nnunet_ext")
 
 
-def missing_folders() -> list[str]:
-    """Which of nnU-Net's three folder variables are not set."""
-    return [name for name in FOLDERS if not os.environ.get(name)]
+def missing_folders(names: Sequence[str] = FOLDERS) -> list[str]:
+    """Which of nnU-Net's folder variables are not set."""
+    return [name for name in names if not os.environ.get(name)]
 
 
-def require_folders() -> None:
+def require_folders(names: Sequence[str] = FOLDERS) -> None:
     """Stop where nnU-Net would fail later.
 
     Raises:
         ValueError: a variable is not set; the message names all that are missing.
     """
-    missing = missing_folders()
+    missing = missing_folders(names)
     if missing:
         raise ValueError(f"nnU-Net's folders must be set, and {missing_sentence(missing)}")
+
+
+def raw_folder() -> Path:
+    """nnU-Net's folder of raw datasets.
+
+    Raises:
+        ValueError: its variable is not set.
+    """
+    require_folders(["nnUNet_raw"])
+    return Path(os.environ["nnUNet_raw"])
 
 
 def missing_sentence(missing: list[str]) -> str:

@@ -12,7 +12,7 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     plan_experiment_dataset,
     preprocess_dataset,
 )
-from nnunetv2.paths import nnUNet_raw
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.utilities.dataset_name_id_conversion import convert_id_to_dataset_name
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
@@ -20,6 +20,7 @@ from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 from nnunetv2_cfseg.data.checks import check_cases, read_dataset_json
 from nnunetv2_cfseg.networks import presets
 from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME, CFSegPlanner
+from nnunetv2_cfseg.planners.splits import check_splits
 
 CONFIGURATIONS = ("3d_fullres", "3d_lowres")
 
@@ -101,6 +102,7 @@ def _check_dataset(dataset_id: int, num_processes: int, progress: bool) -> None:
     cases = get_filenames_of_train_images_and_targets(str(folder), dataset_json)
     if not cases:
         raise ValueError(f"a raw dataset needs images in imagesTr and labels in labelsTr, and has none: {folder}")
+    check_splits(folder, Path(str(nnUNet_preprocessed)) / name, cases)
     check_cases(cases, dataset_json, num_processes=num_processes, progress=progress)
 
 

@@ -15,6 +15,8 @@ import pytest
 
 import nnunetv2_cfseg
 from nnunetv2_cfseg import cli
+from nnunetv2_cfseg.data.phantom import dataset as phantom_dataset
+from nnunetv2_cfseg.data.phantom.settings import CLASSES, FREQUENCIES, PhantomSettings
 from nnunetv2_cfseg.networks.presets import PRESETS
 from nnunetv2_cfseg.planners import run
 
@@ -38,7 +40,7 @@ def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     captured = capsys.readouterr()
     lines = captured.err.splitlines()
     assert len(lines) == 1, captured.err
-    assert lines[0].startswith("cfseg plan_and_preprocess: ")
+    assert lines[0].startswith(f"cfseg {arguments[0]}: ")
     assert "Traceback" not in captured.err + captured.out
     return lines[0]
 
@@ -270,6 +272,97 @@ class TestPlanAndPreprocess:
         self, dataset: SimpleNamespace, capsys: pytest.CaptureFixture[str]
     ) -> None:
         refusal([*PLAN, "-np", "1", "2", "3", "-gpu_memory_target", "1"], capsys)
+
+
+class TestPhantom:
+    @pytest.fixture
+    def calls(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple, dict[str, Any]]]:
+        """What ``make_dataset`` is called with; it makes nothing."""
+        calls: list[tuple[tuple, dict[str, Any]]] = []
+        monkeypatch.setattr(phantom_dataset, "make_dataset", lambda *args, **kwargs: calls.append((args, kwargs)))
+        return calls
+
+    def test_has_defaults_for_all_but_the_id(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: list[tuple[tuple, dict[str, Any]]]
+    ) -> None:
+        monkeypatch.setenv("nnUNet_raw", str(tmp_path))  # the only folder it needs
+        assert cli.main(["phantom", "-d", "7"]) == 0
+        numbers = {"num_training": 20, "num_test": 10, "seed": 0, "num_processes": 4, "progress": True}
+        assert calls == [((PhantomSettings(), tmp_path / "Dataset007_Phantom"), numbers)]
+
+    def test_passes_arguments_on(self, tmp_path: Path, calls: list[tuple[tuple, dict[str, Any]]]) -> None:
+        flags = f"-d 900 -n Head -o {tmp_path} --train 3 --test 0 --matrix 40 64 66 --spacing 2 1 1.5 --factor 5"
+        flags += " --seed 8 -np 2 --noise 4.5 --supersampling 3 --frequencies EDH=0.2 ICH=1 --background scan.nii.gz"
+        assert cli.main(["phantom", *flags.split(), "--no_pbar"]) == 0
+        settings = PhantomSettings(
+            matrix=(40, 64, 66),
+            spacing_mm=(2.0, 1.0, 1.5),
+            factor=5,
+            supersampling=3,
+            noise_hu=4.5,
+            frequencies={"EDH": 0.2, "ICH": 1.0},
+            background=Path("scan.nii.gz"),
+        )
+        numbers = {"num_training": 3, "num_test": 0, "seed": 8, "num_processes": 2, "progress": False}
+        assert calls == [((settings, tmp_path / "Dataset900_Head"), numbers)]
+
+    @pytest.mark.parametrize(
+        ("flags", "frequencies"),
+        [
+            ([], FREQUENCIES),
+            (["--balanced"], dict.fromkeys(CLASSES, 0.5)),
+            (["--frequencies", "SDH=0.25"], {"SDH": 0.25}),
+        ],
+    )
+    def test_chooses_how_often_each_class_is_shown(
+        self,
+        tmp_path: Path,
+        calls: list[tuple[tuple, dict[str, Any]]],
+        flags: list[str],
+        frequencies: dict[str, float],
+    ) -> None:
+        assert cli.main(["phantom", "-d", "900", "-o", str(tmp_path), *flags]) == 0
+        assert calls[0][0][0].frequencies == frequencies
+
+    @pytest.mark.parametrize(
+        ("flags", "named"),
+        [
+            ("--balanced --frequencies EDH=1", "not allowed with argument"),
+            ("--frequencies EDH", "must be as in EDH=0.2, got 'EDH'"),
+            ("--frequencies EDH=often", "must be as in EDH=0.2, got 'EDH=often'"),
+            ("--matrix 1 2", "expected 3 arguments"),
+        ],
+    )
+    def test_explains_its_usage(self, capsys: pytest.CaptureFixture[str], flags: str, named: str) -> None:
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["phantom", "-d", "900", *flags.split()])
+        assert stop.value.code == 2
+        assert named in capsys.readouterr().err
+
+    def test_names_the_missing_folder(self, capsys: pytest.CaptureFixture[str]) -> None:
+        line = refusal(["phantom", "-d", "900"], capsys)
+        assert line.endswith("nnU-Net's folders must be set, and nnUNet_raw is not set")
+
+    @pytest.mark.parametrize(
+        ("flags", "named"),
+        [
+            ("--frequencies XDH=0.5", "got 'XDH'"),
+            ("--factor 7", "got 7 for 160 slices"),
+            ("--train 0", "at least one training case, got 0"),
+            ("-n a/b", "got 'a/b'"),
+            ("--background none.nii.gz", "none.nii.gz"),
+        ],
+    )
+    def test_refuses_bad_input_before_anything_is_written(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: str, named: str
+    ) -> None:
+        assert named in refusal(["phantom", "-d", "900", "-o", str(tmp_path), *flags.split()], capsys)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_refuses_an_id_that_another_dataset_has(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "Dataset900_Other").mkdir()
+        assert "Dataset900_Other" in refusal(["phantom", "-d", "900", "-o", str(tmp_path)], capsys)
+        assert [path.name for path in tmp_path.iterdir()] == ["Dataset900_Other"]
 
 
 @pytest.mark.slow

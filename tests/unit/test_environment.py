@@ -49,6 +49,13 @@ class TestFolders:
         with pytest.raises(ValueError, match=r"and nnUNet_raw, nnUNet_preprocessed, nnUNet_results are not set$"):
             environment.require_folders()
 
+    def test_the_raw_folder_needs_no_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        set_folders(monkeypatch, ("nnUNet_raw",))
+        assert environment.raw_folder() == Path("/data/nnUNet_raw")
+        monkeypatch.delenv("nnUNet_raw")
+        with pytest.raises(ValueError, match=r"^nnU-Net's folders must be set, and nnUNet_raw is not set$"):
+            environment.raw_folder()
+
 
 class TestExportLine:
     def test_points_at_the_shim(self) -> None:

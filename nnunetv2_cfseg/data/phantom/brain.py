@@ -85,7 +85,8 @@ def build_brain(
         space: coordinates in the brain: the head's, less what lesions displace.
         extra_axial_mm: (Z, Y, X) thickness of the blood between skull and brain.
     """
-    roof = skull.cavity - shape.gap_mm - extra_axial_mm
+    # Blood presses the brain against nothing: the space under it is closed.
+    roof = skull.cavity - shape.gap_mm * np.exp(-extra_axial_mm / 2) - extra_axial_mm
     tentorium = _tentorium(space)
     cerebrum = _cerebrum(space, roof, tentorium)
     brainstem = _brainstem(space)
@@ -118,8 +119,8 @@ def _cerebrum(space: Space, roof: np.ndarray, tentorium: np.ndarray) -> np.ndarr
     core = np.maximum(core, _suprasellar_star(space))
     core = np.maximum(core, np.minimum(12 - side, np.minimum(-15 - z, y + 14)))
     depth = np.minimum(depth, -core)
-    below_callosum = np.minimum(np.minimum(4.0 - np.abs(y - 26), 9 - side), 6 - np.abs(z + 2))  # quadrigeminal cistern
-    depth = np.minimum(depth, -below_callosum)
+    quadrigeminal = ellipsoid(space, (0, 25, -3), (9, 4.5, 7))
+    depth = np.minimum(depth, -quadrigeminal)
     return np.minimum(depth, halves).astype(np.float32)
 
 
@@ -182,7 +183,7 @@ def _sylvian(space: Space, shape: BrainShape) -> list[Sheet]:
     """The lateral fissure and, at its bottom, the cistern over the insula."""
     near = space.pair((50, -5, -5), radius_mm=45)
     side, y, z = near.x, near.y, near.z
-    height = -16 + 0.55 * (y + 30) - 0.004 * (y + 30) ** 2 + 2.5 * np.sin(side / 4.5)
+    height = -16 + 0.55 * (y + 30) - 0.004 * (y + 30) ** 2 + 1.5 * np.sin(side / 5)
     width = 0.55 + 0.75 * shape.sulcus_mm
     ends = np.minimum(y + 34, 26 - y)
     lateral = np.minimum(width, np.minimum(side - 38, ends) / 6)
@@ -223,7 +224,7 @@ def _ventricles_near(half: Space, r: float) -> np.ndarray:
     third = np.minimum(1.1 + 0.9 * r - half.x, ellipsoid(half, (0, 2, -1), (30, 15, 11)))
     foramen = tube(half, [(5, -11, 11), (0, -9, 6)], [1.6, 1.6])
     aqueduct = tube(half, [(0, 15, -6), (0, 18, -22), (0, 22, -32)], [1.1, 1.1, 2])
-    fourth = carve(ellipsoid(half, (0, 25, -40), (9 * r, 6.5 * r, 13)), 4 - 0.55 * (half.x - 4 * r), 2)
+    fourth = carve(ellipsoid(half, (0, 25, -40), (8 * r, 5.5 * r, 12)), 4 - 0.55 * (half.x - 4 * r), 2)
     return np.maximum.reduce([depth, third, foramen, aqueduct, fourth])
 
 

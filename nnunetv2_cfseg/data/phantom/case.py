@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nnunetv2_cfseg.data.phantom.settings import PhantomSettings
+from nnunetv2_cfseg.data.phantom.background import bleed_into, read_background
+from nnunetv2_cfseg.data.phantom.head import build_head
+from nnunetv2_cfseg.data.phantom.render import Voxels, render
+from nnunetv2_cfseg.data.phantom.scanner import Scanner, scan
+from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
 
 
 @dataclass(frozen=True)
@@ -32,5 +37,51 @@ class PhantomCase:
 
 
 def make_case(settings: PhantomSettings, *, seed: int, index: int) -> PhantomCase:
-    """Make the scan number ``index`` of the dataset with this seed; the same arguments give the same bytes."""
-    raise NotImplementedError
+    """Make the scan number ``index`` of the dataset with this seed; the same arguments give the same bytes.
+
+    Raises:
+        ValueError: the background is no head CT.
+    """
+    choice, head, scanner = np.random.default_rng([seed, index]).spawn(3)
+    classes = draw_classes(settings, choice)
+    if settings.background is not None:
+        return _on_background(settings, classes, settings.background, head)
+    built = build_head(classes, head)
+    voxels = Voxels(settings.matrix, settings.spacing_mm, (settings.supersampling,) * 3)
+    perfect = render(built.scene, voxels)
+    imperfect = Scanner.draw(scanner, noise_hu=settings.noise_hu)
+    image = scan(built.scene, perfect.hu, voxels, imperfect, scanner)
+    first = [float(voxels.centres_mm(axis)[0]) for axis in range(3)]
+    return PhantomCase(
+        image,
+        perfect.labels,
+        settings.spacing_mm,
+        (first[2], first[1], first[0]),
+        (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+        {"classes": classes, "scanner": asdict(imperfect), **built.drawn},
+    )
+
+
+def draw_classes(settings: PhantomSettings, rng: np.random.Generator) -> list[str]:
+    """Which classes a case shows: each with its own probability, drawn again until there is one."""
+    shares = np.array([settings.frequencies.get(name, 0.0) for name in CLASSES])
+    while True:
+        shown = rng.random(len(CLASSES)) < shares
+        if shown.any():
+            return [name for name, is_shown in zip(CLASSES, shown, strict=True) if is_shown]
+
+
+def _on_background(
+    settings: PhantomSettings, classes: list[str], file: Path, rng: np.random.Generator
+) -> PhantomCase:
+    background = read_background(file)
+    image, labels, lesions = bleed_into(background, classes, samples=settings.supersampling, rng=rng)
+    x, y, z = background.reference.GetSpacing()
+    return PhantomCase(
+        background.to_reference(np.clip(np.rint(image), -1024, 3071).astype(np.int16)),
+        background.to_reference(labels),
+        (z, y, x),
+        background.reference.GetOrigin(),
+        background.reference.GetDirection(),
+        {"classes": classes, "lesions": lesions},
+    )

@@ -85,15 +85,15 @@ def draw_subdurals(skull: Skull, rng: np.random.Generator) -> list[ExtraAxial]:
 
 def _crescent(skull: Skull, side: int, rng: np.random.Generator) -> ExtraAxial:
     blood = draw_subdural(rng)
-    thickness = float(rng.uniform(5, 15) if blood.days < 14 else rng.uniform(10, 24))
-    centre = np.array([side * 60, rng.uniform(-30, 30), rng.uniform(5, 35)])
-    length, height = float(rng.uniform(55, 80)), float(rng.uniform(42, 62))
+    thickness = float(rng.uniform(4, 15) if blood.days < 14 else rng.uniform(10, 22))
+    centre = np.array([side * 60, rng.uniform(-25, 30), rng.uniform(0, 28)])
+    length, height = float(rng.uniform(38, 68)), float(rng.uniform(30, 50))
     space = skull.space
     across = ((space.y - centre[1]) / length) ** 2 + ((space.z - centre[2]) / height) ** 2
     uneven = 1 + 0.2 * space.grid.smooth_noise(rng, 45)
     # A sheet of even thickness that runs out at its ends, whatever sutures it crosses.
     crescent = thickness * uneven * np.sqrt(np.maximum(1 - across, 0)) + np.minimum(1 - across, 0) * thickness
-    crescent = crescent * step(space.x * side - 4, 1.5) * step(skull.vault - 0.35, 0.06)
+    crescent = crescent * step(space.x * side - 12, 4) * step(skull.vault - 0.35, 0.06)
     return _under_skull(skull, space, crescent, side, blood,
                         {"site": "convexity", "thickness_mm": thickness, "length_mm": 2 * length})  # fmt: skip
 

@@ -49,10 +49,12 @@ class Rendered:
     Attributes:
         hu: (Z, Y, X) float32.
         share: (Z, Y, X) for each label that occurs: the share of a voxel's samples that lie in the lesion.
+        empty: (Z, Y, X) the share of a voxel's samples that nothing was painted on.
     """
 
     hu: np.ndarray
     share: dict[int, np.ndarray]
+    empty: np.ndarray
 
     @property
     def labels(self) -> np.ndarray:
@@ -88,10 +90,12 @@ class _Renderer:
         shape, samples = self.voxels.shape, self.voxels.samples
         hu = np.full(shape, self.hu[0], np.float32)
         share = {int(label): np.zeros(shape, np.float32) for label in np.unique(self.label[self.label > 0])}
+        empty = np.ones(shape, np.float32)
         scale = 1 / float(np.prod(samples))
         for plane in np.flatnonzero(self.z.inside):
             z = plane // samples[0]
             material, textured = self._materials(plane)
+            empty[z] -= scale * _pool((material > 0).astype(np.float32), samples[1:])
             hu[z] += scale * _pool(self._values(plane, material, textured) - self.hu[0], samples[1:])
             lesion = self.label[material[textured]]
             if not lesion.any():
@@ -101,7 +105,7 @@ class _Renderer:
                     found = np.zeros(material.shape, np.float32)
                     found[textured] = lesion == label
                     volume[z] += scale * _pool(found, samples[1:])
-        return Rendered(hu, {label: volume for label, volume in share.items() if volume.any()})
+        return Rendered(hu, {label: volume for label, volume in share.items() if volume.any()}, empty)
 
     def _materials(self, plane: int) -> tuple[np.ndarray, tuple[slice, slice]]:
         """(Y samples, X samples) uint8: each sample's material; and the box that holds all but untextured materials."""

@@ -45,10 +45,12 @@ class PhantomSettings:
 
     def __post_init__(self) -> None:
         if min(self.matrix) < SMALLEST_MATRIX:
-            raise ValueError(f"a phantom's matrix must be at least {SMALLEST_MATRIX} along each axis, got {self.matrix}")
+            raise ValueError(
+                f"a phantom's matrix must be at least {SMALLEST_MATRIX} along each axis, got {self.matrix}"
+            )
         if not all(0 < mm and isfinite(mm) for mm in self.spacing_mm):
             raise ValueError(f"a phantom's spacing must be > 0 mm, got {self.spacing_mm}")
-        if self.factor < 1 or self.matrix[0] % self.factor:
+        if self.factor < 1 or (self.background is None and self.matrix[0] % self.factor):
             raise ValueError(
                 f"a factor must be >= 1 and divide the number of slices, got {self.factor} for {self.matrix[0]} slices"
             )

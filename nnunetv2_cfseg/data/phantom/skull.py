@@ -44,7 +44,7 @@ def build_skull(space: Space) -> Skull:
     base = blend(base, canal, 5)
     vault = _vault(space)
     cavity = carve(vault, base, 7)
-    return Skull(space, cavity.astype(np.float32), step(base - vault - 3, 2.5).astype(np.float32), _sutures(space))
+    return Skull(space, cavity.astype(np.float32), step(base - vault - 3, 2.5).astype(np.float32), suture_distances(space))
 
 
 def _vault(space: Space) -> np.ndarray:
@@ -73,7 +73,9 @@ def _floor(space: Space) -> np.ndarray:
     return anterior * front + middle * temporal + posterior * behind + petrous * (1 - 0.4 * anterior) + dorsum
 
 
-def _sutures(space: Space) -> dict[str, np.ndarray]:
+def suture_distances(space: Space) -> dict[str, np.ndarray]:
+    """Signed distance to each suture, mm; they zigzag."""
+
     def wave(along: np.ndarray, mm: float) -> np.ndarray:
         return 1.6 * np.sin(along * (2 * np.pi / mm)) + 0.8 * np.sin(along * (4.6 * np.pi / mm) + 1)
 

@@ -1,0 +1,66 @@
+"""Work in processes that never outlive the one that started them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import TypeVar
+
+import SimpleITK as sitk
+
+Job = TypeVar("Job")
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def run_all(
+    function: Callable[[Job], object], jobs: Sequence[Job], *, num_processes: int, done: Callable[[], object]
+) -> None:
+    """Call the function on every job, in any order, and ``done`` in this process after each.
+
+    One process is this one; more are spawned, with a thread each. After an error or Ctrl-C they all end at once, in
+    the middle of their jobs, and so they do when this process is killed.
+
+    Raises:
+        ChildProcessError: a process was killed. What the function raises is raised as well.
+    """
+    if num_processes == 1:
+        for job in jobs:
+            function(job)
+            done()
+        return
+    # Forked processes would inherit locks that threads of this one may hold (tqdm's, torch's).
+    context = get_context("spawn")
+    listener, open_end = context.Pipe(duplex=False)
+    with listener, open_end, ProcessPoolExecutor(num_processes, context, _start_worker, (listener,)) as pool:
+        try:
+            for future in as_completed([pool.submit(function, job) for job in jobs]):
+                future.result()
+                done()
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                f"each process must live to its end, and one of {num_processes} was killed; where memory was short "
+                f"fewer help"
+            ) from error
+        except BaseException:
+            open_end.close()
+            raise
+
+
+def _start_worker(listener: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the first one acts
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    threading.Thread(target=_end_with, args=(listener,), daemon=True).start()
+
+
+def _end_with(listener: Connection) -> None:
+    """End this process when the other end is closed, as it is by the death of the process that holds it."""
+    listener.poll(None)
+    os._exit(1)

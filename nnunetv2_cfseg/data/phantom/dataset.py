@@ -1,0 +1,159 @@
+"""A raw nnU-Net dataset of phantoms, with a held-out test set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from nnunetv2_cfseg import __version__
+from nnunetv2_cfseg.data.parallel import run_all
+from nnunetv2_cfseg.data.phantom.files import FILE_ENDING, UNFINISHED, CaseFiles, write_case, write_json
+from nnunetv2_cfseg.data.phantom.folds import choose_folds
+from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
+
+#: What the dataset was begun with; a folder that has it is one of ours.
+RECORD = "phantom.json"
+
+
+def make_dataset(
+    settings: PhantomSettings,
+    folder: Path,
+    *,
+    num_training: int,
+    num_test: int,
+    seed: int,
+    num_processes: int = 1,
+    progress: bool = True,
+) -> None:
+    """Write a dataset that nnU-Net can plan: scans, labels, ``dataset.json`` and, of two cases or more, folds.
+
+    Test cases have labels too and are numbered after the training cases, so more of them change nothing else. With a
+    factor above 1 every case also has a thick scan and thick labels, in folders that end with ``_thick``. A run that
+    was stopped goes on where it was: complete cases are kept.
+
+    Args:
+        folder: named as nnU-Net names datasets; new, empty, or begun with the same settings.
+        seed: with a case's number it decides the case; the number of processes has no influence.
+
+    Raises:
+        ValueError: bad numbers, or a folder that holds something else.
+        OSError: a file cannot be read or written, or a process was killed.
+    """
+    _check_numbers(num_training, num_test, seed=seed, num_processes=num_processes)
+    settings = replace(settings, frequencies={name: settings.frequencies.get(name, 0.0) for name in CLASSES})
+    record = _record(settings, num_training=num_training, num_test=num_test, seed=seed)
+    _check_folder(folder, record)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / RECORD, record)
+    parts = ["Tr"] * num_training + ["Ts"] * num_test
+    cases = [CaseFiles(settings, folder, seed, index, part) for index, part in enumerate(parts)]
+    try:
+        _write_cases(cases, num_processes, progress)
+    finally:
+        shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    if num_training > 1:
+        shown = {case.name: _classes_shown(case) for case in cases[:num_training]}
+        write_json(folder / "splits_final.json", choose_folds(shown, seed=seed))
+    write_json(folder / "dataset.json", _dataset_json(settings, num_training))  # last: nnU-Net takes it for a dataset
+
+
+def dataset_folder(parent: Path, dataset_id: int, name: str) -> Path:
+    """Where nnU-Net looks for a dataset.
+
+    Raises:
+        ValueError: an id or a name that nnU-Net cannot read, or an id that another dataset has.
+    """
+    if not 1 <= dataset_id <= 999:
+        raise ValueError(f"a dataset id must be from 1 to 999, got {dataset_id}")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ValueError(f"a dataset name must consist of letters, digits, _ and -, got {name!r}")
+    folder = parent / f"Dataset{dataset_id:03d}_{name}"
+    for other in sorted(parent.glob(f"Dataset{dataset_id:03d}*")):
+        if other.is_dir() and other.name != folder.name:
+            raise ValueError(f"a dataset id must belong to one dataset, and {dataset_id} is that of {other}")
+    return folder
+
+
+def _check_numbers(num_training: int, num_test: int, *, seed: int, num_processes: int) -> None:
+    if num_training < 1:
+        raise ValueError(f"a dataset needs at least one training case, got {num_training}")
+    if num_test < 0:
+        raise ValueError(f"the number of test cases must be >= 0, got {num_test}")
+    if seed < 0:
+        raise ValueError(f"a seed must be >= 0, got {seed}")
+    if num_processes < 1:
+        raise ValueError(f"the number of processes must be >= 1, got {num_processes}")
+
+
+def _record(settings: PhantomSettings, *, num_training: int, num_test: int, seed: int) -> dict[str, Any]:
+    """Of a background only what is in it: paths are of one machine and may name a patient."""
+    background = settings.background and {"sha256": hashlib.sha256(settings.background.read_bytes()).hexdigest()}
+    return {
+        "version": __version__,
+        "seed": seed,
+        "num_training": num_training,
+        "num_test": num_test,
+        **asdict(replace(settings, background=None)),
+        "background": background,
+    }
+
+
+def _check_folder(folder: Path, record: dict[str, Any]) -> None:
+    file = folder / RECORD
+    if not file.exists():
+        others = sorted(path.name for path in folder.glob("[!.]*"))
+        if others:
+            raise ValueError(f"a phantom dataset needs a folder of its own, and {others[0]} is in {folder}")
+        return
+    try:
+        begun_with = dict(json.loads(file.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{RECORD} must be what cfseg phantom wrote, and is not ({error}): {file}") from error
+    for name, value in json.loads(json.dumps(record)).items():
+        before = begun_with.get(name)
+        if value != before and not (name == "num_test" and before is not None and value > before):
+            rule = "goes on with at least as many" if name == "num_test" else "goes on with what it was begun with"
+            raise ValueError(f"a phantom dataset {rule}, and {name} was {before} and is now {value}: {file}")
+
+
+def _write_cases(cases: Sequence[CaseFiles], num_processes: int, progress: bool) -> None:
+    missing = [case for case in cases if not case.are_complete()]
+    if not missing:
+        return
+    with tqdm(
+        total=len(cases),
+        initial=len(cases) - len(missing),
+        desc="Making phantoms",
+        unit="case",
+        mininterval=0.1 if sys.stderr.isatty() else 10,
+        smoothing=0,
+        disable=not progress,
+    ) as bar:
+        run_all(write_case, missing, num_processes=min(num_processes, len(missing)), done=bar.update)
+
+
+def _classes_shown(case: CaseFiles) -> list[str]:
+    volume_ml = json.loads(case.provenance.read_text())["volume_ml"]
+    return [name for name, ml in volume_ml.items() if ml > 0]
+
+
+def _dataset_json(settings: PhantomSettings, num_training: int) -> dict[str, Any]:
+    is_real = settings.background is not None
+    return {
+        "description": f"Head CTs with haemorrhages, {'on a real background' if is_real else 'made from a seed'}",
+        "reference": f"nnunetv2_cfseg {__version__}, cfseg phantom; settings and seed are in {RECORD}",
+        "licence": "that of the background" if is_real else "CC0-1.0",
+        "channel_names": {"0": "CT"},
+        "labels": {"background": 0, **CLASSES},
+        "numTraining": num_training,
+        "file_ending": FILE_ENDING,
+    }

@@ -1,0 +1,121 @@
+"""The files of one phantom case in an nnU-Net dataset."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from threadpoolctl import threadpool_limits
+
+from nnunetv2_cfseg.data.phantom.case import PhantomCase, make_case
+from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
+from nnunetv2_cfseg.data.projection import annotate_slabs, average_slabs
+
+FILE_ENDING = ".nii.gz"
+#: In the dataset's folder: what is being written.
+UNFINISHED = ".unfinished"
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """One case of a dataset: what it is made of and where it is written.
+
+    Attributes:
+        folder: of the dataset.
+        part: ``Tr`` or ``Ts``.
+    """
+
+    settings: PhantomSettings
+    folder: Path
+    seed: int
+    index: int
+    part: str
+
+    @property
+    def name(self) -> str:
+        """nnU-Net's case identifier."""
+        return f"phantom_{self.index:03d}"
+
+    @property
+    def images(self) -> list[str]:
+        """Within the dataset's folder: scan and labels, then the thick ones where there are any."""
+        resolutions = [""] if self.settings.factor == 1 else ["", "_thick"]
+        return [
+            file
+            for resolution in resolutions
+            for file in (
+                f"images{self.part}{resolution}/{self.name}_0000{FILE_ENDING}",
+                f"labels{self.part}{resolution}/{self.name}{FILE_ENDING}",
+            )
+        ]
+
+    @property
+    def provenance(self) -> Path:
+        """Written last: a case that has it is complete."""
+        return self.folder / "provenance" / f"{self.name}.json"
+
+    def are_complete(self) -> bool:
+        """Whether all of them are there."""
+        return self.provenance.is_file() and all((self.folder / file).is_file() for file in self.images)
+
+
+def write_case(files: CaseFiles) -> None:
+    """Make a case and write its files; each appears whole or not at all."""
+    with threadpool_limits(1):  # sums in another order would give other bytes
+        case = make_case(files.settings, seed=files.seed, index=files.index)
+    unfinished = files.folder / UNFINISHED / files.name
+    for file, image in zip(files.images, _images(case, files.settings.factor), strict=True):
+        (unfinished / file).parent.mkdir(parents=True, exist_ok=True)
+        _write_image(image, unfinished / file)
+    for file in files.images:
+        (files.folder / file).parent.mkdir(exist_ok=True)
+        (unfinished / file).replace(files.folder / file)
+    files.provenance.parent.mkdir(exist_ok=True)
+    own = {"seed": files.seed, "index": files.index, "volume_ml": _volume_ml(case)}
+    write_json(files.provenance, {**case.provenance, **own})
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Write a file that appears whole or not at all."""
+    unfinished = file.with_name(f".{file.name}")
+    unfinished.write_text(json.dumps(content, indent=2) + "\n")
+    unfinished.replace(file)
+
+
+def _images(case: PhantomCase, factor: int) -> list[sitk.Image]:
+    """In the order of ``CaseFiles.images``."""
+    images = [_image(case.image, case), _image(case.labels, case)]
+    if factor > 1:
+        thick = np.rint(average_slabs(case.image, factor)).astype(np.int16)
+        images += [_image(thick, case, factor), _image(annotate_slabs(case.labels, factor), case, factor)]
+    return images
+
+
+def _image(values: np.ndarray, case: PhantomCase, factor: int = 1) -> sitk.Image:
+    """Place (Z, Y, X) in space; a thick slice lies at the centre of its slab."""
+    z_mm, y_mm, x_mm = case.spacing_mm
+    to_center_mm = z_mm * (factor - 1) / 2
+    image = sitk.GetImageFromArray(values)
+    image.SetSpacing((x_mm, y_mm, z_mm * factor))
+    image.SetDirection(case.direction)
+    image.SetOrigin([mm + to_center_mm * z for mm, z in zip(case.origin_mm, case.direction[2::3], strict=True)])
+    return image
+
+
+def _write_image(image: sitk.Image, file: Path) -> None:
+    try:
+        sitk.WriteImage(image, str(file), useCompression=True)
+    except RuntimeError as error:
+        raise OSError(
+            f"an image must have a place on a disk that is not full, and cannot be written: {file}"
+        ) from error
+
+
+def _volume_ml(case: PhantomCase) -> dict[str, float]:
+    voxel_ml = prod(case.spacing_mm) / 1000
+    return {name: float((case.labels == value).sum() * voxel_ml) for name, value in CLASSES.items()}
