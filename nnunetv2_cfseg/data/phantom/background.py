@@ -160,12 +160,12 @@ def _space(grid: Grid, cavity: np.ndarray) -> Space:
     # The spinal canal is no part of the head's height: measure down from the top.
     top = np.percentile(points[:, 0], 99.8)
     low, high = np.percentile(points[points[:, 0] > top - 0.5 * CAVITY_MM[2] / STEP_MM], [0.2, 99.8], axis=0)
-    size = ((high[2] - low[2]) * STEP_MM / CAVITY_MM[0], (high[1] - low[1]) * STEP_MM / CAVITY_MM[1])
-    size = (size[0], size[1], (size[0] + size[1]) / 2)
+    width, length = (float(high[axis] - low[axis]) * STEP_MM / CAVITY_MM[2 - axis] for axis in (2, 1))
+    size = (width, length, (width + length) / 2)
     centre = (
-        grid.origin_mm[0] + STEP_MM * (low[2] + high[2]) / 2,
-        grid.origin_mm[1] + STEP_MM * (low[1] + high[1]) / 2 - 2 * size[1],
-        grid.origin_mm[2] + STEP_MM * top - 77 * size[2],
+        float(grid.origin_mm[0] + STEP_MM * (low[2] + high[2]) / 2),
+        float(grid.origin_mm[1] + STEP_MM * (low[1] + high[1]) / 2 - 2 * length),
+        float(grid.origin_mm[2] + STEP_MM * top - 77 * size[2]),
     )
     z, y, x = np.meshgrid(*(grid.axis_mm(axis) for axis in "zyx"), indexing="ij", sparse=True)
     head = [

@@ -110,7 +110,7 @@ def posterior_fossa(space: Space) -> np.ndarray:
 
 
 def _cerebrum(space: Space, roof: np.ndarray, tentorium: np.ndarray) -> np.ndarray:
-    x, y, z, side = space.x, space.y, space.z, space.folded.x
+    y, z, side = space.y, space.z, space.folded.x
     callosum = 1 - np.sqrt(((y - 3) / 40) ** 2 + ((z - 6) / 21) ** 2)
     halves = np.where(callosum > 0, np.maximum(side - 1, callosum * 25), side - 1.0)
     depth = carve(roof, np.maximum(tentorium - 1, -posterior_fossa(space)), 2)

@@ -31,7 +31,8 @@ def paint_tissue(scene: Scene, brain: Brain) -> None:
 def _paint_folia(scene: Scene, brain: Brain) -> None:
     """Fine clefts of the cerebellum, all round its stalk."""
     near = brain.space.around((0, 46, -40), radius_mm=52)
-    radius = np.sqrt(near.x**2 * 0.35 + (near.y - 18) ** 2 + (near.z + 38) ** 2) + 2.5 * scene.coarse[near.part] + 0.4 * scene.fine[near.part]
+    radius = np.sqrt(near.x**2 * 0.35 + (near.y - 18) ** 2 + (near.z + 38) ** 2)
+    radius = radius + 2.5 * scene.coarse[near.part] + 0.4 * scene.fine[near.part]
     wave = np.sin(radius * (2 * np.pi / 6.5)) * (6.5 / (2 * np.pi))
     scene.paint("csf", near, 0.3 - 0.06 * np.abs(brain.cerebellum[near.part] - 1), sheet=wave)
 
@@ -79,8 +80,9 @@ def paint_vessels(scene: Scene, brain: Brain) -> None:
 
 
 def paint_calcifications(scene: Scene, brain: Brain, rng: np.random.Generator) -> dict[str, bool]:
-    """Pineal gland in 70 % of cases, choroid plexus in 60 %, falx in 15 % (Kwak et al. 1988; Ghorbanlou et al., Anat Cell
-    Biol 2022;55:63; Daghighi et al. 2007); returns which.
+    """Pineal gland in 70 % of cases, choroid plexus in 60 %, falx in 15 %; returns which.
+
+    The shares lie between those of Kwak et al. 1988 and of Ghorbanlou et al., Anat Cell Biol 2022;55:63.
     """
     drawn = {name: bool(rng.random() < share) for name, share in (("pineal", 0.7), ("choroid", 0.6), ("falx", 0.15))}
     space = brain.space

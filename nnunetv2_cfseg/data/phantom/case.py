@@ -71,9 +71,7 @@ def draw_classes(settings: PhantomSettings, rng: np.random.Generator) -> list[st
             return [name for name, is_shown in zip(CLASSES, shown, strict=True) if is_shown]
 
 
-def _on_background(
-    settings: PhantomSettings, classes: list[str], file: Path, rng: np.random.Generator
-) -> PhantomCase:
+def _on_background(settings: PhantomSettings, classes: list[str], file: Path, rng: np.random.Generator) -> PhantomCase:
     background = read_background(file)
     image, labels, lesions = bleed_into(background, classes, samples=settings.supersampling, rng=rng)
     x, y, z = background.reference.GetSpacing()

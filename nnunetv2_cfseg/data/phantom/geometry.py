@@ -1,13 +1,14 @@
 """Shapes as depths: fields in mm that are positive inside a shape, zero on its surface and negative outside.
 
-All of a phantom's shapes are sampled on one grid of a few mm and interpolated linearly in between. A surface stays smooth
-then, and its place does not depend on the voxels of the scan that is made of it.
+All of a phantom's shapes are sampled on one grid of a few mm and interpolated linearly in between. A surface stays
+smooth then, and its place does not depend on the voxels of the scan that is made of it.
 
 Axes are z, y, x in arrays; coordinates in mm run to the patient's left (x), back (y) and head (z).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -157,7 +158,7 @@ def ellipsoid(space: Space, centre: Point, radii: Point) -> np.ndarray:
     return np.minimum((1 - distance) * distance / slope, min(radii)).astype(np.float32)
 
 
-def tube(space: Space, points: list[Point], radii: list[float]) -> np.ndarray:
+def tube(space: Space, points: Sequence[Point], radii: Sequence[float]) -> np.ndarray:
     """Depth in a chain of straight tubes through these points, the radius changing linearly from one to the next."""
     depth = np.full(space.x.shape, -np.inf, np.float32)
     for start, end, r0, r1 in zip(points, points[1:], radii, radii[1:], strict=False):

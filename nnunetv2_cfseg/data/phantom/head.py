@@ -18,14 +18,14 @@ from nnunetv2_cfseg.data.phantom.tissues import draw_tissues
 
 #: Holds every head, whatever voxels a scan has.
 GRID = Grid((-118.0, -124.0, -112.0), (106, 124, 119), 2.0)
-WARP_MM, WARP_WAVELENGTH_MM = 1.3, 70.0
+WARP_MM, WARP_WAVELENGTH_MM = 0.9, 80.0
 
 
 def place_head(rng: np.random.Generator) -> tuple[Space, dict[str, Any]]:
     """Where each point of the grid lies in the head: its pose, its size, and a smooth warp that makes it uneven."""
     degrees = rng.normal(0, (4, 2.5, 3)).clip(-9, 9)
-    size = rng.normal(1, (0.03, 0.03, 0.03)).clip(0.92, 1.08)
-    centre = rng.normal(0, (3, 3, 3)).clip(-7, 7) + (0, 0, -10)
+    size = rng.normal((0.95, 1.0, 0.98), 0.025).clip(0.88, 1.07)
+    centre = np.array([0, 0, -10]) + rng.normal(0, 3, 3).clip(-7, 7)
     pose = Pose(tuple(centre), Rotation.from_euler("xyz", degrees, degrees=True).as_matrix(), tuple(size))
     scanner = np.meshgrid(*(GRID.axis_mm(axis) for axis in "zyx"), indexing="ij", sparse=True)
     offsets = [scanner[2] - centre[0], scanner[1] - centre[1], scanner[0] - centre[2]]
@@ -61,7 +61,8 @@ def build_head(classes: list[str], rng: np.random.Generator) -> Head:
 
     Each part has its own random numbers: what one part draws does not change the others.
     """
-    streams = dict(zip(("place", "texture", "tissue", "age", "skull", "brain", "paint", "bleed"), rng.spawn(8), strict=True))
+    parts = ("place", "texture", "tissue", "age", "skull", "brain", "paint", "bleed")
+    streams = dict(zip(parts, rng.spawn(len(parts)), strict=True))
     space, pose = place_head(streams["place"])
     scene = Scene(GRID, GRID.smooth_noise(streams["texture"], 5), GRID.smooth_noise(streams["texture"], 25))
     drawn: dict[str, Any] = {"pose": pose, "tissues_hu": draw_tissues(scene, streams["tissue"])}

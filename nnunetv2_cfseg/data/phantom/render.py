@@ -92,7 +92,7 @@ class _Renderer:
         share = {int(label): np.zeros(shape, np.float32) for label in np.unique(self.label[self.label > 0])}
         empty = np.ones(shape, np.float32)
         scale = 1 / float(np.prod(samples))
-        for plane in np.flatnonzero(self.z.inside):
+        for plane in map(int, np.flatnonzero(self.z.inside)):
             z = plane // samples[0]
             material, textured = self._materials(plane)
             empty[z] -= scale * _pool((material > 0).astype(np.float32), samples[1:])
@@ -123,8 +123,8 @@ class _Renderer:
             part = _within(layer.part[1], kept[0]), _within(layer.part[2], kept[1])
             box = self.y.range(part[0]), self.x.range(part[1])
             where = self._spread(depth[kept], part, box)
-            if layer.sheet is not None:
-                sheet = self._at(layer, layer.sheet, plane)
+            sheet = None if layer.sheet is None else self._at(layer, layer.sheet, plane)
+            if sheet is not None:
                 where -= np.abs(self._spread(sheet[kept], part, box))
             np.copyto(material[box], np.uint8(layer.material), where=where > 0)
             if self.textured[layer.material]:
@@ -214,5 +214,5 @@ def _linear_taps(grid: Grid, axis: int, where_mm: np.ndarray) -> _Taps:
 
 def _pool(values: np.ndarray, samples: tuple[int, ...]) -> np.ndarray:
     """(Y * n, X * m) -> (Y, X): sums over n x m."""
-    rows = sum(values[start :: samples[0]] for start in range(samples[0]))
-    return sum(rows[:, start :: samples[1]] for start in range(samples[1]))
+    rows = np.sum([values[start :: samples[0]] for start in range(samples[0])], axis=0)
+    return np.sum([rows[:, start :: samples[1]] for start in range(samples[1])], axis=0)

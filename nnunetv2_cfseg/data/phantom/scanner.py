@@ -1,4 +1,4 @@
-"""What a scanner adds to the perfect image: blur, beam hardening, and noise with the texture of filtered back projection.
+"""What a scanner adds to the perfect image: blur, beam hardening, and the noise of filtered back projection.
 
 The artefacts are computed from a coarse scan of the same scene: its parallel-beam projections give the error of beam
 hardening, which grows with the square of the bone in a ray (Herman, Phys Med Biol 1979;24:81), and the noise, whose
@@ -23,6 +23,8 @@ SLICES = 52
 ANGLES = 90
 #: Attenuation of water at 70 keV, per mm.
 WATER = 0.0193
+#: Of what a ray loses, the share that tells in the noise: tube current follows the rest.
+NOISE_ATTENUATION = 0.7
 #: HU above which the coarse scan's voxels count as bone.
 BONE_HU = 250.0
 
@@ -37,6 +39,7 @@ class Scanner:
         blur_mm: standard deviation of the point spread in plane.
         hardening: error of a ray, per squared water-equivalent mm of bone in it, as attenuation.
         slice_correlation: of neighbouring thin slices' noise (helical interpolation).
+        offset_hu: of soft tissue; scanners differ by 1 to 10 HU (Oh et al., Am J Emerg Med 2019;37:680).
     """
 
     noise_hu: float
@@ -44,6 +47,7 @@ class Scanner:
     blur_mm: float
     hardening: float
     slice_correlation: float
+    offset_hu: float
 
     @classmethod
     def draw(cls, rng: np.random.Generator, *, noise_hu: float | None = None) -> Scanner:
@@ -55,6 +59,7 @@ class Scanner:
             blur_mm=float(rng.uniform(0.4, 0.55)),
             hardening=float(rng.uniform(1.5, 3)) * 1e-5,
             slice_correlation=float(rng.uniform(0.1, 0.3)),
+            offset_hu=float(np.clip(rng.normal(0, 2), -4, 4)),
         )
 
 
@@ -65,11 +70,14 @@ class Artefacts:
     Attributes:
         hardening_hu: to be added.
         noise: standard deviation relative to the centre of the head.
+        power_by_angle: (ANGLES,) of the noise's frequencies in each direction, mean 1: rays along the head are weaker
+            than rays across it, and their noise runs along them.
     """
 
     voxels: Voxels
     hardening_hu: np.ndarray
     noise: np.ndarray
+    power_by_angle: np.ndarray
 
     def at(self, voxels: Voxels, field: np.ndarray) -> np.ndarray:
         """A field's mean over each of the voxels' samples."""
@@ -84,7 +92,8 @@ def scan(scene: Scene, perfect: np.ndarray, voxels: Voxels, scanner: Scanner, rn
     artefacts = find_artefacts(scene, scanner)
     image = blur(perfect, voxels, scanner.blur_mm)
     image += artefacts.at(voxels, artefacts.hardening_hu)
-    noise = make_noise(voxels, scanner, rng)
+    image += scanner.offset_hu * np.clip((image + 1000) / 1000, 0, 1)
+    noise = make_noise(voxels, scanner, rng, power_by_angle=artefacts.power_by_angle)
     noise *= artefacts.at(voxels, artefacts.noise)
     image += noise
     return np.clip(np.rint(image), -1024, 3071).astype(np.int16)
@@ -96,19 +105,23 @@ def blur(image: np.ndarray, voxels: Voxels, blur_mm: float) -> np.ndarray:
     return ndimage.gaussian_filter(image, sigma, truncate=3)
 
 
-def make_noise(voxels: Voxels, scanner: Scanner, rng: np.random.Generator) -> np.ndarray:
+def make_noise(
+    voxels: Voxels, scanner: Scanner, rng: np.random.Generator, *, power_by_angle: np.ndarray | None = None
+) -> np.ndarray:
     """(Z, Y, X) float32 HU: noise whose power in plane is that of a ramp filter under a smooth window.
 
     Pixels too coarse for a frequency do not show it, and thick slices average it away: both lower the variance as they
     do in a scanner.
     """
     depth, rows, columns = voxels.shape
-    frequency = np.hypot(
-        fft.fftfreq(rows, voxels.spacing_mm[1])[:, None], fft.rfftfreq(columns, voxels.spacing_mm[2])[None]
-    )
+    along_y, along_x = fft.fftfreq(rows, voxels.spacing_mm[1])[:, None], fft.rfftfreq(columns, voxels.spacing_mm[2])
+    frequency = np.hypot(along_y, along_x)
     # Power f exp(-f^2 / 2 p^2) is strongest at p, and its integral over the plane is p^3 sqrt(2 pi^3).
     peak = scanner.noise_peak_per_mm
     power = frequency * np.exp(-0.5 * (frequency / peak) ** 2) / (peak**3 * np.sqrt(2 * np.pi**3))
+    if power_by_angle is not None:
+        angle = np.arctan2(along_y, along_x) % np.pi
+        power = power * power_by_angle[np.rint(angle * (ANGLES / np.pi)).astype(int) % ANGLES]
     density = power / (voxels.spacing_mm[1] * voxels.spacing_mm[2])
     amplitude = (scanner.noise_hu * np.sqrt(density)).astype(np.float32)
     thin = voxels.spacing_mm[0] ** -0.5
@@ -127,7 +140,7 @@ def make_noise(voxels: Voxels, scanner: Scanner, rng: np.random.Generator) -> np
 
 
 def find_artefacts(scene: Scene, scanner: Scanner) -> Artefacts:
-    """Beam hardening and the noise's distribution, from a coarse scan."""
+    """Beam hardening, and where and in which direction the noise is strong, from a coarse scan."""
     voxels = Voxels((SLICES, PIXELS, PIXELS), (SLICE_MM, PIXEL_MM, PIXEL_MM), (1, 2, 2))
     coarse = render(scene, voxels).hu
     project = _projector()
@@ -138,11 +151,19 @@ def find_artefacts(scene: Scene, scanner: Scanner) -> Artefacts:
     linear = float((bone**3).sum() / max((bone**2).sum(), 1e-6))
     error = -scanner.hardening * (bone**2 - linear * bone)
     hardening = _back_project(error) * (1000 / WATER)
-    variance = project.T @ np.exp(rays * 0.8)
-    noise = np.sqrt(variance).T.reshape(coarse.shape)
-    middle = noise[:, PIXELS // 2 - 4 : PIXELS // 2 + 4, PIXELS // 2 - 4 : PIXELS // 2 + 4]
-    noise = noise / np.median(middle[coarse.max(axis=(1, 2)) > BONE_HU])
-    return Artefacts(voxels, hardening.T.reshape(coarse.shape).astype(np.float32), noise.astype(np.float32))
+    photons_lost = np.exp(NOISE_ATTENUATION * rays)
+    noise = np.sqrt(project.T @ photons_lost).T.reshape(coarse.shape)
+    in_head = coarse.max(axis=(1, 2)) > BONE_HU
+    centre = slice(PIXELS // 2 - 4, PIXELS // 2 + 4)
+    noise = noise / np.median(noise[in_head, centre, centre])
+    middle = slice(_detectors() // 2 - 8, _detectors() // 2 + 8)
+    by_angle = photons_lost.reshape(ANGLES, _detectors(), SLICES)[:, middle][:, :, in_head].mean(axis=(1, 2))
+    return Artefacts(
+        voxels,
+        hardening.T.reshape(coarse.shape).astype(np.float32),
+        noise.astype(np.float32),
+        ndimage.gaussian_filter1d(by_angle / by_angle.mean(), 3, mode="wrap"),
+    )
 
 
 @lru_cache(maxsize=1)

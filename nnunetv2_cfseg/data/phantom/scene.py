@@ -29,8 +29,8 @@ class Material:
 class Layer:
     """A tissue wherever ``depth`` is above ``|sheet|``; without a sheet, wherever it is above 0.
 
-    A sheet is a structure thinner than the grid's step: the distance to its middle surface, with a sign, is smooth where
-    the depth inside it is not.
+    A sheet is a structure thinner than the grid's step: the distance to its middle surface, with a sign, is smooth
+    where the depth inside it is not.
 
     Attributes:
         material: its number in the scene.

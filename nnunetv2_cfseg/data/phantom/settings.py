@@ -26,7 +26,8 @@ class PhantomSettings:
         spacing_mm: of the thin scan, along z, y, x.
         factor: thin slices in a thick one; 1 writes no thick scans.
         supersampling: samples along each axis of a voxel; partial volume comes from their mean.
-        noise_hu: standard deviation of the noise in a uniform region of 1 mm thick slices; None draws one for each case.
+        noise_hu: standard deviation of the noise at the centre of the head in slices of 1 mm; None draws one for each
+            case.
         frequencies: for each class the probability that a case shows it; at least one class is always there.
         background: a real head CT to place the lesions in, instead of the phantom's own anatomy. Its grid is kept:
             ``matrix`` and ``spacing_mm`` then have no effect.
@@ -48,7 +49,7 @@ class PhantomSettings:
             raise ValueError(
                 f"a phantom's matrix must be at least {SMALLEST_MATRIX} along each axis, got {self.matrix}"
             )
-        if not all(0 < mm and isfinite(mm) for mm in self.spacing_mm):
+        if not all(mm > 0 and isfinite(mm) for mm in self.spacing_mm):
             raise ValueError(f"a phantom's spacing must be > 0 mm, got {self.spacing_mm}")
         if self.factor < 1 or (self.background is None and self.matrix[0] % self.factor):
             raise ValueError(

@@ -1,7 +1,7 @@
 """Skull, skull base, face and soft tissue of a head.
 
-Coordinates are those of the head: x to the left, y to the back, z to the top, in mm; the origin lies between the thalami.
-The inner table is an egg above, and a floor of three fossae below.
+Coordinates are those of the head: x to the left, y to the back, z to the top, in mm; the origin lies between
+the thalami. The inner table is an egg above, and a floor of three fossae below.
 Skull thickness: frontal 8.0, parietal 7.0, temporal 4.7, occipital 8.0 mm (CT of 100 adults, see docs/phantom.md).
 """
 
@@ -44,14 +44,15 @@ def build_skull(space: Space) -> Skull:
     base = blend(base, canal, 5)
     vault = _vault(space)
     cavity = carve(vault, base, 7)
-    return Skull(space, cavity.astype(np.float32), step(base - vault - 3, 2.5).astype(np.float32), suture_distances(space))
+    is_roof = step(base - vault - 3, 2.5)
+    return Skull(space, cavity.astype(np.float32), is_roof.astype(np.float32), suture_distances(space))
 
 
 def _vault(space: Space) -> np.ndarray:
     """Depth in an egg, wider behind, flat at the sides."""
     width = 67.5 + 4.5 * np.tanh((space.y - 5) / 40) - 4 * step(-space.z - 25, 10)
     p = np.abs(space.x) / width, np.abs(space.y - 2) / 85, np.abs(space.z - 4) / np.where(space.z > 4, 73, 80)
-    radius = (p[0] ** 2.4 + p[1] ** 2.3 + p[2] ** 2.2) ** (1 / 2.3)
+    radius = (p[0] ** 2.25 + p[1] ** 2.2 + p[2] ** 2.2) ** (1 / 2.2)
     return space.grid.depth(1 - radius)
 
 

@@ -21,8 +21,8 @@ TISSUES: dict[str, tuple[float, float, float, float]] = {
     "skin": (30, 60, 5, 5),
     "fat": (-110, -85, 8, 8),
     "muscle": (48, 62, 8, 5),
-    "table": (1150, 1500, 60, 60),
-    "diploe": (350, 650, 150, 80),
+    "table": (1100, 1450, 120, 150),
+    "diploe": (350, 650, 170, 150),
     "face bone": (700, 1000, 150, 100),
     "dense bone": (1200, 1500, 150, 100),
     "suture": (150, 350, 60, 0),
@@ -42,7 +42,7 @@ TISSUES: dict[str, tuple[float, float, float, float]] = {
     "sclera": (40, 55, 3, 0),
     "orbit": (-100, -80, 12, 5),
     "cartilage": (60, 110, 10, 5),
-    "holder": (-250, -120, 0, 0),
+    "holder": (-150, 50, 0, 0),
 }
 
 
