@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install check test clean
+.PHONY: install check test demo clean
 
 install: $(VENV)/.installed
 
@@ -20,6 +20,10 @@ check: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# Phantoms, training, prediction and a report in demo/report.html: about ten minutes on two cores.
+demo: install
+	$(BIN)/cfseg demo -o demo
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -187,6 +187,6 @@ def step(field: np.ndarray, width: float) -> np.ndarray:
     return 0.5 + 0.5 * np.tanh(field / (2 * width))
 
 
-def bump(*offsets: tuple[np.ndarray, float]) -> np.ndarray:
+def bump(*offsets: tuple[np.ndarray, float | np.ndarray]) -> np.ndarray:
     """A Gaussian bump: 1 where all offsets are 0; each comes with its width."""
     return np.exp(-0.5 * sum((offset / width) ** 2 for offset, width in offsets))

@@ -78,5 +78,6 @@ class Scene:
             slice(starts[2] + low[2], starts[2] + high[2]),
         )
         number = list(self.materials).index(name)
-        fields = [None if f is None else np.ascontiguousarray(f[box], dtype=np.float32) for f in (depth, sheet)]
-        self.layers.append(Layer(number, fields[0], part, fields[1]))
+        kept = np.ascontiguousarray(depth[box], dtype=np.float32)
+        kept_sheet = None if sheet is None else np.ascontiguousarray(sheet[box], dtype=np.float32)
+        self.layers.append(Layer(number, kept, part, kept_sheet))
