@@ -1,7 +1,8 @@
 """Training on a few blocks of a crop: which centres to learn from, and cutting their blocks out.
 
 A crop holds hundreds of centres and a step need not see them all. Half of the drawn centres hold a foreground voxel,
-its class drawn first and evenly: rare classes are seen as often as common ones.
+its class drawn first and evenly: rare classes are seen as often as common ones. Of the others half are drawn where
+background looks like foreground: most of a CT is air, from which nothing is left to learn after the first steps.
 
 Shapes: C channels, Z Y X voxels of the crop, M blocks, R regions.
 """
@@ -24,6 +25,7 @@ class BlockSampling:
     Attributes:
         blocks_per_crop: M.
         foreground_share: share of the centres drawn to hold a foreground voxel, in [0, 1].
+        lookalike_share: share of the centres drawn to hold a background voxel as bright as foreground is, in [0, 1].
         cut_share: share of the centres that may lie so near the crop's border that their block is cut there and
             filled up with zeros, as blocks at the border of a scan are, in [0, 1]. The others stay clear of it.
 
@@ -33,14 +35,20 @@ class BlockSampling:
 
     blocks_per_crop: int
     foreground_share: float = 0.5
+    lookalike_share: float = 0.0
     cut_share: float = 0.25
 
     def __post_init__(self) -> None:
         if self.blocks_per_crop < 1:
             raise ValueError(f"blocks_per_crop must be >= 1, got {self.blocks_per_crop}")
-        for name in ("foreground_share", "cut_share"):
+        for name in ("foreground_share", "lookalike_share", "cut_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+        if self.foreground_share + self.lookalike_share > 1:
+            raise ValueError(
+                f"foreground_share and lookalike_share must be at most 1 together, got {self.foreground_share} and "
+                f"{self.lookalike_share}"
+            )
 
 
 def draw_centers(
@@ -51,6 +59,7 @@ def draw_centers(
     block_size: Sequence[int],
     ignore_label: int | None,
     rng: np.random.Generator,
+    looks_like_foreground: Tensor | None = None,
 ) -> np.ndarray:
     """Draw where centres start.
 
@@ -59,6 +68,8 @@ def draw_centers(
             ``ignore_label`` is given. With an ignore label every centre holds an annotated voxel, if the crop has any.
         center_size: voxels of a centre along z, y, x.
         block_size: voxels of a block along z, y, x.
+        looks_like_foreground: booleans (Z, Y, X), voxels as bright as foreground is; without them no centre is drawn
+            for that.
 
     Returns:
         (M, 3) int64, first voxel of each centre along z, y, x; every centre lies inside the crop.
@@ -76,14 +87,17 @@ def draw_centers(
     foreground = _foreground(target, ignore_label, is_regions)
     annotated = None if ignore_label is None else _annotated(target, ignore_label, is_regions)
 
+    lookalikes = _lookalikes(target, looks_like_foreground, is_regions)
+
     count = sampling.blocks_per_crop
-    wanted = np.arange(count) < round(count * sampling.foreground_share)
+    shares = np.cumsum([sampling.foreground_share, sampling.lookalike_share])
+    wanted = np.searchsorted(np.round(count * shares), np.arange(count), side="right")
     may_be_cut = rng.random(count) < sampling.cut_share
     starts = np.empty((count, 3), dtype=np.int64)
-    for wants_foreground in (True, False):
+    for kind, wanted_voxels in enumerate((foreground, lookalikes, annotated)):
         for is_clear in (True, False):
-            group = (wanted == wants_foreground) & (may_be_cut != is_clear)
-            voxels = foreground if wants_foreground and len(foreground[0]) else annotated
+            group = (wanted == kind) & (may_be_cut != is_clear)
+            voxels = wanted_voxels if wanted_voxels is not None and len(wanted_voxels[0]) else annotated
             low = clear_of_border if is_clear else np.zeros(3, dtype=np.int64)
             starts[group] = _draw_starts(group.sum(), voxels, low=low, last=last, center=center, rng=rng)
     return starts
@@ -150,6 +164,18 @@ def _foreground(target: Tensor, ignore_label: int | None, is_regions: bool) -> t
 def _annotated(target: Tensor, ignore_label: int, is_regions: bool) -> tuple[np.ndarray, np.ndarray]:
     """Voxels (V, 3) that are not ignored, all of one class, (V,)."""
     found = (~target[-1] if is_regions else target[0] != ignore_label).nonzero().numpy()
+    return found, np.zeros(len(found), dtype=np.int64)
+
+
+def _lookalikes(
+    target: Tensor, looks_like_foreground: Tensor | None, is_regions: bool
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Annotated background voxels (V, 3) that look like foreground, all of one class, (V,)."""
+    if looks_like_foreground is None:
+        return None
+    # Ignored voxels are no background either: they are the last region, and a label above 0.
+    background = ~target.any(dim=0) if is_regions else target[0] == 0
+    found = (background & looks_like_foreground).nonzero().numpy()
     return found, np.zeros(len(found), dtype=np.int64)
 
 

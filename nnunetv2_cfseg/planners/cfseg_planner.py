@@ -158,10 +158,19 @@ class CFSegPlanner(ExperimentPlanner):
             "preset": self.preset_name,
             "blocks_per_crop": blocks // self.batch_size,
             "foreground_share": 0.5,
+            "lookalike_share": 0.25,
             "cut_share": 0.25,
+            "foreground_hu": self._foreground_hu(),
             "mirror_axes": self.determine_mirror_axes(),
             "hounsfield_jitter": arch_kwargs["windows"] is not None and all(self._ct_channels()),
         }
+
+    def _foreground_hu(self) -> list[float] | None:
+        """Between which HU nearly all foreground lies; None where the first channel is no CT."""
+        if not self._ct_channels()[0]:
+            return None
+        properties = self.dataset_fingerprint["foreground_intensity_properties_per_channel"]["0"]
+        return [properties["percentile_00_5"], properties["percentile_99_5"]]
 
     def determine_resampling(self, *args: Any, **kwargs: Any) -> tuple:
         """Torch's resampling, which is inside nnU-Net and far faster than its default (nnU-Net issue 2912)."""
@@ -177,12 +186,17 @@ class CFSegPlanner(ExperimentPlanner):
         return self.determine_resampling()[:2]
 
     def determine_mirror_axes(self) -> list[int]:
-        """Axes along which mirroring changes no label: all, or none where a label names a side.
+        """Axes along which a mirrored scan could be another patient's.
 
-        A mirrored left kidney is a right kidney; a network trained to call it left cannot tell sides any more.
+        None where a label names a side: a mirrored left kidney is a right one, and a network trained to call it left
+        cannot tell sides any more. Of a CT only the left-right one: it lies the right way up, and where a thing lies
+        tells what it is. All of other scans, as in nnU-Net.
         """
         if names_a_side(self.dataset_json["labels"]):
             return []
+        if all(self._ct_channels()):
+            forward, _ = self.determine_transpose()
+            return [list(forward).index(2)]
         return [0, 1, 2]
 
     def save_plans(self, plans: dict[str, Any]) -> None:

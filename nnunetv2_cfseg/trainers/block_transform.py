@@ -15,6 +15,9 @@ class DrawBlocks(BasicTransform):
     """Turns ``image`` (C, Z, Y, X) into blocks (M, C, *block_size), ``segmentation`` into their centres.
 
     It runs in nnU-Net's background workers, so the training process only ever sees blocks.
+
+    Args:
+        foreground_range: between which values of the first channel, normalised, foreground lies, if that is known.
     """
 
     def __init__(
@@ -24,6 +27,7 @@ class DrawBlocks(BasicTransform):
         block_size: Sequence[int],
         center_size: Sequence[int],
         ignore_label: int | None,
+        foreground_range: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         self.sampling = sampling
@@ -31,6 +35,7 @@ class DrawBlocks(BasicTransform):
         self.center_size = tuple(center_size)
         self.margin = tuple((b - c) // 2 for b, c in zip(self.block_size, self.center_size, strict=True))
         self.ignore_label = ignore_label
+        self.foreground_range = foreground_range
 
     def apply(self, data_dict: dict, **params: object) -> dict:
         """Replace image and segmentation by blocks and centres."""
@@ -45,7 +50,14 @@ class DrawBlocks(BasicTransform):
             block_size=self.block_size,
             ignore_label=self.ignore_label,
             rng=rng,
+            looks_like_foreground=self._looks_like_foreground(image),
         )
         data_dict["image"] = cut_blocks(image, starts, size=self.block_size, margin=self.margin)
         data_dict["segmentation"] = cut_blocks(target, starts, size=self.center_size)
         return data_dict
+
+    def _looks_like_foreground(self, image: torch.Tensor) -> torch.Tensor | None:
+        if self.foreground_range is None:
+            return None
+        low, high = self.foreground_range
+        return (image[0] >= low) & (image[0] <= high)

@@ -23,7 +23,7 @@ from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.trainers.block_transform import DrawBlocks
 from nnunetv2_cfseg.trainers.checkpoint import AtomicCheckpointMixin, check_weights_fit, read_checkpoint
 from nnunetv2_cfseg.trainers.hounsfield_transform import HounsfieldJitter, without_unitless_intensity
-from nnunetv2_cfseg.trainers.plans import block_sampling, check_plans, mirror_axes
+from nnunetv2_cfseg.trainers.plans import block_sampling, check_plans, foreground_range, mirror_axes
 from nnunetv2_cfseg.trainers.schedule import WarmupPolyLR
 from nnunetv2_cfseg.trainers.seed import read_seed, seed_everything, without_stopwatch
 
@@ -106,9 +106,14 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
                 block_size=network.block_size,
                 center_size=network.center_size,
                 ignore_label=self.label_manager.ignore_label,
+                foreground_range=self._foreground_range(),
             )
         )
         return augmentation
+
+    def _foreground_range(self) -> tuple[float, float] | None:
+        properties = self.plans_manager.foreground_intensity_properties_per_channel["0"]
+        return foreground_range(self.configuration_manager.configuration, properties["mean"], properties["std"])
 
     def block_center_network(self) -> BlockCenterTransformer:
         """The network itself, out of the wrappers of DDP and torch.compile."""

@@ -1,8 +1,8 @@
 """What the trainer reads from a configuration of the plans, and what it refuses.
 
 The planner writes a ``cfseg`` section into each configuration:
-``blocks_per_crop``, ``foreground_share``, ``cut_share`` (see :class:`~nnunetv2_cfseg.data.blocks.BlockSampling`) and
-``mirror_axes``.
+``blocks_per_crop``, ``foreground_share``, ``lookalike_share``, ``cut_share`` (see
+:class:`~nnunetv2_cfseg.data.blocks.BlockSampling`), ``foreground_hu``, ``mirror_axes`` and ``hounsfield_jitter``.
 """
 
 from __future__ import annotations
@@ -55,3 +55,12 @@ def block_sampling(configuration: dict[str, Any]) -> BlockSampling:
 def mirror_axes(configuration: dict[str, Any]) -> tuple[int, ...]:
     """Axes (0 z, 1 y, 2 x of the preprocessed data) along which training and prediction may mirror."""
     return tuple(configuration["cfseg"].get("mirror_axes", ()))
+
+
+def foreground_range(configuration: dict[str, Any], mean: float, std: float) -> tuple[float, float] | None:
+    """Between which normalised values foreground lies: ``foreground_hu``, less the mean and over the deviation in HU.
+
+    None where the plans do not say: scans that are not CT have no unit to say it in.
+    """
+    hu = configuration["cfseg"].get("foreground_hu")
+    return None if hu is None else ((hu[0] - mean) / std, (hu[1] - mean) / std)

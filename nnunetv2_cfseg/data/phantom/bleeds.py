@@ -17,8 +17,8 @@ from nnunetv2_cfseg.data.phantom.scene import Material, Scene
 from nnunetv2_cfseg.data.phantom.settings import CLASSES
 from nnunetv2_cfseg.data.phantom.skull import Skull
 
-#: Blood swells the clefts it fills.
-CLEFT_WIDENED_MM = 0.4
+#: By how much clotted blood swells the clefts it fills, mm to each side.
+CLEFT_WIDENED_MM = (0.6, 1.3)
 
 
 class Bleeds:
@@ -60,6 +60,7 @@ class Bleeds:
         self.scene, self.brain = scene, brain
         if "SAH" in self.classes:
             self.subarachnoid, drawn = intra_axial.draw_subarachnoid(brain.space, self.rng["SAH"])
+            drawn["widened_mm"] = self.widened_mm = float(self.rng["SAH"].uniform(*CLEFT_WIDENED_MM))
             self._add("SAH", "SAH", draw_acute(self.rng["SAH"], longest_days=3), drawn)
 
     def paint_subarachnoid(self) -> None:
@@ -70,7 +71,7 @@ class Bleeds:
     def paint_clefts(self) -> None:
         """Blood in sulci and fissures."""
         if "SAH" in self.classes:
-            for cleft in intra_axial.bloody_clefts(self.brain, self.subarachnoid, widened_mm=CLEFT_WIDENED_MM):
+            for cleft in intra_axial.bloody_clefts(self.brain, self.subarachnoid, widened_mm=self.widened_mm):
                 self.scene.paint("SAH", cleft.space, cleft.half_width, sheet=cleft.distance)
 
     def paint_intracerebral(self) -> None:

@@ -154,7 +154,7 @@ def ellipsoid(space: Space, centre: Point, radii: Point) -> np.ndarray:
     """Depth in an ellipsoid with these half axes, to first order."""
     p = [(axis - c) / r for axis, c, r in zip((space.x, space.y, space.z), centre, radii, strict=True)]
     distance = np.sqrt(p[0] ** 2 + p[1] ** 2 + p[2] ** 2) + 1e-6
-    slope = np.sqrt(sum((axis / r) ** 2 for axis, r in zip(p, radii, strict=True))) + 1e-6
+    slope = np.sqrt(sum((axis / r) ** 2 for axis, r in zip(p, radii, strict=True))) + 1e-6 / min(radii)
     return np.minimum((1 - distance) * distance / slope, min(radii)).astype(np.float32)
 
 

@@ -325,17 +325,61 @@ class TestCutBlocks:
         assert crop.all()
 
 
+class TestBackgroundThatLooksLikeForeground:
+    """A crop of air with foreground in one corner and a little tissue as bright in another."""
+
+    LABELS = torch.zeros((1, 24, 24, 24), dtype=torch.int16)
+    LABELS[:, :4, :4, :4] = 1
+    BRIGHT = torch.zeros((24, 24, 24), dtype=torch.bool)
+    BRIGHT[:4, :4, :4] = True
+    BRIGHT[20:, 20:, 20:] = True
+
+    def draw(self, target: torch.Tensor, *, share: float, ignore_label: int | None = None) -> np.ndarray:
+        return draw_centers(
+            target,
+            BlockSampling(200, foreground_share=0.25, lookalike_share=share, cut_share=1.0),
+            center_size=(2, 2, 2),
+            block_size=(2, 2, 2),
+            ignore_label=ignore_label,
+            rng=np.random.default_rng(0),
+            looks_like_foreground=self.BRIGHT,
+        )
+
+    @pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 10), (0.5, 100, 110), (0.75, 150, 150)])
+    def test_is_in_the_share_of_centers_asked_for(self, share: float, least: int, most: int) -> None:
+        starts = self.draw(self.LABELS, share=share)
+        assert least <= (starts >= 19).all(axis=1).sum() <= most
+        assert ((starts < 4).all(axis=1)).sum() >= 50
+
+    def test_is_no_ignored_voxel(self) -> None:
+        labels = self.LABELS.clone()
+        labels[:, 20:, 20:, 20:] = 2
+        assert not (self.draw(labels, share=0.75, ignore_label=2) >= 20).all(axis=1).any()
+
+    def test_is_outside_every_region(self) -> None:
+        regions = torch.stack([self.LABELS[0] > 0, self.BRIGHT & (self.LABELS[0] == 0)])
+        assert not (self.draw(regions, share=0.75, ignore_label=2) >= 20).all(axis=1).any()
+
+    def test_may_be_missing(self) -> None:
+        labels = torch.ones((1, 24, 24, 24), dtype=torch.int16)
+        assert len(self.draw(labels, share=0.75)) == 200
+
+
 class TestBlockSampling:
     @pytest.mark.parametrize("count", [0, -3])
     def test_refuses_to_draw_no_block(self, count: int) -> None:
         with pytest.raises(ValueError, match=f"^blocks_per_crop must be >= 1, got {count}$"):
             BlockSampling(count)
 
-    @pytest.mark.parametrize("name", ["foreground_share", "cut_share"])
+    @pytest.mark.parametrize("name", ["foreground_share", "lookalike_share", "cut_share"])
     @pytest.mark.parametrize("share", [-0.01, 1.01, float("nan")])
     def test_refuses_a_share_out_of_range(self, name: str, share: float) -> None:
         with pytest.raises(ValueError, match=f"^{name} must be between 0 and 1, got {share}$"):
             BlockSampling(8, **{name: share})
+
+    def test_refuses_shares_that_are_more_than_all(self) -> None:
+        with pytest.raises(ValueError, match=r"at most 1 together, got 0.8 and 0.3"):
+            BlockSampling(8, foreground_share=0.8, lookalike_share=0.3)
 
     @pytest.mark.parametrize("share", [0, 1])
     def test_takes_the_ends_of_the_range(self, share: float) -> None:

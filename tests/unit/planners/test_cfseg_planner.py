@@ -164,8 +164,20 @@ class TestPlansOfACT:
         assert 0 < section["foreground_share"] <= 1
         assert 0 <= section["cut_share"] <= 1
 
-    def test_mirror_along_all_axes(self, ct: Planning) -> None:
-        assert fullres(ct.plan())["cfseg"]["mirror_axes"] == [0, 1, 2]
+    def test_mirror_a_ct_from_left_to_right_alone(self, ct: Planning) -> None:
+        plans = ct.plan()
+        assert fullres(plans)["cfseg"]["mirror_axes"] == [plans["transpose_forward"].index(2)]
+
+    def test_mirror_other_scans_along_all_axes_and_know_no_hu(self, planning: Planning) -> None:
+        planning.write(channel_names=("MRI",))
+        section = fullres(planning.plan())["cfseg"]
+        assert (section["mirror_axes"], section["foreground_hu"]) == ([0, 1, 2], None)
+
+    def test_say_between_which_hu_foreground_lies(self, ct: Planning) -> None:
+        low, high = fullres(ct.plan())["cfseg"]["foreground_hu"]
+        fingerprint = json.loads((ct.preprocessed / "dataset_fingerprint.json").read_text())
+        found = fingerprint["foreground_intensity_properties_per_channel"]["0"]
+        assert (low, high) == (found["percentile_00_5"], found["percentile_99_5"])
 
     def test_do_not_mirror_where_labels_name_sides(self, planning: Planning) -> None:
         planning.write(labels={"background": 0, "kidney_left": 1, "kidney_right": 2})

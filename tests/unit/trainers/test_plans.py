@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nnunetv2_cfseg.data.blocks import BlockSampling
-from nnunetv2_cfseg.trainers.plans import NETWORK_CLASS, block_sampling, check_plans, mirror_axes
+from nnunetv2_cfseg.trainers.plans import NETWORK_CLASS, block_sampling, check_plans, foreground_range, mirror_axes
 
 CONFIGURATION: dict[str, Any] = {
     "patch_size": [28, 36, 36],
@@ -93,3 +93,12 @@ class TestMirrorAxes:
     def test_are_none_where_the_plans_name_none(self) -> None:
         assert mirror_axes({"cfseg": {"mirror_axes": []}}) == ()
         assert mirror_axes({"cfseg": {}}) == ()
+
+
+class TestForegroundRange:
+    def test_is_normalised_as_the_scans_are(self) -> None:
+        assert foreground_range({"cfseg": {"foreground_hu": [20, 80]}}, 40.0, 10.0) == (-2.0, 4.0)
+
+    def test_is_unknown_where_the_plans_name_none(self) -> None:
+        assert foreground_range({"cfseg": {"foreground_hu": None}}, 40.0, 10.0) is None
+        assert foreground_range({"cfseg": {}}, 40.0, 10.0) is None

@@ -1,0 +1,139 @@
+"""The demo: phantom scans, planning, training, prediction of unseen scans, evaluation and a page about it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from nnunetv2_cfseg.demo.folder import DemoFolder, Record
+from nnunetv2_cfseg.demo.process import Runner, stopped_by_signals
+from nnunetv2_cfseg.demo.progress import Files, TrainingLog, Watcher, bar
+from nnunetv2_cfseg.demo.settings import DemoSettings
+from nnunetv2_cfseg.demo.steps import (
+    CONFIGURATION,
+    ENVIRONMENT,
+    FOLD,
+    PLANS,
+    PREDICTIONS,
+    PREPROCESSED,
+    RAW,
+    Command,
+    Step,
+    demo_steps,
+    shell_script,
+)
+from nnunetv2_cfseg.environment import FOLDERS
+
+REPORT_S = 10
+
+
+def run_demo(output: Path, settings: DemoSettings) -> Path:
+    """Run what is not done yet of a demo; returns the file of its report.
+
+    Args:
+        output: the demo's folder; a new one, or one of a demo that was stopped.
+        settings: of the demo.
+
+    Raises:
+        ValueError: the folder holds something else or a demo with other settings, or a command failed.
+    """
+    steps = demo_steps(settings)
+    with DemoFolder(output) as folder, stopped_by_signals():
+        folder.check(steps)
+        folder.write_text("commands.sh", shell_script(steps))
+        _announce(folder, steps)
+        runner = _runner(folder)
+        count = len(steps) + 1
+        for number, step in enumerate(steps, 1):
+            if folder.record(step).done:
+                _say(f"[{number}/{count}] {step.title}: done before")
+                continue
+            _say(f"[{number}/{count}] {step.title}, about {_duration(step.expected_s)} (log: {folder.path / step.log})")
+            run_step(step, folder, runner.run, _watcher(step, folder.path, settings))
+        _say(f"[{count}/{count}] Writing the report")
+        report = _report(folder, steps, settings)
+        _say(f"Done. Open {report}")
+        return report
+
+
+def run_step(step: Step, folder: DemoFolder, run: Callable[..., None], watcher: Watcher | None = None) -> None:
+    """Run the commands of a step and keep account of the time, of one that is stopped as well.
+
+    Args:
+        step: what to run.
+        folder: the demo's.
+        run: :meth:`.process.Runner.run`.
+        watcher: where the step stands, for a bar.
+
+    Raises:
+        ValueError: a command failed.
+    """
+    before, begun, done = folder.record(step), time.monotonic(), False
+    folder.keep(step, before)
+    if step.key == "4_predict":  # files of a prediction that was stopped may be broken
+        shutil.rmtree(folder.path / PREDICTIONS, ignore_errors=True)
+    try:
+        with bar(watcher) as shown:
+            for command in step.commands:
+                arguments = (*command.arguments, *_continuation(command, folder.path / FOLD))
+                watch = shown.update if shown else lambda: None
+                run(arguments, environment=command.environment, log=step.log, watch=watch)
+        done = True
+    finally:
+        seconds = before.seconds + time.monotonic() - begun
+        folder.keep(step, Record(seconds=seconds, runs=before.runs + 1, done=done))
+
+
+def _continuation(command: Command, fold: Path) -> tuple[str, ...]:
+    """nnU-Net's flag with which a training goes on where it was stopped."""
+    if command.arguments[0] != "nnUNetv2_train":
+        return ()
+    if (fold / "checkpoint_final.pth").is_file():
+        return ("--val",)
+    if any((fold / f"checkpoint_{name}.pth").is_file() for name in ("latest", "best")):
+        return ("--c",)
+    return ()
+
+
+def _watcher(step: Step, path: Path, settings: DemoSettings) -> Watcher | None:
+    scans = settings.train + settings.test
+    watchers: dict[str, Watcher] = {
+        "1_phantoms": Files(path / RAW, "labelsTr/*.nii.gz", "labelsTs/*.nii.gz", total=scans),
+        "2_preprocess": Files(path / PREPROCESSED / f"{PLANS}_{CONFIGURATION}", "*.pkl", total=settings.train),
+        "3_train": TrainingLog(path / FOLD, settings.train_seconds),
+        "4_predict": Files(path / PREDICTIONS, "*.nii.gz", total=settings.test),
+    }
+    return watchers.get(step.key)
+
+
+def _runner(folder: DemoFolder) -> Runner:
+    environment = {name: str(folder.path.resolve() / name) for name in FOLDERS}
+    for path in environment.values():
+        Path(path).mkdir(exist_ok=True)
+    return Runner(folder.path, {**environment, **ENVIRONMENT}, inherited=folder.lock)
+
+
+def _report(folder: DemoFolder, steps: list[Step], settings: DemoSettings) -> Path:
+    from nnunetv2_cfseg.demo.report import write_report  # matplotlib and SimpleITK: slow to import
+
+    return write_report(folder, steps, settings)
+
+
+def _announce(folder: DemoFolder, steps: list[Step]) -> None:
+    left_s = REPORT_S + sum(max(0.0, step.expected_s - folder.record(step).seconds)
+                            for step in steps if not folder.record(step).done)  # fmt: skip
+    _say(
+        f"A demo in {folder.path}: about {_duration(left_s)} on two processor cores. Ctrl-C stops it, and the same "
+        "command goes on."
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,141 @@
+"""``cfseg demo`` as a user runs it: stopped in the middle of the training, started again, and done."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from nnunetv2_cfseg.demo.settings import CLASSES
+from nnunetv2_cfseg.demo.steps import FOLD, RAW
+
+pytestmark = pytest.mark.slow
+
+FLAGS = ["--train", "4", "--test", "3", "--train_seconds", "20", "--seed", "3"]
+FLAGS += ["--matrix", "24", "32", "32", "--spacing", "7", "7", "7"]
+PATIENCE_S = 1200
+
+
+def start(folder: Path, *flags: str) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    environment.pop("PYTHONWARNINGS", None)
+    environment.pop("nnUNet_def_n_proc", None)
+    return subprocess.Popen(
+        [sys.executable, "-m", "nnunetv2_cfseg.cli", "demo", "-o", folder.name, *FLAGS, *flags],
+        cwd=folder.parent,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # pytest may itself run where Ctrl-C is ignored, which processes inherit
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Command lines of the processes that work in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").resolve(strict=True) == folder:
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def wait_for(file: Path, demo: subprocess.Popen) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not file.exists():
+        assert demo.poll() is None, demo.communicate()[1]
+        assert time.monotonic() < deadline, f"{file} must be there by now"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a demo that was stopped by Ctrl-C while it trained, and went on."""
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    first = start(folder)
+    try:
+        wait_for(folder / FOLD / "checkpoint_latest.pth", first)
+        assert processes_in(folder) != []
+        first.send_signal(signal.SIGINT)
+        _, err = first.communicate(timeout=PATIENCE_S)
+    finally:
+        first.kill()
+        first.wait()
+    assert first.returncode == 130, err
+    assert err.splitlines()[-1] == "cfseg demo: stopped; the same command goes on"
+    assert processes_in(folder) == []
+    begun = {name: (folder / "steps" / name).stat().st_mtime_ns for name in ("1_phantoms.json", "2_preprocess.json")}
+
+    second = start(folder)
+    _, err = second.communicate(timeout=PATIENCE_S)
+    assert second.returncode == 0, err
+    assert "[1/6] Making phantom scans: done before" in err
+    assert begun == {name: (folder / "steps" / name).stat().st_mtime_ns for name in begun}
+    assert processes_in(folder) == []
+    return folder
+
+
+def test_training_went_on_from_its_checkpoint(demo: Path) -> None:
+    log = (demo / "logs" / "3_train.log").read_text()
+    first, second = log.split("$ nnUNetv2_train")[1:]
+    assert second.splitlines()[0].endswith(" --c")
+    epochs = [[int(n) for n in re.findall(r": Epoch (\d+)", part)] for part in (first, second)]
+    assert epochs[0][:1] in ([], [0])  # a killed process may not have written all it printed
+    assert epochs[1][0] > 0
+    assert "Training done." in second
+    assert json.loads((demo / "steps" / "3_train.json").read_text())["runs"] == 2
+
+
+def test_predictions_have_the_grid_of_their_scans(demo: Path) -> None:
+    names = sorted(file.name for file in (demo / RAW / "labelsTs").iterdir())
+    assert names == sorted(file.name for file in (demo / "predictions").glob("*.nii.gz"))
+    assert len(names) == 3
+    for name in names:
+        truth, prediction = (sitk.ReadImage(str(demo / part / name)) for part in (f"{RAW}/labelsTs", "predictions"))
+        assert prediction.GetSize() == truth.GetSize() == (32, 32, 24)
+        assert prediction.GetSpacing() == pytest.approx(truth.GetSpacing())
+        assert prediction.GetOrigin() == pytest.approx(truth.GetOrigin())
+        assert set(np.unique(sitk.GetArrayViewFromImage(prediction))) <= {0, *CLASSES.values()}
+
+
+def test_the_report_shows_the_summary_and_pictures(demo: Path) -> None:
+    summary = json.loads((demo / "summary.json").read_text())
+    report = (demo / "report.html").read_text()
+    assert len(summary["metric_per_case"]) == 3
+    for name, label in CLASSES.items():
+        (row,) = re.findall(rf"<tr><th scope=\"row\">{name} \({label}\)</th>(.*?)</tr>", report)
+        mean = summary["mean"][str(label)]["Dice"]
+        assert re.findall("<td>(.*?)</td>", row)[4] == ("\N{EN DASH}" if np.isnan(mean) else f"{mean:.3f}")
+    pictures = re.findall(r'src="data:image/png;base64,([^"]*)"', report)
+    assert 1 <= len(pictures) <= 3
+    for content in (*map(base64.b64decode, pictures), (demo / "overview.png").read_bytes()):
+        assert content.startswith(b"\x89PNG")
+    assert "CFSEG_TIME_BUDGET_S=20" in report
+
+
+def test_the_report_and_the_commands_name_no_place_on_this_machine(demo: Path) -> None:
+    for name in ("report.html", "commands.sh", "summary.json"):
+        assert str(demo.parent) not in (demo / name).read_text()
+
+
+def test_another_setting_is_refused(demo: Path) -> None:
+    before = (demo / "report.html").read_bytes()
+    other = start(demo, "--train_seconds", "21")
+    _, err = other.communicate(timeout=PATIENCE_S)
+    assert other.returncode == 2
+    assert err.count("\n") == 1
+    assert "CFSEG_TIME_BUDGET_S=20" in err
+    assert (demo / "report.html").read_bytes() == before
