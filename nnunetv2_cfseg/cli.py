@@ -123,6 +123,9 @@ def _add_phantom(commands: argparse._SubParsersAction) -> None:
     add("--noise", type=float, metavar="HU", help="standard deviation in 1 mm slices (default: drawn for each case)")
     add("--background", type=Path, metavar="FILE",
         help="a real head CT to place the lesions in; its grid replaces --matrix and --spacing")  # fmt: skip
+    add("--smallest", type=float, default=default.smallest, metavar="QUANTILE",
+        help="draw no smaller lesions: 0.5 draws the larger half of the sizes (default: %(default)s, all)")  # fmt: skip
+    add("--fresh", action="store_true", help="all bled within a day, none is as dark as brain")
     often = command.add_mutually_exclusive_group()
     often.add_argument("--frequencies", nargs="+", type=_frequency, metavar="CLASS=P",
         help="share of the cases that show a class, 0 for classes not named (default: as in CQ500, "
@@ -147,6 +150,8 @@ def _phantom(args: argparse.Namespace) -> None:
         supersampling=args.supersampling,
         noise_hu=args.noise,
         frequencies=frequencies,
+        smallest=args.smallest,
+        fresh=args.fresh,
         background=args.background,
     )
     make_dataset(

@@ -34,9 +34,9 @@ class DemoSettings:
 
     train: int = 40
     test: int = 10
-    matrix: tuple[int, int, int] = (64, 96, 96)
-    spacing_mm: tuple[float, float, float] = (2.5, 2.4, 2.4)
-    train_seconds: float = 360
+    matrix: tuple[int, int, int] = (54, 72, 64)
+    spacing_mm: tuple[float, float, float] = (3.0, 3.0, 3.0)
+    train_seconds: float = 420
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnunetv2_cfseg.demo.settings import DATASET, DATASET_ID, DATASET_NAME, VALIDATION_CASES, DemoSettings
+from nnunetv2_cfseg.demo.settings import CLASSES, DATASET, DATASET_ID, DATASET_NAME, VALIDATION_CASES, DemoSettings
 from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
 
 TRAINER = "nnUNetTrainerCFSeg_timed"
@@ -89,7 +89,8 @@ def _phantoms(settings: DemoSettings) -> tuple[Command, ...]:
         f"cfseg phantom -d {DATASET_ID} -n {DATASET_NAME} --train {settings.train} --test {settings.test}",
         f"--matrix {' '.join(str(n) for n in settings.matrix)}",
         f"--spacing {' '.join(f'{mm:g}' for mm in settings.spacing_mm)}",
-        f"--balanced --seed {settings.seed} -np {PROCESSES}",
+        f"--frequencies {' '.join(f'{name}=1' for name in CLASSES)} --smallest 0.5 --fresh",
+        f"--seed {settings.seed} -np {PROCESSES}",
     )
     return phantoms, Command(("python", "-c", SPLIT))
 

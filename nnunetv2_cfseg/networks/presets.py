@@ -29,9 +29,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "decoder": "linear",
         "window_names": [],
     },
-    # What measured best on a small budget.
+    # What measured best on a small budget. Of a block of 4 x 4 x 4 patches the middle 2 x 2 x 2 are predicted: they see
+    # as far as the middle one of 3 x 3 x 3, for 8 tokens each instead of 27.
     "default": {
-        "center_patches": 1,
+        "block_patches": 4,
+        "center_patches": 2,
         "norm": "pre",
         "activation": "gelu",
         "position": "sine",

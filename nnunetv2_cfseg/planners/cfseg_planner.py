@@ -6,6 +6,7 @@ import re
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,16 @@ from nnunetv2_cfseg.trainers.plans import NETWORK_CLASS
 PLANS_NAME = "nnUNetCFSegPlans"
 #: CT scanners store -1024 to 3071 HU (12 bit); real files also hold rescaled metal far above.
 CT_RANGE_HU = (-1024.0, 3071.0)
-FEWEST_BLOCKS = 32
+#: Blocks are counted in tokens: a larger block is more work.
+TOKENS_A_BLOCK = 27
+FEWEST_TOKENS = 32 * TOKENS_A_BLOCK
 #: Of nnU-Net's own 3d_fullres crop at its default memory target.
 NNUNET_CROP_VOXELS = 128**3
 
 
 @dataclass(frozen=True)
 class Size:
-    """A size of network, and the work it is given."""
+    """A size of network, and the work it is given: as many tokens as ``blocks`` of 3 x 3 x 3 patches have."""
 
     at_least_gb: float
     embed_dim: int
@@ -235,8 +238,9 @@ class CFSegPlanner(ExperimentPlanner):
             if self.UNet_vram_target_GB < size.at_least_gb:
                 continue
             arch_kwargs = self._arch_kwargs(patch, size)
-            blocks = size.blocks
-            while blocks >= FEWEST_BLOCKS:
+            tokens = prod(as_size3(arch_kwargs["block_patches"], "block_patches"))
+            blocks = max(self.batch_size, size.blocks * TOKENS_A_BLOCK // tokens)
+            while blocks * tokens >= FEWEST_TOKENS:
                 estimate = estimate_step_bytes(arch_kwargs, input_channels=channels, num_classes=classes, blocks=blocks)
                 if estimate <= target_bytes:
                     return arch_kwargs, size, blocks

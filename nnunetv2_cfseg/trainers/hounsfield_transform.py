@@ -37,9 +37,9 @@ class HounsfieldJitter(ImageOnlyTransform):
         mean_hu: Sequence[float],
         std_hu: Sequence[float],
         *,
-        shift_hu: float = 15.0,
+        shift_hu: float = 5.0,
         scale: float = 0.03,
-        noise_hu: float = 20.0,
+        noise_hu: float = 6.0,
     ) -> None:
         super().__init__()
         self.mean_hu = tuple(mean_hu)

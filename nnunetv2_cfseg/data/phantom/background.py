@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from nnunetv2_cfseg.data.checks import check_hounsfield
 from nnunetv2_cfseg.data.phantom.bleeds import Bleeds
+from nnunetv2_cfseg.data.phantom.blood import ANY, Severity
 from nnunetv2_cfseg.data.phantom.brain import Brain, BrainShape, Sheet, build_brain
 from nnunetv2_cfseg.data.phantom.geometry import Grid, Pose, Space, step
 from nnunetv2_cfseg.data.phantom.render import Voxels, render
@@ -68,7 +69,7 @@ def read_background(file: Path) -> Background:
     """Read a head CT and find its cavity and ventricles.
 
     Raises:
-        ValueError: the file cannot be read, is not in HU, or holds no closed skull.
+        ValueError: the file cannot be read, is not in HU, or holds no closed skull or no ventricles.
     """
     try:
         reference = sitk.ReadImage(str(file))
@@ -91,20 +92,22 @@ def read_background(file: Path) -> Background:
         )
     space = _space(grid, cavity)
     skull = Skull(space, cavity, step(space.z + 14, 2).astype(np.float32), suture_distances(space))
+    brain = _brain(skull, coarse)
+    if not (brain.ventricles > 0).any():
+        raise ValueError(f"a background must show the ventricles, and none were found: {file}")
     orientation = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(reference.GetDirection())
-    return Background(image, spacing, reference, orientation, skull, _brain(skull, coarse))
+    return Background(image, spacing, reference, orientation, skull, brain)
 
 
 def bleed_into(
-    background: Background, classes: list[str], *, samples: int, rng: np.random.Generator
+    background: Background, classes: list[str], *, samples: int, rng: np.random.Generator, severity: Severity = ANY
 ) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
     """Image (Z, Y, X) float32 HU and labels uint8 on the turned axes, and what was drawn."""
     streams = rng.spawn(3)
     grid = background.skull.space.grid
     scene = Scene(grid, grid.smooth_noise(streams[0], 5), grid.smooth_noise(streams[0], 25), {"none": Material(0)})
-    bleeds = Bleeds(background.skull, classes, streams[1])
+    bleeds = Bleeds(background.skull, classes, streams[1], severity)
     bleeds.enter(scene, background.brain)
-    bleeds.paint_subarachnoid()
     bleeds.paint_clefts()
     bleeds.paint_intracerebral()
     bleeds.paint_intraventricular()

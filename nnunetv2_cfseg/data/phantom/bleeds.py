@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnunetv2_cfseg.data.phantom import extra_axial, intra_axial
-from nnunetv2_cfseg.data.phantom.blood import BloodAge, draw_acute
+from nnunetv2_cfseg.data.phantom.blood import ANY, BloodAge, Severity, draw_acute
 from nnunetv2_cfseg.data.phantom.brain import Brain
 from nnunetv2_cfseg.data.phantom.extra_axial import ExtraAxial
 from nnunetv2_cfseg.data.phantom.geometry import Space
@@ -24,14 +24,14 @@ CLEFT_WIDENED_MM = (0.6, 1.3)
 class Bleeds:
     """What bleeds in one head. Each class has its own random numbers, so that others do not change it."""
 
-    def __init__(self, skull: Skull, classes: list[str], rng: np.random.Generator) -> None:
-        self.skull, self.classes = skull, classes
+    def __init__(self, skull: Skull, classes: list[str], rng: np.random.Generator, severity: Severity = ANY) -> None:
+        self.skull, self.classes, self.severity = skull, classes, severity
         self.rng = dict(zip(CLASSES, rng.spawn(len(CLASSES)), strict=True))
-        self.epidurals = extra_axial.draw_epidural(skull, self.rng["EDH"]) if "EDH" in classes else []
-        self.subdurals = extra_axial.draw_subdurals(skull, self.rng["SDH"]) if "SDH" in classes else []
+        self.epidurals = extra_axial.draw_epidural(skull, self.rng["EDH"], severity) if "EDH" in classes else []
+        self.subdurals = extra_axial.draw_subdurals(skull, self.rng["SDH"], severity) if "SDH" in classes else []
         self.haematomas: list[Haematoma] = []
         if "ICH" in classes:
-            self.haematomas = intra_axial.draw_intracerebral(skull.space, self.rng["ICH"])
+            self.haematomas = intra_axial.draw_intracerebral(skull.space, self.rng["ICH"], severity)
         self.drawn: list[dict[str, Any]] = []
 
     def thickness_mm(self) -> np.ndarray:
@@ -59,9 +59,9 @@ class Bleeds:
         """Where to paint from here on; draws what depends on the brain."""
         self.scene, self.brain = scene, brain
         if "SAH" in self.classes:
-            self.subarachnoid, drawn = intra_axial.draw_subarachnoid(brain.space, self.rng["SAH"])
+            self.subarachnoid, drawn = intra_axial.draw_subarachnoid(brain.space, self.rng["SAH"], self.severity)
             drawn["widened_mm"] = self.widened_mm = float(self.rng["SAH"].uniform(*CLEFT_WIDENED_MM))
-            self._add("SAH", "SAH", draw_acute(self.rng["SAH"], longest_days=3), drawn)
+            self._add("SAH", "SAH", draw_acute(self.rng["SAH"], self.severity, longest_days=3), drawn)
 
     def paint_subarachnoid(self) -> None:
         """Over the CSF that the brain will leave free."""
@@ -88,8 +88,10 @@ class Bleeds:
     def paint_intraventricular(self) -> None:
         """Over the CSF in the ventricles."""
         if "IVH" in self.classes:
-            depth, drawn = intra_axial.draw_intraventricular(self.brain.space, self.brain, self.rng["IVH"])
-            self._add("IVH", "IVH", draw_acute(self.rng["IVH"]), drawn)
+            depth, drawn = intra_axial.draw_intraventricular(
+                self.brain.space, self.brain, self.rng["IVH"], self.severity
+            )
+            self._add("IVH", "IVH", draw_acute(self.rng["IVH"], self.severity), drawn)
             self.scene.paint("IVH", self.brain.space, depth)
 
     def paint_extra_axial(self) -> None:

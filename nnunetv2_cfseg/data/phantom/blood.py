@@ -10,11 +10,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 
 from nnunetv2_cfseg.data.phantom.scene import Material
 
 FADE_HU_PER_DAY = 1.4
 LOWEST_HU = 15.0
+
+
+@dataclass(frozen=True)
+class Severity:
+    """Which haemorrhages are drawn, of all that there are.
+
+    Attributes:
+        smallest: quantile, in [0, 1), below which no size is drawn: 0.5 draws the larger half.
+        is_fresh: all have bled within a day, so that all are hyperdense.
+    """
+
+    smallest: float = 0.0
+    is_fresh: bool = False
+
+    def uniform(self, rng: np.random.Generator, low: float, high: float) -> float:
+        """A size between two bounds."""
+        return float(low + (high - low) * rng.uniform(self.smallest, 1))
+
+    def lognormal(self, rng: np.random.Generator, median: float, spread: float) -> float:
+        """A size of this median; ``spread`` is the standard deviation of its logarithm."""
+        return float(median * np.exp(spread * norm.ppf(rng.uniform(self.smallest, 1))))
+
+
+#: Every size and age there is.
+ANY = Severity()
 
 
 @dataclass(frozen=True)
@@ -29,17 +55,17 @@ class BloodAge:
         return Material(self.hu, fine_hu=2.0, coarse_hu=3.0, label=label)
 
 
-def draw_acute(rng: np.random.Generator, *, longest_days: float = 5.0) -> BloodAge:
+def draw_acute(rng: np.random.Generator, severity: Severity = ANY, *, longest_days: float = 5.0) -> BloodAge:
     """Blood of a patient who is scanned early."""
-    days = float(min(rng.exponential(1.0), longest_days))
+    days = float(min(rng.exponential(1.0), 1.0 if severity.is_fresh else longest_days))
     return BloodAge(days, _faded(float(rng.uniform(58, 80)), days))
 
 
-def draw_subdural(rng: np.random.Generator) -> BloodAge:
+def draw_subdural(rng: np.random.Generator, severity: Severity = ANY) -> BloodAge:
     """Acute in 60 %, subacute in 20 %, chronic in 20 %."""
     kind = rng.choice(3, p=(0.6, 0.2, 0.2))
-    if kind == 0:
-        return draw_acute(rng, longest_days=7)
+    if kind == 0 or severity.is_fresh:
+        return draw_acute(rng, severity, longest_days=7)
     days = float(rng.uniform(8, 22) if kind == 1 else rng.uniform(22, 90))
     hu = float(rng.uniform(30, 55) if kind == 1 else rng.uniform(18, 38))
     return BloodAge(days, hu)

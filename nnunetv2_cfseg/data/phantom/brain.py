@@ -94,6 +94,9 @@ def build_brain(
     sulci, deepest = _sulci(space, roof, cerebrum, shape, rng)
     clefts = [sulci, *_sylvian(space, shape)]
     pia = _pia(cerebrum, clefts, deepest)
+    # Beyond the cerebrum they end at what is no CSF.
+    free = np.minimum(skull.cavity, -brainstem)
+    clefts = [replace(cleft, half_width=np.minimum(cleft.half_width, free[cleft.space.part])) for cleft in clefts]
     ventricles = _ventricles(space, shape.ventricle)
     return Brain(space, cerebrum, cerebellum, brainstem, pia, ventricles, tentorium, clefts)
 

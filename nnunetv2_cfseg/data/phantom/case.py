@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nnunetv2_cfseg.data.phantom.background import bleed_into, read_background
+from nnunetv2_cfseg.data.phantom.blood import Severity
 from nnunetv2_cfseg.data.phantom.head import build_head
 from nnunetv2_cfseg.data.phantom.render import Voxels, render
 from nnunetv2_cfseg.data.phantom.scanner import Scanner, scan
@@ -46,7 +47,7 @@ def make_case(settings: PhantomSettings, *, seed: int, index: int) -> PhantomCas
     classes = draw_classes(settings, choice)
     if settings.background is not None:
         return _on_background(settings, classes, settings.background, head)
-    built = build_head(classes, head)
+    built = build_head(classes, head, severity_of(settings))
     voxels = Voxels(settings.matrix, settings.spacing_mm, (settings.supersampling,) * 3)
     perfect = render(built.scene, voxels)
     imperfect = Scanner.draw(scanner, noise_hu=settings.noise_hu)
@@ -62,6 +63,11 @@ def make_case(settings: PhantomSettings, *, seed: int, index: int) -> PhantomCas
     )
 
 
+def severity_of(settings: PhantomSettings) -> Severity:
+    """Which of all haemorrhages are drawn."""
+    return Severity(settings.smallest, settings.fresh)
+
+
 def draw_classes(settings: PhantomSettings, rng: np.random.Generator) -> list[str]:
     """Which classes a case shows: each with its own probability, drawn again until there is one."""
     shares = np.array([settings.frequencies.get(name, 0.0) for name in CLASSES])
@@ -73,7 +79,9 @@ def draw_classes(settings: PhantomSettings, rng: np.random.Generator) -> list[st
 
 def _on_background(settings: PhantomSettings, classes: list[str], file: Path, rng: np.random.Generator) -> PhantomCase:
     background = read_background(file)
-    image, labels, lesions = bleed_into(background, classes, samples=settings.supersampling, rng=rng)
+    image, labels, lesions = bleed_into(
+        background, classes, samples=settings.supersampling, rng=rng, severity=severity_of(settings)
+    )
     x, y, z = background.reference.GetSpacing()
     return PhantomCase(
         background.to_reference(np.clip(np.rint(image), -1024, 3071).astype(np.int16)),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from nnunetv2_cfseg.data.phantom.blood import BloodAge, draw_acute, draw_subdural
+from nnunetv2_cfseg.data.phantom.blood import ANY, BloodAge, Severity, draw_acute, draw_subdural
 from nnunetv2_cfseg.data.phantom.geometry import Point, Space, carve, step
 from nnunetv2_cfseg.data.phantom.skull import Skull
 
@@ -52,12 +52,12 @@ class ExtraAxial:
     drawn: dict[str, Any]
 
 
-def draw_epidural(skull: Skull, rng: np.random.Generator) -> list[ExtraAxial]:
+def draw_epidural(skull: Skull, rng: np.random.Generator, severity: Severity = ANY) -> list[ExtraAxial]:
     """One lens under the skull that ends at the sutures."""
     site = str(rng.choice(list(EPIDURAL_SITES), p=[share for _, share in EPIDURAL_SITES.values()]))
     side = int(rng.choice([-1, 1]))
     direction = np.asarray(EPIDURAL_SITES[site][0]) + rng.normal(0, 0.12, 3)
-    volume_ml = float(np.clip(np.exp(rng.normal(np.log(20), 0.9)), 2, 120))
+    volume_ml = float(np.clip(severity.lognormal(rng, 20, 0.9), 2, 120))
     # A paraboloid of thickness T and radius R holds pi T R^2 / 2.
     slender = float(rng.uniform(0.38, 0.6))
     radius = float(np.cbrt(2000 * volume_ml / (np.pi * slender)))
@@ -71,21 +71,22 @@ def draw_epidural(skull: Skull, rng: np.random.Generator) -> list[ExtraAxial]:
         if abs(at_centre) > 4:  # at the suture itself it lifts the dura on both sides
             lens = carve(lens, np.sign(at_centre) * distance[near.part] - 1, 4)
     lens = lens * step(near.x * side - 3, 1.5)
-    return [_under_skull(skull, near, lens, side, draw_acute(rng),
+    return [_under_skull(skull, near, lens, side, draw_acute(rng, severity),
                          {"site": site, "planned_volume_ml": volume_ml, "thickness_mm": thickness})]  # fmt: skip
 
 
-def draw_subdurals(skull: Skull, rng: np.random.Generator) -> list[ExtraAxial]:
+def draw_subdurals(skull: Skull, rng: np.random.Generator, severity: Severity = ANY) -> list[ExtraAxial]:
     """A crescent over one hemisphere, in 15 % over both, or blood along the falx."""
     side = int(rng.choice([-1, 1]))
     if rng.random() < 0.15:
-        return [_crescent(skull, side, rng), _crescent(skull, -side, rng)]
-    return [_parafalcine(skull, side, rng) if rng.random() < 0.15 else _crescent(skull, side, rng)]
+        return [_crescent(skull, side, rng, severity), _crescent(skull, -side, rng, severity)]
+    draw = _parafalcine if rng.random() < 0.15 else _crescent
+    return [draw(skull, side, rng, severity)]
 
 
-def _crescent(skull: Skull, side: int, rng: np.random.Generator) -> ExtraAxial:
-    blood = draw_subdural(rng)
-    thickness = float(rng.uniform(4, 15) if blood.days < 14 else rng.uniform(10, 22))
+def _crescent(skull: Skull, side: int, rng: np.random.Generator, severity: Severity = ANY) -> ExtraAxial:
+    blood = draw_subdural(rng, severity)
+    thickness = severity.uniform(rng, 4, 15) if blood.days < 14 else severity.uniform(rng, 10, 22)
     centre = np.array([side * 60, rng.uniform(-25, 30), rng.uniform(0, 28)])
     length, height = float(rng.uniform(38, 68)), float(rng.uniform(30, 50))
     space = skull.space
@@ -98,8 +99,8 @@ def _crescent(skull: Skull, side: int, rng: np.random.Generator) -> ExtraAxial:
                         {"site": "convexity", "thickness_mm": thickness, "length_mm": 2 * length})  # fmt: skip
 
 
-def _parafalcine(skull: Skull, side: int, rng: np.random.Generator) -> ExtraAxial:
-    thickness = float(rng.uniform(3, 7))
+def _parafalcine(skull: Skull, side: int, rng: np.random.Generator, severity: Severity = ANY) -> ExtraAxial:
+    thickness = severity.uniform(rng, 3, 7)
     y, z = float(rng.uniform(-30, 45)), float(rng.uniform(35, 55))
     space = skull.space
     across = ((space.y - y) / rng.uniform(35, 60)) ** 2 + ((space.z - z) / rng.uniform(16, 28)) ** 2
@@ -110,7 +111,7 @@ def _parafalcine(skull: Skull, side: int, rng: np.random.Generator) -> ExtraAxia
     depth = np.where(across < 1, depth, -1)
     push = np.maximum(sheet, 0) * (beside > 0)
     drawn = {"class": "SDH", "site": "parafalcine", "thickness_mm": thickness, "side": side}
-    return ExtraAxial(space, depth, push, "side", side, draw_acute(rng), drawn)
+    return ExtraAxial(space, depth, push, "side", side, draw_acute(rng, severity), drawn)
 
 
 def _under_skull(

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from nnunetv2_cfseg.data.phantom import brain_paint
 from nnunetv2_cfseg.data.phantom.bleeds import Bleeds
+from nnunetv2_cfseg.data.phantom.blood import ANY, Severity
 from nnunetv2_cfseg.data.phantom.brain import Brain, BrainShape, build_brain
 from nnunetv2_cfseg.data.phantom.geometry import Grid, Pose, Space
 from nnunetv2_cfseg.data.phantom.scene import Scene
@@ -56,7 +57,7 @@ class Head:
     drawn: dict[str, Any]
 
 
-def build_head(classes: list[str], rng: np.random.Generator) -> Head:
+def build_head(classes: list[str], rng: np.random.Generator, severity: Severity = ANY) -> Head:
     """Draw a head with these classes of haemorrhage, and paint it.
 
     Each part has its own random numbers: what one part draws does not change the others.
@@ -70,7 +71,7 @@ def build_head(classes: list[str], rng: np.random.Generator) -> Head:
     shape = BrainShape.at_age(years, streams["age"])
     drawn["brain"] = asdict(shape)
     skull = build_skull(space)
-    bleeds = Bleeds(skull, classes, streams["bleed"])
+    bleeds = Bleeds(skull, classes, streams["bleed"], severity)
     brain = build_brain(
         skull, bleeds.displaced(space), shape, extra_axial_mm=bleeds.thickness_mm(), rng=streams["brain"]
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nnunetv2_cfseg.data.phantom.blood import BloodAge, draw_acute
+from nnunetv2_cfseg.data.phantom.blood import ANY, BloodAge, Severity, draw_acute
 from nnunetv2_cfseg.data.phantom.brain import Brain, Sheet
 from nnunetv2_cfseg.data.phantom.geometry import Point, Space, ellipsoid
 from nnunetv2_cfseg.data.phantom.skull import Skull
@@ -81,21 +81,22 @@ class Haematoma:
         return {"site": self.site, "centre_mm": self.centre, "radii_mm": self.radii, "oedema_mm": self.oedema_mm}
 
 
-def draw_intracerebral(space: Space, rng: np.random.Generator) -> list[Haematoma]:
+def draw_intracerebral(space: Space, rng: np.random.Generator, severity: Severity = ANY) -> list[Haematoma]:
     """One, sometimes two or three."""
-    return [_draw_haematoma(space, rng) for _ in range(int(rng.choice([1, 2, 3], p=[0.85, 0.11, 0.04])))]
+    count = int(rng.choice([1, 2, 3], p=[0.85, 0.11, 0.04]))
+    return [_draw_haematoma(space, rng, severity) for _ in range(count)]
 
 
-def _draw_haematoma(space: Space, rng: np.random.Generator) -> Haematoma:
+def _draw_haematoma(space: Space, rng: np.random.Generator, severity: Severity = ANY) -> Haematoma:
     site = str(rng.choice(list(INTRACEREBRAL_SITES), p=[entry[2] for entry in INTRACEREBRAL_SITES.values()]))
     mean, spread, _, largest_ml = INTRACEREBRAL_SITES[site]
     side = int(rng.choice([-1, 1]))
     offset = rng.normal(0, spread).clip(-1.5 * np.asarray(spread), 1.5 * np.asarray(spread))
     centre = (side * (mean[0] + float(offset[0])), mean[1] + float(offset[1]), mean[2] + float(offset[2]))
-    volume_ml = float(np.clip(np.exp(rng.normal(np.log(MEDIAN_ML), SPREAD)), 0.5, largest_ml))
+    volume_ml = float(np.clip(severity.lognormal(rng, MEDIAN_ML, SPREAD), 0.5, largest_ml))
     shape = np.exp(rng.normal(0, 0.16, 3)) * ((0.85, 1.25, 0.95) if site == "basal ganglia" else (1, 1, 1))
     radii = np.cbrt(3000 * volume_ml / (4 * np.pi)) * shape / np.cbrt(np.prod(shape))
-    blood = draw_acute(rng, longest_days=10)
+    blood = draw_acute(rng, severity, longest_days=10)
     oedema_mm = float(rng.uniform(1.5, 3) + 1.2 * min(blood.days, 5))
     near = space.around(centre, radius_mm=float(radii.max()) * 1.35 + oedema_mm + 4)
     wavelength = max(10.0, 0.9 * float(radii.min()))
@@ -119,7 +120,9 @@ def displacement(skull: Skull, haematomas: list[Haematoma]) -> list[np.ndarray]:
     return moved
 
 
-def draw_intraventricular(space: Space, brain: Brain, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
+def draw_intraventricular(
+    space: Space, brain: Brain, rng: np.random.Generator, severity: Severity = ANY
+) -> tuple[np.ndarray, dict[str, Any]]:
     """Depth (Z, Y, X) in the blood in the ventricles, mm, and what was drawn.
 
     Settled blood has a level, as the patient lies on the back; a clot fills the ventricles from one place on.
@@ -131,7 +134,7 @@ def draw_intraventricular(space: Space, brain: Brain, rng: np.random.Generator) 
         side = int(rng.choice([-1, 1]))
         start = ((side * 8, -15, 12), (side * 20, 30, 10), (0, 0, 0))[rng.integers(3)]
         order = -np.sqrt((space.x - start[0]) ** 2 + (space.y - start[1]) ** 2 + (space.z - start[2]) ** 2)
-    volume_ml = float(np.clip(np.exp(rng.normal(np.log(IVH_MEDIAN_ML), IVH_SPREAD)), 0.8, 60))
+    volume_ml = float(np.clip(severity.lognormal(rng, IVH_MEDIAN_ML, IVH_SPREAD), 0.8, 60))
     inside = np.sort(order[brain.ventricles > 0])
     points = int(np.clip(1000 * volume_ml / space.grid.step_mm**3, 1, 0.9 * len(inside)))
     level = float(inside[-points])
@@ -139,10 +142,12 @@ def draw_intraventricular(space: Space, brain: Brain, rng: np.random.Generator) 
     return depth, {"settled": settled, "planned_volume_ml": volume_ml}
 
 
-def draw_subarachnoid(space: Space, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
+def draw_subarachnoid(
+    space: Space, rng: np.random.Generator, severity: Severity = ANY
+) -> tuple[np.ndarray, dict[str, Any]]:
     """Depth (Z, Y, X) in the region whose subarachnoid space holds blood, mm, and what was drawn."""
     cisternal = bool(rng.random() < 0.5)
-    balls = _cisternal_balls(rng) if cisternal else _convexity_balls(rng)
+    balls = _cisternal_balls(rng, severity) if cisternal else _convexity_balls(rng, severity)
     depth = np.full(space.x.shape, -99, np.float32)
     for centre, radius in balls:
         distance = np.sqrt((space.x - centre[0]) ** 2 + (space.y - centre[1]) ** 2 + (space.z - centre[2]) ** 2)
@@ -153,30 +158,30 @@ def draw_subarachnoid(space: Space, rng: np.random.Generator) -> tuple[np.ndarra
     return depth, drawn
 
 
-def _cisternal_balls(rng: np.random.Generator) -> list[tuple[Point, float]]:
+def _cisternal_balls(rng: np.random.Generator, severity: Severity = ANY) -> list[tuple[Point, float]]:
     """As after a ruptured aneurysm: round the circle of Willis, along the fissures, often more on one side."""
     side = int(rng.choice([-1, 1]))
-    balls: list[tuple[Point, float]] = [((0, -12, -22), float(rng.uniform(17, 25)))]
+    balls: list[tuple[Point, float]] = [((0, -12, -22), severity.uniform(rng, 17, 25))]
     for centre, share, radius in (
-        ((side * 42, -10, -8), 0.9, rng.uniform(20, 32)),
-        ((-side * 42, -10, -8), 0.5, rng.uniform(14, 26)),
-        ((0, -48, 14), 0.6, rng.uniform(16, 28)),
-        ((side * 16, 12, -18), 0.7, rng.uniform(12, 18)),
-        ((0, -8, -40), 0.5, rng.uniform(12, 18)),
+        ((side * 42, -10, -8), 0.9, severity.uniform(rng, 20, 32)),
+        ((-side * 42, -10, -8), 0.5, severity.uniform(rng, 14, 26)),
+        ((0, -48, 14), 0.6, severity.uniform(rng, 16, 28)),
+        ((side * 16, 12, -18), 0.7, severity.uniform(rng, 12, 18)),
+        ((0, -8, -40), 0.5, severity.uniform(rng, 12, 18)),
     ):
         if rng.random() < share:
             balls.append((centre, float(radius)))
     return balls
 
 
-def _convexity_balls(rng: np.random.Generator) -> list[tuple[Point, float]]:
+def _convexity_balls(rng: np.random.Generator, severity: Severity = ANY) -> list[tuple[Point, float]]:
     """As after trauma: over one to three places of the convexity."""
     balls: list[tuple[Point, float]] = []
     for _ in range(int(rng.choice([1, 2, 3], p=[0.4, 0.4, 0.2]))):
         direction = np.array([rng.choice([-1, 1]) * rng.uniform(0.4, 1), rng.uniform(-1, 1), rng.uniform(-0.1, 0.9)])
         direction /= np.linalg.norm(direction)
         centre = direction * (62, 78, 66)
-        balls.append(((float(centre[0]), float(centre[1]), float(centre[2])), float(rng.uniform(18, 34))))
+        balls.append(((float(centre[0]), float(centre[1]), float(centre[2])), severity.uniform(rng, 18, 34)))
     return balls
 
 

@@ -29,6 +29,8 @@ class PhantomSettings:
         noise_hu: standard deviation of the noise at the centre of the head in slices of 1 mm; None draws one for each
             case.
         frequencies: for each class the probability that a case shows it; at least one class is always there.
+        smallest: quantile below which no lesion's size is drawn: 0 draws all, 0.5 the larger half.
+        fresh: all lesions have bled within a day, so that none is iso- or hypodense.
         background: a real head CT to place the lesions in, instead of the phantom's own anatomy. Its grid is kept:
             ``matrix`` and ``spacing_mm`` then have no effect.
 
@@ -42,6 +44,8 @@ class PhantomSettings:
     supersampling: int = 2
     noise_hu: float | None = None
     frequencies: Mapping[str, float] = field(default_factory=lambda: dict(FREQUENCIES))
+    smallest: float = 0.0
+    fresh: bool = False
     background: Path | None = None
 
     def __post_init__(self) -> None:
@@ -59,6 +63,8 @@ class PhantomSettings:
             raise ValueError(f"supersampling must be >= 1, got {self.supersampling}")
         if self.noise_hu is not None and not 0 <= self.noise_hu < 200:
             raise ValueError(f"noise must be from 0 to 200 HU, got {self.noise_hu}")
+        if not 0 <= self.smallest < 1:
+            raise ValueError(f"the smallest size must be a quantile from 0 to below 1, got {self.smallest:g}")
         for name, probability in self.frequencies.items():
             if name not in CLASSES:
                 raise ValueError(f"classes are {', '.join(CLASSES)}, got {name!r}")
