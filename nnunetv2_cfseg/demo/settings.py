@@ -36,7 +36,7 @@ class DemoSettings:
     test: int = 10
     matrix: tuple[int, int, int] = (54, 72, 64)
     spacing_mm: tuple[float, float, float] = (3.0, 3.0, 3.0)
-    train_seconds: float = 420
+    train_seconds: float = 510
     seed: int = 0
 
     def __post_init__(self) -> None:

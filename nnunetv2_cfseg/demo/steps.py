@@ -89,7 +89,7 @@ def _phantoms(settings: DemoSettings) -> tuple[Command, ...]:
         f"cfseg phantom -d {DATASET_ID} -n {DATASET_NAME} --train {settings.train} --test {settings.test}",
         f"--matrix {' '.join(str(n) for n in settings.matrix)}",
         f"--spacing {' '.join(f'{mm:g}' for mm in settings.spacing_mm)}",
-        f"--frequencies {' '.join(f'{name}=1' for name in CLASSES)} --smallest 0.5 --fresh",
+        f"--frequencies {' '.join(f'{name}=1' for name in CLASSES)} --smallest 0.66 --fresh",
         f"--seed {settings.seed} -np {PROCESSES}",
     )
     return phantoms, Command(("python", "-c", SPLIT))
