@@ -10,7 +10,7 @@ from nnunetv2_cfseg.data.phantom.settings import CLASSES, SMALLEST_MATRIX
 DATASET_ID = 999
 DATASET_NAME = "PhantomDemo"
 DATASET = f"Dataset{DATASET_ID}_{DATASET_NAME}"
-#: nnU-Net predicts them eight times, mirrored, when a training ends; all the others are learnt from.
+#: nnU-Net predicts them, also mirrored, when a training ends; all the others are learnt from.
 VALIDATION_CASES = 2
 
 __all__ = ["CLASSES", "DATASET", "DATASET_ID", "DATASET_NAME", "VALIDATION_CASES", "DemoSettings"]

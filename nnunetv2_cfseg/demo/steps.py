@@ -24,8 +24,7 @@ SUMMARY = "summary.json"
 #: What every command runs with, beside nnU-Net's folders.
 ENVIRONMENT = {EXT_TRAINER: EXT_FOLDER, "nnUNet_def_n_proc": str(PROCESSES)}
 
-#: nnU-Net predicts a fold's validation cases when training ends, each eight times, mirrored. On a processor that takes
-#: half a minute a case, so the demo keeps two of them and learns from the others.
+#: nnU-Net predicts a fold's validation cases when training ends. The demo keeps two of them and learns from the others.
 SPLIT = f"""
 import json, pathlib
 file = pathlib.Path("{RAW}/splits_final.json")
@@ -74,12 +73,12 @@ def demo_steps(settings: DemoSettings) -> list[Step]:
     """All steps that are commands, in order."""
     size = settings.scan_size
     scans = settings.train + settings.test
-    validation_s = 4 * 8 * VALIDATION_CASES * size
+    validation_s = 2 * 2 * VALIDATION_CASES * size
     return [
-        Step("1_phantoms", "Making phantom scans", _phantoms(settings), 5 + 1.5 * scans * size),
-        Step("2_preprocess", "Planning and preprocessing", (_preprocess(),), 20 + 0.3 * settings.train * size),
+        Step("1_phantoms", "Making phantom scans", _phantoms(settings), 5 + 0.8 * scans * size),
+        Step("2_preprocess", "Planning and preprocessing", (_preprocess(),), 15 + 0.2 * settings.train * size),
         Step("3_train", "Training", (_train(settings),), 15 + settings.train_seconds + validation_s),
-        Step("4_predict", "Predicting unseen scans", (_predict(),), 15 + 4 * settings.test * size),
+        Step("4_predict", "Predicting unseen scans", (_predict(),), 15 + 1.5 * settings.test * size),
         Step("5_evaluate", "Evaluating", (_evaluate(),), 10),
     ]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_cfseg import cli
+from nnunetv2_cfseg.data.phantom.settings import CLASSES
 from nnunetv2_cfseg.demo.settings import DemoSettings
 from nnunetv2_cfseg.demo.steps import PLANS, RAW, TRAINER, Command, demo_steps, shell_script
 from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME
@@ -29,7 +30,9 @@ def test_cfseg_takes_its_commands() -> None:
     parsed = [cli._parser().parse_args(c.arguments[1:]) for c in commands() if c.arguments[0] == "cfseg"]
     phantom, plan = parsed
     assert (phantom.d, phantom.n, phantom.train, phantom.test, phantom.seed) == (999, "PhantomDemo", 7, 3, 8)
-    assert (phantom.matrix, phantom.spacing, phantom.balanced) == ([32, 40, 48], [5, 2.5, 2], True)
+    assert (phantom.matrix, phantom.spacing) == ([32, 40, 48], [5, 2.5, 2])
+    assert dict(phantom.frequencies) == dict.fromkeys(CLASSES, 1.0)
+    assert (phantom.smallest, phantom.fresh) == (0.66, True)
     assert (plan.d, plan.c, plan.overwrite_plans_name) == ([999], ["3d_fullres"], PLANS)
 
 

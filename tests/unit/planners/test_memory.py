@@ -26,6 +26,7 @@ def small_arch(preset_name: str = "default", **changes: Any) -> dict[str, Any]:
         **preset(preset_name),
         "patch_size": [2, 4, 3],
         "block_patches": 3,
+        "center_patches": 1,
         "embed_dim": 48,
         "depth": 3,
         "num_heads": 4,
