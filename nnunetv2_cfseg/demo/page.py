@@ -83,7 +83,8 @@ def _summary(page: Page) -> str:
 <strong>{score(scores.mean_dice)}</strong> as nnU-Net counts, a false alarm as 0.</p>
 <p>This demo made {settings.train + settings.test} phantom head CTs ({matrix} voxels of {spacing} mm, along z, y, x)
 with epidural (EDH), intracerebral (ICH), intraventricular (IVH), subarachnoid (SAH) and subdural (SDH) haemorrhage,
-all five in every scan, fresh, and of the largest third of their sizes, so that minutes are enough to learn them; trained the block-centre transformer of <code>nnunetv2_cfseg</code> for {settings.train_seconds:g} s on
+all five in every scan, fresh, and of the largest third of their sizes, so that minutes are enough to learn them. It
+trained the block-centre transformer of <code>nnunetv2_cfseg</code> for {settings.train_seconds:g} s on
 {settings.train} of them (of which nnU-Net kept {VALIDATION_CASES} for its own validation), and let
 <code>nnUNetv2_predict</code> segment the other {settings.test}, which training never saw, without test-time mirroring.
 The seed was {settings.seed}.</p>

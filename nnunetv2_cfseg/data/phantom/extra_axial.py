@@ -64,8 +64,10 @@ def draw_epidural(skull: Skull, rng: np.random.Generator, severity: Severity = A
     thickness, ratio = slender * radius, float(rng.uniform(0.85, 1.2))
     centre, normal = point_on_table(skull, (side * direction[0], direction[1], direction[2]))
     near = skull.space.around(centre, radius_mm=1.3 * radius + 6)
-    a, b = _tangential(near, centre, normal)
+    a, b, inward = _along_table(near, centre, normal)
     lens = thickness * (1 - (a / (radius * ratio)) ** 2 - (b * ratio / radius) ** 2)
+    # The skull base may come near again far below the centre, where this lens is none.
+    lens = np.minimum(lens, thickness + radius**2 / 100 + 3 - inward)
     for distance in skull.sutures.values():
         at_centre = _sample(skull, distance, centre)
         if abs(at_centre) > 4:  # at the suture itself it lifts the dura on both sides
@@ -160,12 +162,13 @@ def _sample(skull: Skull, field: np.ndarray, point: Point) -> float:
     return float(ndimage.map_coordinates(field, where[::-1, None], order=1, mode="nearest")[0])
 
 
-def _tangential(space: Space, centre: Point, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates along the table, forwards and upwards from a point on it, mm."""
+def _along_table(space: Space, centre: Point, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Coordinates forwards and upwards along the table and into the head, from a point on the table, mm."""
     forward = np.cross(normal, (0, 0, 1.0))
     forward /= np.linalg.norm(forward) + 1e-9
     upward = np.cross(forward, normal)
     offset = (space.x - centre[0], space.y - centre[1], space.z - centre[2])
     a = sum(float(forward[i]) * offset[i] for i in range(3))
     b = sum(float(upward[i]) * offset[i] for i in range(3))
-    return np.asarray(a), np.asarray(b)
+    inward = sum(float(normal[i]) * offset[i] for i in range(3))
+    return np.asarray(a), np.asarray(b), np.asarray(inward)
