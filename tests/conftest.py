@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing.pool
 import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,10 @@ from hypothesis import settings
 
 # nnU-Net reads it once, when it is imported.
 os.environ["nnUNet_def_n_proc"] = "1"
+
+# What runs the tests may ignore these, as nohup does; those that send them need what a terminal has.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Machines differ in speed, and a slow example is no failure.
 settings.register_profile("cfseg", deadline=None, max_examples=50)

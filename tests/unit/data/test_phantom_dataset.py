@@ -155,6 +155,8 @@ class TestContents:
             "spacing_mm": [1.5, 0.8, 0.5],
             "factor": 3,
             "supersampling": 2,
+            "smallest": 0.0,
+            "fresh": False,
             "noise_hu": None,
             "frequencies": {"EDH": 1, "ICH": 0, "IVH": 0, "SAH": 0, "SDH": 0.5},
             "background": None,

@@ -89,7 +89,7 @@ def test_all_steps_run_in_nnunets_folders_below_the_demos(commands: Commands, tm
 def test_every_step_is_announced(commands: Commands, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run.run_demo(tmp_path, SETTINGS)
     lines = [line for line in capsys.readouterr().err.replace("\r", "\n").splitlines() if "|" not in line]
-    assert "about 3 min on two processor cores" in lines[0]
+    assert "about 2 min on two processor cores" in lines[0]
     begins = [line.split(" ")[0] for line in lines if line.startswith("[")]
     assert begins == [f"[{number}/6]" for number in range(1, 7)]
     assert any(line.startswith("[3/6] Training, about ") for line in lines)

@@ -92,7 +92,8 @@ def test_no_position_or_activation_convolves(activation: str, position: str, tin
 @pytest.mark.parametrize("name", PRESETS)
 def test_no_preset_convolves(name: str, preset_network: NetworkFactory) -> None:
     assert_no_convolution(preset_network(name), torch.randn(1, 1, 4, 4, 4))
-    assert_no_convolution(preset_network(name), torch.randn(2, 1, 6, 6, 6), centers_only=True)
+    network = preset_network(name)
+    assert_no_convolution(network, torch.randn(2, 1, *network.block_size), centers_only=True)
 
 
 def test_features_need_no_convolution(tiny_network: NetworkFactory) -> None:
