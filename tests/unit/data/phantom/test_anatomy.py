@@ -205,6 +205,12 @@ class TestBrain:
         assert mean_skull.cavity[inside].min() > 2
         assert -55 < z.min() < z.max() < 30
 
+    def test_a_septum_keeps_wide_ventricles_apart(self, mean_skull: Skull) -> None:
+        x, z = mean_skull.space.x, mean_skull.space.z
+        inside = build(mean_skull, ventricle=1.8).ventricles > 0
+        assert inside[(np.abs(x) < 3) & (z > 14)].any()
+        assert not inside[(x == 0) & (z > 14)].any()
+
     def test_cortex_is_a_rim_of_grey(self, healthy: Any) -> None:
         names, number, _ = healthy.tissue()
         pia = healthy.at(healthy.head.brain.pia)
