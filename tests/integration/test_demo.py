@@ -75,7 +75,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         first.kill()
         first.wait()
     assert first.returncode == 130, err
-    assert err.splitlines()[-1] == "cfseg demo: stopped; the same command goes on"
+    assert err.splitlines()[-1] == "cfseg demo: stopped"
     assert processes_in(folder) == []
     begun = {name: (folder / "steps" / name).stat().st_mtime_ns for name in ("1_phantoms.json", "2_preprocess.json")}
 

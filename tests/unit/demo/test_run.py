@@ -205,10 +205,8 @@ class TestCommandLine:
         self, commands: Commands, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         commands.before = stop_at("nnUNetv2_train", KeyboardInterrupt())
-        with pytest.raises(SystemExit) as stop:
-            cli.main(["demo", "-o", str(tmp_path), *FLAGS])
-        assert stop.value.code == 130
-        assert capsys.readouterr().err.splitlines()[-1] == "cfseg demo: stopped; the same command goes on"
+        assert cli.main(["demo", "-o", str(tmp_path), *FLAGS]) == 130
+        assert capsys.readouterr().err.splitlines()[-1] == "cfseg demo: stopped"
 
     def test_another_setting_is_refused_before_anything_runs(
         self, commands: Commands, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -1,0 +1,1 @@
+"""The commands of ``cfseg``, one module each: its flags, and the call."""

@@ -1,0 +1,45 @@
+"""``cfseg demo``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nnunetv2_cfseg.commands.words import words
+from nnunetv2_cfseg.demo.settings import DemoSettings
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "demo",
+        help="make phantoms, train on them and report, in about ten minutes",
+        description="Phantom head CTs, planning, training, prediction and evaluation on two processor cores, and a "
+        "page with tables and pictures, FOLDER/report.html. Stopped and started again it goes on.",
+    )
+    default = DemoSettings()
+    flag = command.add_argument
+    flag("-o", type=Path, required=True, metavar="FOLDER", help="everything goes there: a new folder, or one of a demo")
+    flag("--train", type=int, default=default.train, metavar="N", help="training scans (default: %(default)s)")
+    flag("--test", type=int, default=default.test, metavar="N", help="unseen scans (default: %(default)s)")
+    flag("--train_seconds", type=float, default=default.train_seconds, metavar="S", help="default: %(default)s")
+    flag("--seed", type=int, default=default.seed, metavar="N", help="default: %(default)s")
+    flag("--matrix", nargs=3, type=int, default=default.matrix, metavar=("Z", "Y", "X"),
+        help=f"voxels of a scan (default: {words(default.matrix)})")  # fmt: skip
+    flag("--spacing", nargs=3, type=float, default=default.spacing_mm, metavar=("Z", "Y", "X"),
+        help=f"mm (default: {words(default.spacing_mm)})")  # fmt: skip
+    command.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    from nnunetv2_cfseg.demo.run import run_demo
+
+    settings = DemoSettings(
+        train=args.train,
+        test=args.test,
+        matrix=tuple(args.matrix),
+        spacing_mm=tuple(args.spacing),
+        train_seconds=args.train_seconds,
+        seed=args.seed,
+    )
+    run_demo(args.o, settings)

@@ -1,0 +1,87 @@
+"""``cfseg phantom``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nnunetv2_cfseg import environment
+from nnunetv2_cfseg.commands.words import words
+from nnunetv2_cfseg.data.phantom.settings import CLASSES, FREQUENCIES, PhantomSettings
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "phantom",
+        help="make a dataset of head CTs with haemorrhages",
+        description="Writes a raw nnU-Net dataset of phantoms with a test set, and goes on with one that was stopped.",
+    )
+    default = PhantomSettings()
+    flag = command.add_argument
+    flag("-d", type=int, required=True, metavar="ID", help="dataset id")
+    flag("-n", default="Phantom", metavar="NAME", help="the dataset is called DatasetID_NAME (default: %(default)s)")
+    flag("-o", type=Path, metavar="FOLDER", help="where to put the dataset (default: $nnUNet_raw)")
+    flag("--train", type=int, default=20, metavar="N", help="training cases (default: %(default)s)")
+    flag("--test", type=int, default=10, metavar="N", help="test cases (default: %(default)s)")
+    flag("--seed", type=int, default=0, metavar="N", help="decides every case (default: %(default)s)")
+    flag("-np", type=int, default=4, metavar="N", help="processes (default: %(default)s)")
+    flag("--matrix", nargs=3, type=int, default=default.matrix, metavar=("Z", "Y", "X"),
+        help=f"voxels (default: {words(default.matrix)})")  # fmt: skip
+    flag("--spacing", nargs=3, type=float, default=default.spacing_mm, metavar=("Z", "Y", "X"),
+        help=f"mm (default: {words(default.spacing_mm)})")  # fmt: skip
+    flag("--factor", type=int, default=default.factor, metavar="R",
+        help="also write thick scans, each slice the average of R (default: %(default)s, none)")  # fmt: skip
+    flag("--supersampling", type=int, default=default.supersampling, metavar="N",
+        help="samples along each axis of a voxel (default: %(default)s)")  # fmt: skip
+    flag("--noise", type=float, metavar="HU", help="standard deviation in 1 mm slices (default: drawn for each case)")
+    flag("--background", type=Path, metavar="FILE",
+        help="a real head CT to place the lesions in; its grid replaces --matrix and --spacing")  # fmt: skip
+    flag("--smallest", type=float, default=default.smallest, metavar="QUANTILE",
+        help="draw no smaller lesions: 0.5 draws the larger half of the sizes (default: %(default)s, all)")  # fmt: skip
+    flag("--fresh", action="store_true", help="all bled within a day, none is as dark as brain")
+    often = command.add_mutually_exclusive_group()
+    often.add_argument("--frequencies", nargs="+", type=_frequency, metavar="CLASS=P",
+        help="share of the cases that show a class, 0 for classes not named (default: as in CQ500, "
+        f"{words(f'{name}={share:.2f}' for name, share in FREQUENCIES.items())})")  # fmt: skip
+    often.add_argument("--balanced", action="store_true", help="every class in half of the cases")
+    flag("--no_pbar", action="store_true", help="no progress bar")
+    command.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    from nnunetv2_cfseg.data.phantom.dataset import dataset_folder, make_dataset  # SimpleITK: slow to import
+
+    frequencies = FREQUENCIES
+    if args.balanced:
+        frequencies = dict.fromkeys(CLASSES, 0.5)
+    elif args.frequencies is not None:
+        frequencies = dict(args.frequencies)
+    settings = PhantomSettings(
+        matrix=tuple(args.matrix),
+        spacing_mm=tuple(args.spacing),
+        factor=args.factor,
+        supersampling=args.supersampling,
+        noise_hu=args.noise,
+        frequencies=frequencies,
+        smallest=args.smallest,
+        fresh=args.fresh,
+        background=args.background,
+    )
+    make_dataset(
+        settings,
+        dataset_folder(args.o or environment.raw_folder(), args.d, args.n),
+        num_training=args.train,
+        num_test=args.test,
+        seed=args.seed,
+        num_processes=args.np,
+        progress=not args.no_pbar,
+    )
+
+
+def _frequency(text: str) -> tuple[str, float]:
+    name, _, share = text.partition("=")
+    try:
+        return name, float(share)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be as in EDH=0.2, got {text!r}") from None

@@ -1,0 +1,54 @@
+"""``cfseg plan_and_preprocess``."""
+
+from __future__ import annotations
+
+import argparse
+
+from nnunetv2_cfseg import environment
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "plan_and_preprocess",
+        help="fingerprint, plan and preprocess with CFSegPlanner",
+        description="nnUNetv2_plan_and_preprocess with our planner; the flags are nnU-Net's.",
+    )
+    flag = command.add_argument
+    flag("-d", nargs="+", type=int, required=True, metavar="ID", help="dataset ids")
+    flag("-preset", default="default", help="network preset: default, paper or karimi (default: %(default)s)")
+    flag("-gpu_memory_target", type=float, default=None, metavar="GB",
+        help="memory of a training step; sizes the network (default: 8; 1 is right for a CPU)")  # fmt: skip
+    flag("-overwrite_target_spacing", nargs=3, type=float, default=None, metavar="MM", help="z y x, for 3d_fullres")
+    flag("-overwrite_plans_name", default="nnUNetCFSegPlans", metavar="NAME", help="default: %(default)s")
+    flag("-c", nargs="+", default=["3d_fullres", "3d_lowres"], metavar="CONFIGURATION",
+        help="what to preprocess (default: 3d_fullres 3d_lowres)")  # fmt: skip
+    flag("-np", nargs="+", type=int, default=[4], metavar="N", help="processes for preprocessing (default: 4)")
+    flag("-npfp", type=int, default=8, metavar="N", help="processes for checks and fingerprint (default: 8)")
+    flag("--verify_dataset_integrity", action="store_true", help="also run nnU-Net's own check of the dataset")
+    flag("--clean", action="store_true", help="extract the fingerprint anew")
+    flag("--no_pp", action="store_true", help="plan only, do not preprocess")
+    flag("--verbose", action="store_true")
+    flag("--no_pbar", action="store_true", help="no progress bars")
+    command.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    environment.require_folders()
+    from nnunetv2_cfseg.planners.run import plan_and_preprocess  # torch and nnU-Net: slow to import
+
+    plan_and_preprocess(
+        args.d,
+        preset=args.preset,
+        gpu_memory_target_gb=args.gpu_memory_target,
+        overwrite_target_spacing=args.overwrite_target_spacing,
+        plans_name=args.overwrite_plans_name,
+        configurations=args.c,
+        num_processes=args.np,
+        num_processes_fingerprint=args.npfp,
+        verify_dataset_integrity=args.verify_dataset_integrity,
+        clean=args.clean,
+        preprocess=not args.no_pp,
+        verbose=args.verbose,
+        progress=not args.no_pbar,
+    )

@@ -1,0 +1,1 @@
+"""What is measured of segmentations, and how it is shown."""
