@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install check test demo clean
+.PHONY: install browser check test demo clean
 
 install: $(VENV)/.installed
 
@@ -18,7 +18,12 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: install
+# The report's tests open it in Chromium. Who is not root installs one; without it these tests are skipped.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || test "$$(id -u)" != 0 || \
+		(apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium)
+
+test: install browser
 	$(BIN)/python -m pytest
 
 # Phantoms, training, prediction and a report in demo/report.html: about ten minutes on two cores.

@@ -7,9 +7,19 @@ import sys
 from collections.abc import Sequence
 
 from nnunetv2_cfseg import __version__
-from nnunetv2_cfseg.commands import demo, env, phantom, plan_and_preprocess
+from nnunetv2_cfseg.commands import (
+    compare,
+    demo,
+    env,
+    evaluate,
+    make_pairs,
+    phantom,
+    plan_and_preprocess,
+    quantify,
+    report,
+)
 
-COMMANDS = (env, plan_and_preprocess, phantom, demo)
+COMMANDS = (env, make_pairs, plan_and_preprocess, evaluate, compare, report, quantify, phantom, demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,18 +11,21 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the command."""
     command = commands.add_parser(
         "plan_and_preprocess",
-        help="fingerprint, plan and preprocess with CFSegPlanner",
-        description="nnUNetv2_plan_and_preprocess with our planner; the flags are nnU-Net's.",
+        help="fingerprint, plan and preprocess with our planners",
+        description="nnUNetv2_plan_and_preprocess with our planners; the flags are nnU-Net's.",
     )
     flag = command.add_argument
     flag("-d", nargs="+", type=int, required=True, metavar="ID", help="dataset ids")
+    flag("-pl", default="CFSegPlanner", metavar="PLANNER",
+        help="CFSegPlanner, or ThinThickPlanner for a dataset of cfseg make_pairs (default: %(default)s)")  # fmt: skip
     flag("-preset", default="default", help="network preset: default, paper or karimi (default: %(default)s)")
     flag("-gpu_memory_target", type=float, default=None, metavar="GB",
         help="memory of a training step; sizes the network (default: 8; 1 is right for a CPU)")  # fmt: skip
     flag("-overwrite_target_spacing", nargs=3, type=float, default=None, metavar="MM", help="z y x, for 3d_fullres")
-    flag("-overwrite_plans_name", default="nnUNetCFSegPlans", metavar="NAME", help="default: %(default)s")
-    flag("-c", nargs="+", default=["3d_fullres", "3d_lowres"], metavar="CONFIGURATION",
-        help="what to preprocess (default: 3d_fullres 3d_lowres)")  # fmt: skip
+    flag("-overwrite_plans_name", default=None, metavar="NAME",
+        help="default: nnUNetCFSegPlans, of ThinThickPlanner nnUNetThinThickPlans")  # fmt: skip
+    flag("-c", nargs="+", default=None, metavar="CONFIGURATION",
+        help="what to preprocess (default: 3d_fullres 3d_lowres, of ThinThickPlanner 3d_fullres)")  # fmt: skip
     flag("-np", nargs="+", type=int, default=[4], metavar="N", help="processes for preprocessing (default: 4)")
     flag("-npfp", type=int, default=8, metavar="N", help="processes for checks and fingerprint (default: 8)")
     flag("--verify_dataset_integrity", action="store_true", help="also run nnU-Net's own check of the dataset")
@@ -39,6 +42,7 @@ def _run(args: argparse.Namespace) -> None:
 
     plan_and_preprocess(
         args.d,
+        planner=args.pl,
         preset=args.preset,
         gpu_memory_target_gb=args.gpu_memory_target,
         overwrite_target_spacing=args.overwrite_target_spacing,

@@ -89,6 +89,22 @@ def check_labels(values: np.ndarray, known: set[int], file: str | Path) -> None:
         raise ValueError(f"labels must be those of dataset.json {sorted(known)}, got also {named}: {file}")
 
 
+def read_image(file: str) -> sitk.Image:
+    """Read an image that is whole.
+
+    Raises:
+        ValueError: it is missing, truncated, or of a format or a geometry that SimpleITK does not read.
+    """
+    try:
+        if file.endswith(".gz"):
+            _read_to_the_end(file)
+        elif file.endswith(".nii"):
+            _check_size(file)
+        return sitk.ReadImage(file)
+    except (RuntimeError, OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"the image cannot be read, it is truncated or of an unknown format: {file}") from error
+
+
 def _run(jobs: list[tuple], num_processes: int) -> Iterator[None]:
     if num_processes == 1:
         yield from map(_check_case, jobs)
@@ -116,14 +132,7 @@ def _check_case(job: tuple[list[str], str, list[bool], set[int]]) -> None:
 
 
 def _read(file: str) -> np.ndarray:
-    try:
-        if file.endswith(".gz"):
-            _read_to_the_end(file)
-        elif file.endswith(".nii"):
-            _check_size(file)
-        return sitk.GetArrayFromImage(sitk.ReadImage(file))
-    except (RuntimeError, OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"the image cannot be read, it is truncated or of an unknown format: {file}") from error
+    return sitk.GetArrayFromImage(read_image(file))
 
 
 def _check_size(file: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -15,25 +15,23 @@ from typing import TypeVar
 import SimpleITK as sitk
 
 Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def run_all(
-    function: Callable[[Job], object], jobs: Sequence[Job], *, num_processes: int, done: Callable[[], object]
-) -> None:
-    """Call the function on every job, in any order, and ``done`` in this process after each.
+def run_all(function: Callable[[Job], Result], jobs: Sequence[Job], *, num_processes: int) -> Generator[Result]:
+    """Call the function on every job, begun in their order, and yield what it returns as each is done.
 
     One process is this one; more are spawned, with a thread each. After an error or Ctrl-C they all end at once, in
-    the middle of their jobs, and so they do when this process is killed.
+    the middle of their jobs, and so they do when this process is killed and when the iterator is closed or dropped
+    before its end. Nothing is called before the first result is asked for.
 
     Raises:
         ChildProcessError: a process was killed. What the function raises is raised as well.
     """
     if num_processes == 1:
-        for job in jobs:
-            function(job)
-            done()
+        yield from map(function, jobs)
         return
     # Forked processes would inherit locks that threads of this one may hold (tqdm's, torch's).
     context = get_context("spawn")
@@ -41,8 +39,7 @@ def run_all(
     with listener, open_end, ProcessPoolExecutor(num_processes, context, _start_worker, (listener,)) as pool:
         try:
             for future in as_completed([pool.submit(function, job) for job in jobs]):
-                future.result()
-                done()
+                yield future.result()
         except BrokenProcessPool as error:
             raise ChildProcessError(
                 f"each process must live to its end, and one of {num_processes} was killed; where memory was short "

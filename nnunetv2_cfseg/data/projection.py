@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -21,15 +23,19 @@ def average_slabs(volume: np.ndarray, factor: int) -> np.ndarray:
     return _slabs(volume, factor).mean(axis=1, dtype=np.float64).astype(np.float32)
 
 
-def annotate_slabs(labels: np.ndarray, factor: int, *, threshold: float = 0.5) -> np.ndarray:
+def annotate_slabs(
+    labels: np.ndarray, factor: int, *, threshold: float = 0.5, ignore: int | None = None
+) -> np.ndarray:
     """What an annotator marks on thick slices: a voxel whose slab is lesion to at least ``threshold``.
 
     The value marked is the most frequent one of the slab's lesion, the smaller one of two that are equally frequent.
+    Thin voxels with the value ``ignore`` may hold anything: where the mark depends on what they hold, it is ``ignore``.
 
     Args:
         labels: (Z, Y, X) of an integer type, 0 is background; Z is a multiple of the factor.
         factor: thin slices in a thick one.
         threshold: share of the slab, above 0.
+        ignore: the value that says that nobody looked, if there is one.
 
     Returns:
         (Z / factor, Y, X), the type of ``labels``.
@@ -40,14 +46,35 @@ def annotate_slabs(labels: np.ndarray, factor: int, *, threshold: float = 0.5) -
     if not 0 < threshold <= 1:
         raise ValueError(f"a threshold must be above 0 and at most 1, got {threshold:g}")
     slabs = _slabs(labels, factor)
-    thick = np.zeros((len(slabs), *labels.shape[1:]), labels.dtype)
+    unknown = _count(slabs, ignore) if ignore is not None else np.zeros((len(slabs), *labels.shape[1:]), np.int64)
+    lesion = factor - _count(slabs, 0) - unknown
+    values = [value for value in np.unique(labels) if value not in (0, ignore)]
+    thick, most = _most_frequent(slabs, values)
+    if unknown.any():
+        # An unknown voxel may hold a value that is nowhere in these labels, and a smaller one than the winner.
+        is_open = (unknown > most) | ((unknown == most) & (thick > 1))
+        for value in values:
+            count = _count(slabs, value) + unknown
+            is_open |= (value != thick) & ((count > most) | ((count == most) & (value < thick)))
+        thick[is_open & (unknown > 0)] = ignore
+        thick[lesion < threshold * factor] = ignore
+    thick[lesion + unknown < threshold * factor] = 0
+    return thick
+
+
+def _most_frequent(slabs: np.ndarray, values: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """For each column of a slab the most frequent of some ascending values, and how often it is there."""
+    thick = np.zeros((len(slabs), *slabs.shape[2:]), slabs.dtype)
     most = np.zeros(thick.shape, np.int64)
-    for value in np.unique(labels[labels != 0]):
-        count = (slabs == value).sum(axis=1)
+    for value in values:
+        count = _count(slabs, value)
         thick[count > most] = value
         most = np.maximum(most, count)
-    thick[(slabs != 0).sum(axis=1) < threshold * factor] = 0
-    return thick
+    return thick, most
+
+
+def _count(slabs: np.ndarray, value: int) -> np.ndarray:
+    return (slabs == value).sum(axis=1)
 
 
 def _slabs(volume: np.ndarray, factor: int) -> np.ndarray:

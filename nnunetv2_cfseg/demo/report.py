@@ -1,4 +1,4 @@
-"""What the report shows, gathered from the demo's folder, and its files."""
+"""What the demo tells beside its figures, in the page that ``cfseg report`` writes."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from matplotlib.figure import Figure
+from markupsafe import Markup
 
 from nnunetv2_cfseg.demo.folder import DemoFolder
-from nnunetv2_cfseg.demo.overlays import Scan, draw, png, read_scan, views
-from nnunetv2_cfseg.demo.page import Page, Picture, StepTime, render
-from nnunetv2_cfseg.demo.scores import CaseScore, read_scores
-from nnunetv2_cfseg.demo.settings import DemoSettings
-from nnunetv2_cfseg.demo.steps import PREDICTIONS, RAW, SUMMARY, Step, shell_script
+from nnunetv2_cfseg.demo.settings import DATASET, DATASET_ID, VALIDATION_CASES, DemoSettings
+from nnunetv2_cfseg.demo.steps import FOLD, PREDICTIONS, PROCESSES, RAW, REPORT, TITLE, Step, shell_script
+from nnunetv2_cfseg.evaluation.evaluate import evaluate_folders
+from nnunetv2_cfseg.evaluation.metrics import MetricSettings
+from nnunetv2_cfseg.evaluation.report.page import Section
+from nnunetv2_cfseg.evaluation.report.tables import Cell, Head, Row, Table
+from nnunetv2_cfseg.evaluation.report.write import Extras
+from nnunetv2_cfseg.evaluation.report.write import write_report as write_page
 
-REPORT = "report.html"
-OVERVIEW = "overview.png"
-PACKAGES = ("nnunetv2_cfseg", "nnunetv2", "torch", "numpy", "SimpleITK", "matplotlib")
+DATASET_FORMAT = "https://github.com/MIC-DKFZ/nnUNet/blob/master/documentation/dataset_format.md"
+PACKAGES = ("nnunetv2_cfseg", "nnunetv2", "torch", "numpy", "SimpleITK")
 
 
 def write_report(folder: DemoFolder, steps: list[Step], settings: DemoSettings) -> Path:
-    """Write ``report.html`` and ``overview.png`` from what the steps left; returns the report.
+    """Write the report of what the steps left; returns it.
 
     Args:
         folder: the demo's.
@@ -32,46 +34,78 @@ def write_report(folder: DemoFolder, steps: list[Step], settings: DemoSettings) 
     Raises:
         ValueError: what a step left is not what it should be.
     """
-    scores = read_scores(folder.path / SUMMARY)
-    chosen = scores.best_median_worst()
-    if chosen:
-        folder.write_bytes(OVERVIEW, png(overview(folder.path, chosen)))
-    page = Page(
-        settings=settings,
-        scores=scores,
-        pictures=[_picture(folder.path, title, case) for title, case in chosen.items()],
-        times=[StepTime(step.title, folder.record(step).seconds, folder.record(step).runs) for step in steps],
-        versions=versions(),
-        commands=shell_script(steps),
+    predictions = folder.path / PREDICTIONS
+    evaluation = evaluate_folders(
+        folder.path / RAW / "labelsTs",
+        predictions,
+        dataset_json=predictions / "dataset.json",
+        plans_json=predictions / "plans.json",
+        settings=MetricSettings(),
+        num_processes=PROCESSES,
+        progress=False,
     )
-    return folder.write_text(REPORT, render(page))
+    extras = Extras(title=TITLE, lead=_lead(settings), sections=_sections(folder, steps, settings))
+    return write_page(
+        evaluation,
+        folder.path / REPORT,
+        images=folder.path / RAW / "imagesTs",
+        model=(folder.path / FOLD).parent,
+        extras=extras,
+    )
 
 
-def overview(path: Path, cases: dict[str, CaseScore]) -> Figure:
-    """One axial row for each of the cases."""
-    rows = []
-    for title, case in cases.items():
-        axial, _ = views(_scan(path, case))
-        rows.append(axial.titled(f"{title}: mean Dice {case.mean_dice_shown:.2f}"))
-    return draw(rows)
+def _lead(settings: DemoSettings) -> tuple[str, ...]:
+    matrix = " x ".join(str(n) for n in settings.matrix)
+    spacing = " x ".join(f"{mm:g}" for mm in settings.spacing_mm)
+    return (
+        f"This demo made {settings.train + settings.test} phantom head CTs ({matrix} voxels of {spacing} mm, along z, "
+        "y, x) with epidural (EDH), intracerebral (ICH), intraventricular (IVH), subarachnoid (SAH) and subdural (SDH) "
+        "haemorrhage, all five in every scan, fresh, and of the largest third of their sizes, so that minutes are "
+        f"enough to learn them. It trained the block-centre transformer for {settings.train_seconds:g} s on "
+        f"{settings.train} of them, of which nnU-Net kept {VALIDATION_CASES} for its own validation, and let "
+        f"nnUNetv2_predict segment the other {settings.test}, which training never saw, without test-time mirroring. "
+        f"The seed was {settings.seed}.",
+        "Phantoms are drawn by a program. The figures show that everything works; they say nothing about patients, nor "
+        "about what a long training reaches.",
+    )
 
 
-def versions() -> dict[str, str]:
-    """What ran, by name."""
+def _sections(folder: DemoFolder, steps: list[Step], settings: DemoSettings) -> tuple[Section, ...]:
+    return (
+        Section("Time", table=_times(folder, steps)),
+        Section("Versions and seed", table=_versions(settings)),
+        Section(
+            "The commands", ("These ran, in the demo's folder; they are in commands.sh too.",), code=shell_script(steps)
+        ),
+        Section("The same on your own data", (_own_data(),)),
+    )
+
+
+def _times(folder: DemoFolder, steps: list[Step]) -> Table:
+    records = [(step.title, folder.record(step)) for step in steps]
+    rows = tuple(
+        Row(title + (f" (in {record.runs} runs)" if record.runs > 1 else ""), (Cell(f"{record.seconds:.0f}"),))
+        for title, record in records
+    )
+    together = Row("together", (Cell(f"{sum(record.seconds for _, record in records):.0f}"),))
+    return Table("Seconds that the steps took", (Head("step"), Head("time", "s")), rows, together)
+
+
+def _versions(settings: DemoSettings) -> Table:
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processor cores"
-    return {"Python": platform.python_version(), **{name: version(name) for name in PACKAGES}, "machine": machine}
+    known = {"Python": platform.python_version(), **{name: version(name) for name in PACKAGES}, "machine": machine}
+    rows = tuple(Row(name, (Cell(words),)) for name, words in [*known.items(), ("seed", str(settings.seed))])
+    return Table("What ran", (Head("name"), Head("version")), rows, prose=True)
 
 
-def _picture(path: Path, title: str, case: CaseScore) -> Picture:
-    scan = _scan(path, case)
-    axial, coronal = views(scan)
-    alt = (
-        f"{title} scan, {case.name}: {axial.title} and {coronal.title}, through its largest lesion; CT alone, with "
-        "its truth, with the prediction, and the errors"
-    )
-    return Picture(title=title, case=case, alt=alt, png=png(draw([axial, coronal])))
-
-
-def _scan(path: Path, case: CaseScore) -> Scan:
-    image = path / RAW / "imagesTs" / f"{case.name}_0000.nii.gz"
-    return read_scan(image, path / RAW / "labelsTs" / case.truth.name, path / PREDICTIONS / case.prediction.name)
+def _own_data() -> Markup:
+    return Markup(
+        'Put your dataset into <a href="{format}">nnU-Net\'s raw layout</a>, for instance as '
+        "<code>nnUNet_raw/Dataset501_Mine</code>. Then run the commands above without step 1, which makes phantoms and "
+        "keeps only {kept} validation cases (nnU-Net makes five folds by itself), and with <code>501</code> for "
+        "<code>{id}</code> and <code>Dataset501_Mine</code> for <code>{name}</code>. Give the training more time: "
+        "<code>CFSEG_TIME_BUDGET_S</code> is in seconds. On a GPU leave out <code>-device cpu</code> and "
+        "<code>-gpu_memory_target 1</code>, and train with <code>-tr nnUNetTrainerCFSeg</code>, nnU-Net's 1000 epochs; "
+        "predict with the same trainer. Evaluation needs the truth of the unseen scans in <code>labelsTs</code>. "
+        "Without <code>--disable_tta</code> prediction averages over mirrored scans and takes twice as long."
+    ).format(format=DATASET_FORMAT, kept=VALIDATION_CASES, id=DATASET_ID, name=DATASET)

@@ -20,6 +20,8 @@ PREPROCESSED = f"nnUNet_preprocessed/{DATASET}"
 FOLD = f"nnUNet_results/{DATASET}/{TRAINER}__{PLANS}__{CONFIGURATION}/fold_0"
 PREDICTIONS = "predictions"
 SUMMARY = "summary.json"
+REPORT = "report.html"
+TITLE = "Five kinds of bleeding, found without convolution"
 
 #: What every command runs with, beside nnU-Net's folders.
 ENVIRONMENT = {EXT_TRAINER: EXT_FOLDER, "nnUNet_def_n_proc": str(PROCESSES)}
@@ -118,8 +120,15 @@ def _predict() -> Command:
 
 def _evaluate() -> Command:
     return _command(
-        f"nnUNetv2_evaluate_folder {RAW}/labelsTs {PREDICTIONS} -djfile {PREDICTIONS}/dataset.json",
-        f"-pfile {PREDICTIONS}/plans.json -o {SUMMARY} -np {PROCESSES}",
+        f"cfseg evaluate {RAW}/labelsTs {PREDICTIONS} -o {SUMMARY} -np {PROCESSES} --no_pbar",
+    )
+
+
+def _report() -> Command:
+    """The page, but for what the demo tells of itself."""
+    return _command(
+        f"cfseg report {RAW}/labelsTs {PREDICTIONS} -i {RAW}/imagesTs -model {Path(FOLD).parent} -o {REPORT}",
+        f"--title {shlex.quote(TITLE)}",
     )
 
 
@@ -139,6 +148,7 @@ def shell_script(steps: list[Step]) -> str:
     ]
     for number, step in enumerate(steps, 1):
         lines += ["", f"# {number}. {step.title}", *(_folded(command) for command in step.commands)]
+    lines += ["", f"# {len(steps) + 1}. Writing the report", _folded(_report())]
     return "\n".join(lines) + "\n"
 
 

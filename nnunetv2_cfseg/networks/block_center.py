@@ -142,22 +142,32 @@ class BlockCenterTransformer(nn.Module):
         """Voxels of a centre along z, y, x."""
         return tuple(c * w for c, w in zip(self.center_patches, self.patch_size, strict=True))
 
-    def forward(self, x: Tensor, *, centers_only: bool = False) -> Tensor:
+    def forward(
+        self, x: Tensor, *, centers_only: bool = False, with_features: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Logits, without a softmax: nnU-Net applies its own.
 
         Args:
             x: (B, C, Z, Y, X) in nnU-Net's normalised intensity, of any size. It is padded with zeros as far as
                 blocks reach.
             centers_only: x is a batch of whole blocks, (B, C, *block_size), and only their centres are wanted.
+            with_features: of whole blocks, also give the centre tokens X^K that the logits were made of.
 
         Returns:
-            (B, P, Z, Y, X), every block's prediction of its own centre; with ``centers_only`` (B, P, *center_size).
+            (B, P, Z, Y, X), every block's prediction of its own centre; with ``centers_only`` (B, P, *center_size),
+            and with ``with_features`` (B, D, *center_patches) as well.
 
         Raises:
-            ValueError: not five axes, another number of channels, or not whole blocks with ``centers_only``.
+            ValueError: not five axes, another number of channels, not whole blocks with ``centers_only``, or
+                ``with_features`` without it.
         """
         self._check_input(x)
-        return self._forward_blocks(x) if centers_only else self._forward_dense(x)
+        if with_features and not centers_only:
+            raise ValueError("with_features needs centers_only; forward_features gives those of a volume")
+        if not centers_only:
+            return self._forward_dense(x)
+        logits, features = self._forward_blocks(x)
+        return (logits, features) if with_features else logits
 
     # Under torch.compile the loop would be unrolled, a graph of dozens of encoders for every size of volume.
     @torch.compiler.disable
@@ -189,14 +199,15 @@ class BlockCenterTransformer(nn.Module):
         features = torch.cat([self._encode(tokens[chunk]) for chunk in indices.split(self.chunk_blocks)])
         return _unpatch_centers(features, x.shape[0], grid, self.center_patches, (1, 1, 1))
 
-    def _forward_blocks(self, blocks: Tensor) -> Tensor:
-        """(M, C, *block_size) to (M, P, *center_size)."""
+    def _forward_blocks(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
+        """(M, C, *block_size) to (M, P, *center_size) and (M, D, *center_patches)."""
         if tuple(blocks.shape[2:]) != self.block_size:
             raise ValueError(f"blocks must be {self.block_size} voxels (z, y, x), got {tuple(blocks.shape[2:])}")
         patches = patchify(self.windows(blocks), self.patch_size).flatten(1, 3)  # (M, N, C w^3)
         features = self._encode(self.embedding(patches))
         logits = self.decoder(features, self._split_channels(select_tokens(patches, self.center_indices)))
-        return self._centers_to_volume(logits.flatten(2), len(blocks), (1, 1, 1), self.center_size)
+        volume = self._centers_to_volume(logits.flatten(2), len(blocks), (1, 1, 1), self.center_size)
+        return volume, features.mT.unflatten(2, self.center_patches)
 
     def _encode(self, tokens: Tensor) -> Tensor:
         """Embedded patches of M blocks, (M, N, D), to their centre tokens, (M, Q, D)."""

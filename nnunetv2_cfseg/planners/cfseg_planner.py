@@ -115,19 +115,12 @@ class CFSegPlanner(ExperimentPlanner):
         """One configuration; nnU-Net's signature. Its 2D request gets an empty answer, dropped in `save_plans`."""
         if len(spacing) == 2:
             return {}
-        if "patch_size" in self.preset:
-            patch = as_size3(self.preset["patch_size"], "patch_size")
-        else:
-            patch = choose_patch_size(spacing, self.patch_voxels)
+        patch = self.choose_patch(spacing)
         arch_kwargs, size, blocks = self._choose_network(patch)
-        center = as_size3(arch_kwargs["center_patches"], "center_patches")
-        block = as_size3(arch_kwargs["block_patches"], "block_patches")
-        crop = choose_crop(
-            spacing,
-            median_shape,
-            center_size=_times(center, patch),
-            block_size=_times(block, patch),
-            max_voxels=size.crop_voxels,
+        center = _times(as_size3(arch_kwargs["center_patches"], "center_patches"), patch)
+        block = _times(as_size3(arch_kwargs["block_patches"], "block_patches"), patch)
+        crop = self.choose_crop(
+            spacing, median_shape, center_size=center, block_size=block, max_voxels=size.crop_voxels
         )
         data, data_kwargs, seg, seg_kwargs = self.determine_resampling()
         probabilities, probabilities_kwargs = self.determine_segmentation_softmax_export_fn()
@@ -152,10 +145,30 @@ class CFSegPlanner(ExperimentPlanner):
                 "arch_kwargs": arch_kwargs,
                 "_kw_requires_import": [],
             },
-            "cfseg": self._training_section(arch_kwargs, blocks),
+            "cfseg": self.training_section(arch_kwargs, blocks),
         }
 
-    def _training_section(self, arch_kwargs: dict[str, Any], blocks: int) -> dict[str, Any]:
+    def choose_patch(self, spacing_mm: np.ndarray) -> Size3:
+        """w, voxels of a patch along z, y, x."""
+        if "patch_size" in self.preset:
+            return as_size3(self.preset["patch_size"], "patch_size")
+        return choose_patch_size(spacing_mm, self.patch_voxels)
+
+    def choose_crop(
+        self,
+        spacing_mm: np.ndarray,
+        median_shape: np.ndarray,
+        *,
+        center_size: Size3,
+        block_size: Size3,
+        max_voxels: int,
+    ) -> Size3:
+        """Voxels of a crop along z, y, x; sizes are voxels."""
+        return choose_crop(
+            spacing_mm, median_shape, center_size=center_size, block_size=block_size, max_voxels=max_voxels
+        )
+
+    def training_section(self, arch_kwargs: dict[str, Any], blocks: int) -> dict[str, Any]:
         """What the trainer reads beside nnU-Net's own keys."""
         return {
             "preset": self.preset_name,

@@ -21,18 +21,25 @@ from nnunetv2_cfseg.data.checks import check_cases, read_dataset_json
 from nnunetv2_cfseg.networks import presets
 from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME, CFSegPlanner
 from nnunetv2_cfseg.planners.splits import check_splits
+from nnunetv2_cfseg.planners.thin_thick_planner import THIN_THICK_PLANS_NAME, ThinThickPlanner
+from nnunetv2_cfseg.planners.thin_thick_preprocessor import ThinThickPreprocessor
 
-CONFIGURATIONS = ("3d_fullres", "3d_lowres")
+#: Planners by name, each with the name of its plans and the configurations that it preprocesses.
+PLANNERS: dict[str, tuple[type[CFSegPlanner], str, tuple[str, ...]]] = {
+    "CFSegPlanner": (CFSegPlanner, PLANS_NAME, ("3d_fullres", "3d_lowres")),
+    "ThinThickPlanner": (ThinThickPlanner, THIN_THICK_PLANS_NAME, ("3d_fullres",)),
+}
 
 
 def plan_and_preprocess(
     dataset_ids: Sequence[int],
     *,
+    planner: str = "CFSegPlanner",
     preset: str = "default",
     gpu_memory_target_gb: float | None = None,
     overwrite_target_spacing: Sequence[float] | None = None,
-    plans_name: str = PLANS_NAME,
-    configurations: Sequence[str] = CONFIGURATIONS,
+    plans_name: str | None = None,
+    configurations: Sequence[str] | None = None,
     num_processes: Sequence[int] = (4,),
     num_processes_fingerprint: int = 8,
     verify_dataset_integrity: bool = False,
@@ -41,16 +48,24 @@ def plan_and_preprocess(
     verbose: bool = False,
     progress: bool = True,
 ) -> None:
-    """What ``nnUNetv2_plan_and_preprocess`` does, with :class:`~.cfseg_planner.CFSegPlanner`.
+    """What ``nnUNetv2_plan_and_preprocess`` does, with one of our planners.
+
+    Args:
+        planner: a name in ``PLANNERS``.
+        plans_name: the planner's own if None.
+        configurations: what to preprocess; all that the planner plans if None.
 
     Raises:
         ValueError: bad input; nothing was preprocessed then.
     """
-    _check_configurations(configurations, num_processes)
+    planner_class, own_plans_name, own_configurations = _planner(planner)
+    plans_name = own_plans_name if plans_name is None else plans_name
+    configurations = own_configurations if configurations is None else configurations
+    _check_configurations(configurations, own_configurations, num_processes, planner)
     if overwrite_target_spacing is not None and not all(0 < mm < inf for mm in overwrite_target_spacing):
         raise ValueError(f"-overwrite_target_spacing must be > 0 mm, got {list(overwrite_target_spacing)}")
     presets.preset(preset)  # an unknown name stops here, not after an hour of reading scans
-    planner = type(CFSegPlanner.__name__, (CFSegPlanner,), {"preset_name": preset})
+    planner_of_preset = type(planner_class.__name__, (planner_class,), {"preset_name": preset})
     for dataset_id in dataset_ids:
         _check_dataset(dataset_id, num_processes_fingerprint, progress)
     for dataset_id in dataset_ids:
@@ -67,20 +82,38 @@ def plan_and_preprocess(
             raise ValueError(f"nnU-Net refuses dataset {dataset_id}: {_one_line(error)}") from error
         plan_experiment_dataset(
             dataset_id,
-            planner,
+            planner_of_preset,
             gpu_memory_target_in_gb=gpu_memory_target_gb,
             overwrite_target_spacing=overwrite_target_spacing,
             overwrite_plans_name=plans_name,
         )
-        if preprocess:
+        if preprocess and planner_class is ThinThickPlanner:
+            _preprocess_pairs(dataset_id, plans_name, num_processes[0], verbose=verbose, progress=progress)
+        elif preprocess:
             preprocess_dataset(dataset_id, plans_name, list(configurations), list(num_processes), verbose, progress)
 
 
-def _check_configurations(configurations: Sequence[str], num_processes: Sequence[int]) -> None:
+def _planner(name: str) -> tuple[type[CFSegPlanner], str, tuple[str, ...]]:
+    if name not in PLANNERS:
+        raise ValueError(f"-pl must be one of {', '.join(PLANNERS)}, got {name!r}")
+    return PLANNERS[name]
+
+
+def _preprocess_pairs(dataset_id: int, plans_name: str, num_processes: int, *, verbose: bool, progress: bool) -> None:
+    """nnU-Net looks preprocessors up inside its own package, and ours is not there."""
+    preprocessor = ThinThickPreprocessor(verbose=verbose)
+    preprocessor.show_progress_bar = progress
+    preprocessor.run(dataset_id, "3d_fullres", plans_name, num_processes)
+    preprocess_dataset(dataset_id, plans_name, [], [num_processes])  # nothing but copies of the labels
+
+
+def _check_configurations(
+    configurations: Sequence[str], known: Sequence[str], num_processes: Sequence[int], planner: str
+) -> None:
     for name in configurations:
-        if name not in CONFIGURATIONS:
+        if name not in known:
             raise ValueError(
-                f"CFSegPlanner plans {' and '.join(CONFIGURATIONS)}, got {name!r}; for 2d and 3d_cascade_fullres use "
+                f"{planner} preprocesses {' and '.join(known)}, got {name!r}; for 2d and 3d_cascade_fullres use "
                 f"nnU-Net's own nnUNetv2_plan_and_preprocess and nnUNetTrainer"
             )
     if len(num_processes) not in (1, len(configurations)):

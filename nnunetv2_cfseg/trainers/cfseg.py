@@ -15,7 +15,7 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.helpers import dummy_context
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
-from torch import autocast, nn
+from torch import Tensor, autocast, nn
 from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
 
@@ -100,18 +100,22 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
         if section.get("hounsfield_jitter", True) and len(ct) == network.input_channels:
             augmentation.transforms = without_unitless_intensity(augmentation.transforms)
             augmentation.transforms.append(HounsfieldJitter([c["mean"] for c in ct], [c["std"] for c in ct]))
-        augmentation.transforms.append(
-            DrawBlocks(
-                block_sampling(self.configuration_manager.configuration),
-                block_size=network.block_size,
-                center_size=network.center_size,
-                ignore_label=self.label_manager.ignore_label,
-                foreground_range=self._foreground_range(),
-            )
-        )
+        augmentation.transforms.append(self.draw_blocks())
         return augmentation
 
-    def _foreground_range(self) -> tuple[float, float] | None:
+    def draw_blocks(self) -> BasicTransform:
+        """The last step of the augmentation."""
+        network = self.block_center_network()
+        return DrawBlocks(
+            block_sampling(self.configuration_manager.configuration),
+            block_size=network.block_size,
+            center_size=network.center_size,
+            ignore_label=self.label_manager.ignore_label,
+            foreground_range=self.foreground_range(),
+        )
+
+    def foreground_range(self) -> tuple[float, float] | None:
+        """Between which normalised values foreground lies, if the plans say."""
         properties = self.plans_manager.foreground_intensity_properties_per_channel["0"]
         return foreground_range(self.configuration_manager.configuration, properties["mean"], properties["std"])
 
@@ -135,21 +139,15 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
     def train_step(self, batch: dict) -> dict:
         """One optimiser step on the centres of the batch's blocks.
 
-        Args:
-            batch: ``data`` (B, M, C, *block_size) and ``target`` (B, M, 1 or R, *center_size).
-
         Raises:
             ValueError: a label that the dataset does not have.
         """
         self._check_labels(batch["target"])
-        blocks = batch["data"].flatten(0, 1).to(self.device, non_blocking=True)
-        target = batch["target"].flatten(0, 1).to(self.device, non_blocking=True)
         self.lr_scheduler.step(self.schedule_position())
         self._iteration += 1
 
         self.optimizer.zero_grad(set_to_none=True)
-        with autocast(self.device.type, enabled=True) if self.device.type == "cuda" else dummy_context():
-            loss = self.loss(self.network(blocks, centers_only=True), target)
+        loss = self.loss_on_centers(batch)
         if self.grad_scaler is None:
             loss.backward()
             self._clip_gradients()
@@ -161,6 +159,17 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
             self.grad_scaler.step(self.optimizer)
             self.grad_scaler.update()
         return {"loss": loss.detach().cpu().numpy()}
+
+    def loss_on_centers(self, batch: dict) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            batch: ``data`` (B, M, C, *block_size) and ``target`` (B, M, 1 or R, *center_size).
+        """
+        blocks = batch["data"].flatten(0, 1).to(self.device, non_blocking=True)
+        target = batch["target"].flatten(0, 1).to(self.device, non_blocking=True)
+        with autocast(self.device.type, enabled=True) if self.device.type == "cuda" else dummy_context():
+            return self.loss(self.network(blocks, centers_only=True), target)
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         """nnU-Net's, after a look at the file.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,19 @@ class AtomicCheckpointMixin(nnUNetTrainer):
         if self.local_rank != 0 or self.disable_checkpointing:
             super().save_checkpoint(filename)
             return
-        temporary = f"{filename}.{os.getpid()}.tmp"
-        try:
+        with whole_or_not_at_all(filename) as temporary:
             super().save_checkpoint(temporary)
-            os.replace(temporary, filename)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_or_not_at_all(file: str) -> Iterator[str]:
+    """A name to write to, renamed to ``file`` at the end and removed after an error."""
+    temporary = f"{file}.{os.getpid()}.tmp"
+    try:
+        yield temporary
+        os.replace(temporary, file)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
 
 
 def read_checkpoint(file: str, device: torch.device) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
+from nnunetv2_cfseg.trainers.thin_thick import nnUNetTrainerCFSegThinThick
 from nnunetv2_cfseg.trainers.timed import WallClockBudgetMixin
 
 
@@ -43,3 +44,7 @@ class nnUNetTrainerCFSeg_250epochs(_FixedEpochs):
 
 class nnUNetTrainerCFSeg_timed(WallClockBudgetMixin, nnUNetTrainerCFSeg):
     """Stopped by the clock."""
+
+
+class nnUNetTrainerCFSegThinThick_timed(WallClockBudgetMixin, nnUNetTrainerCFSegThinThick):
+    """Thin-thick training stopped by the clock."""

@@ -138,7 +138,8 @@ def _write_cases(cases: Sequence[CaseFiles], num_processes: int, progress: bool)
         smoothing=0,
         disable=not progress,
     ) as bar:
-        run_all(write_case, missing, num_processes=min(num_processes, len(missing)), done=bar.update)
+        for _ in run_all(write_case, missing, num_processes=min(num_processes, len(missing))):
+            bar.update()
 
 
 def _classes_shown(case: CaseFiles) -> list[str]:

@@ -23,7 +23,7 @@ ALL = [
     "cfseg plan_and_preprocess",
     "nnUNetv2_train 999",
     "nnUNetv2_predict -i",
-    "nnUNetv2_evaluate_folder",
+    "cfseg evaluate",
 ]
 
 

@@ -1,0 +1,256 @@
+"""What paired training gains: thin segmentations from thick annotations, against copying them and against thin labels.
+
+Rows, each trained for the same seconds on the same fold, and scored on a test set's thin truth:
+
+    copy        ours, trained on the thick labels repeated over their slabs
+    thick       ours, trained on thick slices alone, applied to thin ones
+    repeated    the same network's thick predictions, repeated over their slabs
+    mean        the slab's mean against the thick label, nothing else
+    paper       thick supervision, the slab's mean and features, gradients through both sides (Gang 2025, section 3.6)
+    annotator   the default of nnUNetTrainerCFSegThinThick
+    oracle      ours, trained on the thin labels
+    stock       nnU-Net, trained on the repeated thick labels
+    ceiling     the true thick labels, repeated: nothing is trained
+
+    cfseg make_pairs -i RAW_DATASET -d 711 -n Pairs --factor 5 -o pairs
+    python benchmarks/thin_thick.py -i pairs/Dataset711_Pairs -o out --budget 240 --seeds 1 2 3
+
+The dataset must have ``labelsTr_thin`` and ``labelsTs_thin``. Finished steps are skipped, so a stopped run can be
+continued; another budget needs another output folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+
+from nnunetv2_cfseg.data.projection import average_slabs
+from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
+from nnunetv2_cfseg.evaluation.intervals import bootstrap_mean, nan_mean
+from nnunetv2_cfseg.trainers.seed import SEED_VARIABLE
+from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE
+
+PAIRS, THIN = "Dataset711_Pairs", "Dataset712_Thin"
+PLANS = "nnUNetThinThickPlans"
+OURS, PAIRED, STOCK = "nnUNetTrainerCFSeg_timed", "nnUNetTrainerCFSegThinThick_timed", "nnUNetTrainer_timed"
+TRAIN = """
+import os, torch
+from nnunetv2.run.run_training import get_trainer_from_args
+if __name__ == "__main__":
+    torch.set_num_threads(os.cpu_count())
+    trainer = get_trainer_from_args("{dataset}", "3d_fullres", 0, "{trainer}", "{plans}", device=torch.device("cpu"))
+    trainer.run_training()
+"""
+MEASURES = ("Dice", "IoU", "boundary_Dice", "absolute_volume_error_ml")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way to train.
+
+    Attributes:
+        trainer: its name.
+        dataset: whose labels it learns from.
+        loss: changes to the plans' thin-thick loss; other plans are written for them.
+        plans: name of the plans.
+    """
+
+    trainer: str
+    dataset: str = PAIRS
+    loss: Mapping[str, Any] = field(default_factory=dict)
+    plans: str = PLANS
+
+
+ROWS = {
+    "copy": Row(OURS),
+    "thick": Row(PAIRED, loss={"weights": {"thick": 1.0}}),
+    "mean": Row(PAIRED, loss={"weights": {"slab": 1.0}, "operator": "mean"}),
+    "paper": Row(PAIRED, loss={"operator": "mean", "stop_gradient": "none"}),
+    "annotator": Row(PAIRED),
+    "oracle": Row(OURS, dataset=THIN),
+    "stock": Row(STOCK, plans="nnUNetPlans_1GB"),
+}
+
+
+def main() -> None:
+    """Run what is not done yet and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-i", type=Path, required=True, help="a dataset of cfseg make_pairs with a test set")
+    parser.add_argument("-o", type=Path, required=True, help="output folder")
+    parser.add_argument("--budget", type=float, default=240, help="seconds of training for each row")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=[*ROWS])
+    parser.add_argument("--loss", nargs="+", default=[], metavar="NAME=JSON",
+        help="rows of one's own: changes to the plans' thin-thick loss")  # fmt: skip
+    args = parser.parse_args()
+    rows = {name: ROWS[name] for name in args.rows}
+    for text in args.loss:
+        name, _, changes = text.partition("=")
+        rows[name] = Row(PAIRED, loss=json.loads(changes))
+    set_environment(args.o, args.budget)
+    factor = prepare(args.i, args.o)
+    truth = args.o / "nnUNet_raw" / PAIRS / "labelsTs_thin"
+    tables = {"ceiling": [evaluate(args.o / "nnUNet_raw" / PAIRS / "labelsTs", truth, args.o / "ceiling.json", factor)]}
+    for seed in args.seeds:
+        for name, row in rows.items():
+            for shown, predictions in run_row(name, row, seed, args.o, factor).items():
+                table = evaluate(predictions, truth, args.o / f"seed_{seed}" / f"{shown}.json", factor)
+                tables.setdefault(shown, []).append(table)
+                print(f"seed {seed} {shown}: {describe([table])}", file=sys.stderr, flush=True)
+    print(markdown(tables, truth, args.seeds))
+
+
+def set_environment(output: Path, budget_s: float) -> None:
+    """nnU-Net's folders below ``output``, our trainers and the budget, for all the commands that follow."""
+    for name in FOLDERS:
+        folder = output.resolve() / name
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ[name] = str(folder)
+    os.environ[EXT_TRAINER] = EXT_FOLDER
+    os.environ[BUDGET_VARIABLE] = str(budget_s)
+    os.environ.setdefault("nnUNet_def_n_proc", str(os.cpu_count()))
+
+
+def prepare(source: Path, output: Path) -> int:
+    """Both datasets, planned and preprocessed for every row, and thick test images; returns the factor."""
+    raw = output / "nnUNet_raw"
+    factor = int(json.loads((source / "thin_thick.json").read_text())["factor"])
+    for name, labels in ((PAIRS, "labelsTr"), (THIN, "labelsTr_thin")):
+        if not (raw / name).exists():
+            shutil.copytree(source, raw / name, ignore=shutil.ignore_patterns("pictures", "labelsTr*"))
+            shutil.copytree(source / labels, raw / name / "labelsTr")
+    write_thick_images(raw / PAIRS / "imagesTs", output / "images_thick", factor)
+    for name in (PAIRS, THIN):
+        if not (preprocessed(output, name) / f"{PLANS}_3d_fullres").exists():
+            run("cfseg", "plan_and_preprocess", "-d", dataset_id(name), "-pl", "ThinThickPlanner",
+                "-gpu_memory_target", "1", "-np", "2", "-npfp", "2", "--no_pbar")  # fmt: skip
+    if not (preprocessed(output, PAIRS) / "nnUNetPlans_1GB_3d_fullres").exists():
+        run("nnUNetv2_plan_experiment", "-d", dataset_id(PAIRS), "-gpu_memory_target", "1", "-overwrite_plans_name",
+            "nnUNetPlans_1GB")  # fmt: skip
+        run("nnUNetv2_preprocess", "-d", dataset_id(PAIRS), "-plans_name", "nnUNetPlans_1GB", "-c", "3d_fullres",
+            "-np", "2")  # fmt: skip
+    return factor
+
+
+def write_thick_images(thin: Path, thick: Path, factor: int) -> None:
+    """The average over slabs of every image, on the thick grid."""
+    thick.mkdir(exist_ok=True)
+    for file in thin.iterdir():
+        if (thick / file.name).exists():
+            continue
+        image = sitk.ReadImage(str(file))
+        average = sitk.GetImageFromArray(average_slabs(sitk.GetArrayFromImage(image), factor))
+        x, y, z = image.GetSpacing()
+        average.SetSpacing((x, y, z * factor))
+        average.SetOrigin(image.TransformContinuousIndexToPhysicalPoint((0, 0, (factor - 1) / 2)))
+        average.SetDirection(image.GetDirection())
+        sitk.WriteImage(average, str(thick / file.name))
+
+
+def run_row(name: str, row: Row, seed: int, output: Path, factor: int) -> dict[str, Path]:
+    """Train and predict the test set; returns folders of thin segmentations by the name of their row."""
+    results = output / f"seed_{seed}" / "nnUNet_results"
+    results.mkdir(parents=True, exist_ok=True)
+    os.environ["nnUNet_results"], os.environ[SEED_VARIABLE] = str(results.resolve()), str(seed)
+    plans = plans_of(name, row, output)
+    model = results / row.dataset / f"{row.trainer}__{plans}__3d_fullres"
+    if not (model / "fold_0" / "checkpoint_final.pth").exists():
+        script = TRAIN.format(dataset=row.dataset, trainer=row.trainer, plans=plans)
+        subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    folder = output / f"seed_{seed}" / "predictions"
+    made = {name: folder / name}
+    predict(output / "nnUNet_raw" / PAIRS / "imagesTs", folder / name, row, plans, "3d_fullres")
+    if name == "thick":
+        predict(output / "images_thick", folder / "thick_slices", row, plans, "3d_thick")
+        repeat(folder / "thick_slices", folder / "repeated", output / "nnUNet_raw" / PAIRS / "labelsTs", factor)
+        made["repeated"] = folder / "repeated"
+    return made
+
+
+def plans_of(name: str, row: Row, output: Path) -> str:
+    """The name of the row's plans, written if the row changes the loss."""
+    if not row.loss:
+        return row.plans
+    folder = preprocessed(output, row.dataset)
+    plans = json.loads((folder / f"{row.plans}.json").read_text())
+    plans["plans_name"] = f"{row.plans}_{name}"
+    plans["configurations"]["3d_fullres"]["cfseg"]["thin_thick"]["loss"].update(row.loss)
+    (folder / f"{plans['plans_name']}.json").write_text(json.dumps(plans, indent=2))
+    return plans["plans_name"]
+
+
+def predict(images: Path, folder: Path, row: Row, plans: str, configuration: str) -> None:
+    """nnU-Net's prediction without test-time mirroring."""
+    if not folder.exists():
+        run("nnUNetv2_predict", "-i", images, "-o", folder.with_suffix(".part"), "-d", row.dataset,
+            "-c", configuration, "-f", "0", "-tr", row.trainer, "-p", plans, "-device", "cpu", "--disable_tta",
+            "-npp", "1", "-nps", "1")  # fmt: skip
+        folder.with_suffix(".part").rename(folder)
+
+
+def repeat(thick: Path, thin: Path, like: Path, factor: int) -> None:
+    """Thick segmentations, every slice repeated, on the thin grid of the files in ``like``."""
+    thin.mkdir(exist_ok=True)
+    for file in like.glob("*.nii.gz"):
+        values = sitk.GetArrayFromImage(sitk.ReadImage(str(thick / file.name))).repeat(factor, axis=0)
+        image = sitk.GetImageFromArray(values)
+        image.CopyInformation(sitk.ReadImage(str(file)))
+        sitk.WriteImage(image, str(thin / file.name))
+
+
+def evaluate(predictions: Path, truth: Path, output: Path, factor: int) -> pd.DataFrame:
+    """Our table of cases and classes."""
+    output.parent.mkdir(exist_ok=True)
+    run("cfseg", "evaluate", truth, predictions, "-djfile", truth.parent / "dataset.json", "-o", output, "-np", "2",
+        "--factor", str(factor), "--no_pbar")  # fmt: skip
+    return pd.read_csv(output.with_suffix(".csv"))
+
+
+def describe(tables: Sequence[pd.DataFrame]) -> str:
+    """Means over classes of means over cases, with intervals over cases; of the seeds the mean is taken first."""
+    cells = []
+    for measure in MEASURES:
+        wide = [table.pivot(index="case", columns="class", values=measure) for table in tables]
+        values = nan_mean(np.stack([w.to_numpy(float) for w in wide]), axis=0)  # (cases, classes)
+        low, high = bootstrap_mean(values, resamples=2000, seed=0)
+        cells.append(f"{nan_mean(nan_mean(values, axis=0), axis=0):.3f} [{low:.3f}, {high:.3f}]")
+    return " | ".join(cells)
+
+
+def markdown(tables: Mapping[str, Sequence[pd.DataFrame]], truth: Path, seeds: Sequence[int]) -> str:
+    """The table of all rows."""
+    cases = len(list(truth.glob("*.nii.gz")))
+    head = f"| row | seeds | {' | '.join(MEASURES)} |\n|---|---|{'---|' * len(MEASURES)}"
+    lines = [f"| {name} | {len(of)} | {describe(of)} |" for name, of in tables.items()]
+    return "\n".join([f"{cases} test cases, seeds {list(seeds)}", "", head, *lines])
+
+
+def run(*command: object) -> None:
+    """Run a command, quietly."""
+    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def dataset_id(name: str) -> str:
+    """``711`` of ``Dataset711_Pairs``."""
+    return name[len("Dataset") :].split("_")[0]
+
+
+def preprocessed(output: Path, name: str) -> Path:
+    """nnU-Net's preprocessed folder of a dataset."""
+    return output / "nnUNet_preprocessed" / name
+
+
+if __name__ == "__main__":
+    main()

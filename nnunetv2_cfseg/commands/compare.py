@@ -1,0 +1,76 @@
+"""``cfseg compare``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from nnunetv2_cfseg.commands.words import words
+from nnunetv2_cfseg.evaluation.comparison_metrics import COMPARABLE, METRICS
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "compare",
+        help="compare the predictions of several models with statistics",
+        description="Evaluates folders of predictions of the same cases and tests each pair of them, case by case.",
+    )
+    flag = command.add_argument
+    flag("folders", type=Path, nargs="+", metavar="FOLDER", help="predictions, two folders or more")
+    flag("-gt", type=Path, required=True, metavar="FOLDER", help="reference segmentations")
+    flag("-djfile", type=Path, metavar="FILE", help="dataset.json (default: the one in the first folder)")
+    flag("-pfile", type=Path, metavar="FILE",
+        help="plans.json; only its image reader is looked at (default: the one in each folder)")  # fmt: skip
+    flag("-o", type=Path, required=True, metavar="FOLDER", help="where to write tables; made if it is not there")
+    flag("-ref", type=Path, metavar="FOLDER",
+        help="compare all others with this one (default: every pair, the earlier one as reference)")  # fmt: skip
+    flag("--metrics", nargs="+", default=METRICS, metavar="METRIC",
+        help=f"of {words(COMPARABLE)} (default: {words(METRICS)})")  # fmt: skip
+    flag("--names", nargs="+", metavar="NAME",
+        help="of the folders in tables, in their order (default: the end of the path that no other has)")  # fmt: skip
+    flag("--tolerance", type=float, default=1.0, metavar="MM",
+        help="within which surfaces agree, for NSD (default: %(default)s)")  # fmt: skip
+    flag("--lesion_overlap", type=float, default=0.1, metavar="SHARE",
+        help="of a lesion's voxels, which must be met for it to count as found (default: %(default)s)")  # fmt: skip
+    flag("--factor", type=int, metavar="R",
+        help="thin slices in a thick one, for boundary_Dice (default: that of a thin_thick.json)")  # fmt: skip
+    flag("--chill", action="store_true", help="compare the cases that all folders have, and say how many they lack")
+    flag("--seed", type=int, default=0, metavar="N", help="of the bootstrap (default: %(default)s)")
+    flag("-np", type=int, metavar="N", help="processes (default: $nnUNet_def_n_proc or 8)")
+    flag("--no_pbar", action="store_true", help="no progress bar")
+    command.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    from nnunetv2_cfseg.evaluation.compare import compare_folders  # pandas and scipy: slow to import
+    from nnunetv2_cfseg.evaluation.comparison_files import check_output, write_comparison
+    from nnunetv2_cfseg.evaluation.comparison_markdown import markdown
+    from nnunetv2_cfseg.evaluation.metrics import MetricSettings
+
+    check_output(args.o)
+    comparison = compare_folders(
+        args.folders,
+        args.gt,
+        dataset_json=args.djfile,
+        plans_json=args.pfile,
+        settings=MetricSettings(tolerance_mm=args.tolerance, lesion_overlap=args.lesion_overlap, factor=args.factor),
+        metrics=args.metrics,
+        names=args.names,
+        reference=args.ref,
+        only_common=args.chill,
+        seed=args.seed,
+        num_processes=_default_processes() if args.np is None else args.np,
+        progress=not args.no_pbar,
+    )
+    write_comparison(comparison, args.o)
+    print(markdown(comparison), end="")
+
+
+def _default_processes() -> int:
+    value = os.environ.get("nnUNet_def_n_proc", "8")
+    try:
+        return int(value)
+    except ValueError:
+        raise ValueError(f"nnUNet_def_n_proc must be a number of processes, got {value!r}") from None

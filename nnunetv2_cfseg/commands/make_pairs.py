@@ -1,0 +1,105 @@
+"""``cfseg make_pairs``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_cfseg import environment
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "make_pairs",
+        help="make a dataset of thin CTs with thick annotations",
+        description="Puts thin CTs and thick annotations on one grid and writes a raw nnU-Net dataset of them: thin "
+        "images, and labels that repeat over the thin slices of each thick one. Thick labels are simulated where the "
+        "labels are thin. What was resampled or left out is in the dataset's thin_thick.json; what cannot be aligned "
+        "is refused. Goes on with a dataset that was stopped.",
+    )
+    flag = command.add_argument
+    flag("-i", type=Path, required=True, metavar="THIN_IMAGES",
+        help="a raw nnU-Net dataset, whose test set is taken over, or a folder of CASE_0000 images")  # fmt: skip
+    flag("-l", type=Path, metavar="LABELS",
+        help="thin or thick labels: a dataset or a folder of CASE files (default: the dataset -i)")  # fmt: skip
+    flag("-t", type=Path, metavar="THICK_IMAGES",
+        help="thick scans that the thick labels were drawn on; they must lie where they say")  # fmt: skip
+    flag("-d", type=int, required=True, metavar="ID", help="dataset id")
+    flag("-n", default="ThinThick", metavar="NAME", help="the dataset is called DatasetID_NAME (default: %(default)s)")
+    flag("-o", type=Path, metavar="FOLDER", help="where to put the dataset (default: $nnUNet_raw)")
+    flag("-djfile", type=Path, metavar="FILE", help="dataset.json of the labels (default: that of -i, or of -l)")
+    flag("--factor", type=int, metavar="R",
+        help="thin slices in a thick one; must be given for thin labels (default: as the headers of thick labels have "
+        "it)")  # fmt: skip
+    flag("--labels", choices=("thin", "thick"), help="what labels must be (default: what their headers say)")
+    flag("--threshold", type=float, default=0.5, metavar="SHARE",
+        help="of thin labels: share of a slab from which a thick voxel is marked (default: %(default)s)")  # fmt: skip
+    flag("--thickness", type=float, metavar="MM",
+        help="of thick labels: thickness of their slices (default: as much as they are apart)")  # fmt: skip
+    test = command.add_mutually_exclusive_group()
+    test.add_argument("--test", nargs="+", metavar="CASE", help="test cases")
+    test.add_argument(
+        "--test_share", type=float, default=0.0, metavar="SHARE", help="of the patients, drawn to be tested on"
+    )
+    patients = command.add_mutually_exclusive_group()
+    patients.add_argument("--patient_pattern", metavar="REGEX",
+        help="finds the patient in a case's name, e.g. '^[^_]+' (default: every case is a patient)")  # fmt: skip
+    patients.add_argument("--patients", type=Path, metavar="CSV", help="a table with the columns case and patient")
+    flag("--folds", type=int, default=5, metavar="N", help="at most so many folds (default: %(default)s)")
+    flag("--seed", type=int, default=0, metavar="N", help="decides test set and folds (default: %(default)s)")
+    flag("-np", type=int, default=4, metavar="N", help="processes (default: %(default)s)")
+    flag("--no_pictures", action="store_true", help="no overview of each case")
+    flag("--no_pbar", action="store_true", help="no progress bar")
+    command.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    # SimpleITK: slow to import
+    from nnunetv2_cfseg.data.pairing.dataset import Split, make_dataset
+    from nnunetv2_cfseg.data.pairing.patients import patients_by_pattern, patients_by_table
+    from nnunetv2_cfseg.data.pairing.settings import PairSettings, label_values
+    from nnunetv2_cfseg.data.pairing.sources import find_sources
+    from nnunetv2_cfseg.data.pairing.survey import survey
+    from nnunetv2_cfseg.data.phantom.dataset import dataset_folder
+
+    folder = dataset_folder(args.o or environment.raw_folder(), args.d, args.n)
+    sources = find_sources(args.i, args.l, args.t, dataset_json=args.djfile)
+    names = [case.name for case in sources.cases]
+    patients = (
+        patients_by_table(names, args.patients) if args.patients else patients_by_pattern(names, args.patient_pattern)
+    )
+    labels, factor = survey(sources.cases, labels=args.labels, factor=args.factor, thickness_mm=args.thickness)
+    values, ignore = label_values(sources.dataset_json)
+    sidecar = make_dataset(
+        sources,
+        folder,
+        settings=PairSettings(factor, labels, args.threshold, args.thickness, values, ignore),
+        split=Split(patients, args.test, args.test_share, args.folds, args.seed),
+        num_processes=args.np,
+        pictures=not args.no_pictures,
+        progress=not args.no_pbar,
+    )
+    print(f"{_summary(sidecar, len(sources.unlabelled))}: {folder}")
+
+
+def _summary(sidecar: Mapping[str, Any], unlabelled: int) -> str:
+    """What was made, and what a user should know before training on it."""
+    cases = sidecar["cases"].values()
+    parts = [
+        f"{len(sidecar['training'])} training and {len(sidecar['test'])} test cases",
+        f"{sidecar['factor']} thin slices in a thick one",
+        f"thick labels {sidecar['labels']}",
+    ]
+    for what in ("image", "label"):
+        resampled = sum(any(done["what"] == what for done in case["resampled"]) for case in cases)
+        if resampled:
+            parts.append(f"{what}s of {resampled} resampled")
+    cut = sum(case["left_out"]["annotated_voxels"] > 0 for case in cases)
+    if cut:
+        parts.append(f"annotated voxels of {cut} left out with incomplete slabs at the ends")
+    if unlabelled:
+        parts.append(f"{unlabelled} test images without labels left out")
+    return ", ".join(parts)

@@ -1,0 +1,1 @@
+"""Pairs of thin scans and thick annotations on one grid."""

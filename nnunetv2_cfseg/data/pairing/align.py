@@ -1,0 +1,107 @@
+"""How the voxels of an annotation lie on those of a scan, by physical coordinates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from nnunetv2_cfseg.data.pairing.grids import Grid, Triple
+
+#: Voxels of the scan by which an edge may be off and still be taken for the same.
+TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The voxels of an annotation in those of a scan, axes z, y, x of the scan.
+
+    Attributes:
+        flips: axes of the annotation that run the other way; the other attributes hold once they are flipped.
+        shape: of the annotation.
+        ratio: scan voxels in one of the annotation.
+        first: index in the scan of the centre of the annotation's first voxel.
+        scan_shape: of the scan.
+    """
+
+    flips: tuple[int, ...]
+    shape: tuple[int, int, int]
+    ratio: Triple
+    first: Triple
+    scan_shape: tuple[int, int, int]
+
+    def edges(self, axis: int = 0) -> np.ndarray:
+        """(n + 1,) edges of the annotation's n voxels, counted in scan voxels from the scan's first edge."""
+        return self.first[axis] + 0.5 + self.ratio[axis] * (np.arange(self.shape[axis] + 1) - 0.5)
+
+    def every(self, step: int, phase: int) -> Placement:
+        """Of every ``step``-th slice alone, from ``phase`` on, as thick as they are apart."""
+        z, y, x = self.first
+        return replace(
+            self,
+            shape=(len(range(phase, self.shape[0], step)), *self.shape[1:]),
+            ratio=(self.ratio[0] * step, *self.ratio[1:]),
+            first=(z + phase * self.ratio[0], y, x),
+        )
+
+    def is_same(self, axis: int) -> bool:
+        """Whether both have the same voxels along an axis."""
+        return self.shape[axis] == self.scan_shape[axis] and bool(
+            np.abs(self.edges(axis) - np.arange(self.shape[axis] + 1)).max() <= TOLERANCE
+        )
+
+    def outside(self, axis: int) -> np.ndarray:
+        """(n,) for each of the annotation's voxels how far it reaches beyond the scan, 0 where it meets the scan."""
+        lower, upper, end = self.edges(axis)[:-1], self.edges(axis)[1:], self.scan_shape[axis]
+        gap = np.maximum(-upper, lower - end)
+        return np.where(gap >= -TOLERANCE, np.maximum(-lower, upper - end), 0.0)
+
+    def nearest(self, axis: int) -> np.ndarray:
+        """For each voxel of the scan the index of the annotation's voxel it lies in, or lies next to."""
+        within = (np.arange(self.scan_shape[axis]) - self.first[axis]) / self.ratio[axis]
+        return np.clip(np.floor(within + 0.5).astype(int), 0, self.shape[axis] - 1)
+
+    def uncovered(self, axis: int) -> float:
+        """Scan voxels beyond the annotation's edges."""
+        edges = self.edges(axis)
+        return float(max(edges[0], self.scan_shape[axis] - edges[-1], 0))
+
+
+def locate(annotation: Grid, scan: Grid, *, file: Path) -> Placement:
+    """Find how an annotation lies on a scan.
+
+    Args:
+        file: of the annotation.
+
+    Raises:
+        ValueError: the axes of the two are not parallel.
+    """
+    to_scan = np.linalg.inv(scan.steps_mm)
+    steps = to_scan @ annotation.steps_mm
+    ratio = np.diag(steps)
+    drift = np.abs(steps - np.diag(ratio)) @ (np.array(annotation.shape) - 1)
+    if drift.max() > TOLERANCE or not ratio.all():
+        raise ValueError(
+            f"the slices of a scan and of its annotation must be parallel, and are turned by "
+            f"{_angle_degrees(annotation, scan):.2g} degrees: {file}"
+        )
+    flips = tuple(int(axis) for axis in np.flatnonzero(ratio < 0))
+    origin = np.array(annotation.flipped(flips).origin_mm)
+    z, y, x = (to_scan @ (origin - scan.origin_mm)).tolist()
+    dz, dy, dx = np.abs(ratio).tolist()
+    return Placement(flips, annotation.shape, (dz, dy, dx), (z, y, x), scan.shape)
+
+
+def onto_plane(values: np.ndarray, placement: Placement) -> np.ndarray:
+    """An annotation (z, y, x), flipped already, on the scan's pixels: slices stay, pixels are the nearest ones."""
+    for axis in (1, 2):
+        if not placement.is_same(axis):
+            values = values.take(placement.nearest(axis), axis)
+    return values
+
+
+def _angle_degrees(one: Grid, other: Grid) -> float:
+    axes = [np.reshape(grid.direction, (3, 3)) for grid in (one, other)]
+    cosines = np.abs((axes[0] * axes[1]).sum(axis=0))
+    return float(np.degrees(np.arccos(np.clip(cosines, 0, 1))).max())

@@ -1,0 +1,133 @@
+"""The files of one pair in an nnU-Net dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from nnunetv2_cfseg.data.pairing.pair import Pair, make_pair
+from nnunetv2_cfseg.data.pairing.settings import PairSettings
+from nnunetv2_cfseg.data.pairing.sources import Source
+
+FILE_ENDING = ".nii.gz"
+#: In the dataset's folder: what is being written.
+UNFINISHED = ".unfinished"
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """One case of a dataset: what it is made of and where it is written.
+
+    Attributes:
+        folder: of the dataset.
+        pictures: whether to draw an overview.
+        record: what is known of the case when it was made before.
+    """
+
+    source: Source
+    settings: PairSettings
+    folder: Path
+    pictures: bool
+    record: Mapping[str, Any] | None = None
+
+    @property
+    def pictures_to_draw(self) -> list[str]:
+        """Within the dataset's folder."""
+        return [f"pictures/{self.source.name}.png"] if self.pictures else []
+
+    def are_complete(self) -> bool:
+        """Whether the case was made of the same files, and all that was written is there."""
+        if self.record is None or self.record.get("sources") != describe(self.source):
+            return False
+        files = [*self.record["outputs"], *self.pictures_to_draw]
+        return all((self.folder / file).is_file() for file in files)
+
+
+def check_case(case: CaseFiles) -> tuple[str, bool]:
+    """Make a pair, write nothing.
+
+    Returns:
+        The case's name, and whether its files are there already.
+
+    Raises:
+        ValueError: no pair can be made.
+    """
+    done = case.are_complete()
+    if not done:
+        make_pair(case.source, case.settings)
+    return case.source.name, done
+
+
+def write_case(case: CaseFiles) -> tuple[str, dict[str, Any]]:
+    """Make a pair and write its files; each appears whole or not at all.
+
+    Returns:
+        The case's name, and its record, ready for JSON.
+
+    Raises:
+        ValueError: no pair can be made.
+        OSError: a file cannot be written.
+    """
+    name, part = case.source.name, case.source.part
+    pair = make_pair(case.source, case.settings)
+    images = {
+        f"images{part}/{name}_0000{FILE_ENDING}": pair.image,
+        f"labels{part}/{name}{FILE_ENDING}": np.repeat(pair.annotation, case.settings.factor, axis=0),
+    }
+    if pair.truth is not None:
+        images[f"labels{part}_thin/{name}{FILE_ENDING}"] = pair.truth
+    unfinished = case.folder / UNFINISHED / name
+    for file, values in images.items():
+        (unfinished / file).parent.mkdir(parents=True, exist_ok=True)
+        _write_image(pair.grid.place(values), unfinished / file)
+    for file in case.pictures_to_draw:
+        _write_picture(pair, unfinished / file, name)
+    outputs = {file: sha256(unfinished / file) for file in images}
+    for file in [*images, *case.pictures_to_draw]:
+        (case.folder / file).parent.mkdir(exist_ok=True)
+        (unfinished / file).replace(case.folder / file)
+    return name, {"part": part, "sources": describe(case.source), **pair.made, "outputs": outputs}
+
+
+def describe(source: Source) -> dict[str, dict[str, str]]:
+    """Names, without folders, and checksums of the files that are read."""
+    return {what: {"name": file.name, "sha256": sha256(file)} for what, file in source.files.items()}
+
+
+def sha256(file: Path) -> str:
+    """Checksum of a file."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Write a file that appears whole or not at all."""
+    unfinished = file.with_name(f".{file.name}")
+    unfinished.write_text(json.dumps(content, indent=2) + "\n")
+    unfinished.replace(file)
+
+
+def _write_picture(pair: Pair, file: Path, name: str) -> None:
+    from nnunetv2_cfseg.data.pairing.overview import write_overview  # matplotlib: slow to import
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_overview(pair, file, title=name)
+
+
+def _write_image(image: sitk.Image, file: Path) -> None:
+    try:
+        sitk.WriteImage(image, str(file), useCompression=True)
+    except RuntimeError as error:
+        raise OSError(
+            f"an image must have a place on a disk that is not full, and cannot be written: {file}"
+        ) from error

@@ -1,0 +1,130 @@
+"""Cases by patient: the test set and the folds never part one patient's cases."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nnunetv2_cfseg.data.phantom.folds import choose_folds
+
+
+def patients_by_pattern(cases: Sequence[str], pattern: str | None) -> dict[str, str]:
+    """Read the patient out of each case's name.
+
+    Args:
+        cases: names.
+        pattern: a regular expression that is searched in a name; its first group, or all it matches, is the patient.
+            None: every case is a patient of its own.
+
+    Raises:
+        ValueError: no regular expression, or one that a name does not match.
+    """
+    if pattern is None:
+        return {case: case for case in cases}
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"a pattern of patients must be a regular expression ({error}), got {pattern!r}") from error
+    patients = {}
+    for case in cases:
+        match = expression.search(case)
+        patient = match and match[min(1, expression.groups)]
+        if not patient:
+            raise ValueError(f"a pattern of patients must match every case, and {pattern!r} finds none in {case}")
+        patients[case] = patient
+    return patients
+
+
+def patients_by_table(cases: Sequence[str], file: Path) -> dict[str, str]:
+    """Read the patients from a CSV file with the columns ``case`` and ``patient``.
+
+    Raises:
+        ValueError: no such file or columns, a case that is missing or is there twice.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"a table of patients must be a CSV file that can be read ({error}): {file}") from error
+    if not rows or not {"case", "patient"} <= set(rows[0]):
+        raise ValueError(f"a table of patients must have the columns case and patient, and rows: {file}")
+    patients: dict[str, str] = {}
+    for row in rows:
+        case, patient = ((row[name] or "").strip() for name in ("case", "patient"))
+        if patients.setdefault(case, patient) != patient:
+            raise ValueError(f"a case must have one patient, and {case} has two: {file}")
+    for case in cases:
+        if not patients.get(case):
+            raise ValueError(f"a table of patients must name that of every case, and names none of {case}: {file}")
+    return {case: patients[case] for case in cases}
+
+
+def choose_test(patients: Mapping[str, str], *, share: float, seed: int) -> list[str]:
+    """Draw patients for a test set.
+
+    Args:
+        patients: of each case.
+        share: of the patients, rounded, but at least one where the share is above 0.
+        seed: decides.
+
+    Returns:
+        The names of their cases, sorted.
+
+    Raises:
+        ValueError: the share is not in [0, 1), or leaves no patient to train on.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"the share of test patients must be at least 0 and below 1, got {share:g}")
+    names = sorted(set(patients.values()))
+    count = max(1, round(share * len(names))) if share else 0
+    if count == len(names):
+        raise ValueError(f"a patient must be left to train on, and a share of {share:g} takes all {len(names)}")
+    drawn = {names[i] for i in np.random.default_rng(seed).permutation(len(names))[:count]}
+    return sorted(case for case, patient in patients.items() if patient in drawn)
+
+
+def check_apart(patients: Mapping[str, str], test: Collection[str]) -> None:
+    """Refuse a test set with a patient who is trained on.
+
+    Raises:
+        ValueError: with two cases of the patient.
+    """
+    trained = {patient: case for case, patient in patients.items() if case not in test}
+    for case in sorted(test):
+        other = trained.get(patients[case])
+        if other is not None:
+            raise ValueError(
+                f"no patient may be trained and tested on, and {case} of the test set is of {other}'s patient"
+            )
+
+
+def patient_folds(
+    patients: Mapping[str, str], classes: Mapping[str, Collection[str]], *, folds: int, seed: int
+) -> list[dict[str, list[str]]]:
+    """Folds for nnU-Net's ``splits_final.json`` that never part a patient and share out the rare classes.
+
+    Args:
+        patients: of each training case, at least two.
+        classes: that each of the cases shows.
+        folds: at most so many; no more than patients.
+
+    Returns:
+        For each fold the sorted cases in ``train`` and ``val``.
+
+    Raises:
+        ValueError: fewer than two patients or folds.
+    """
+    shown: dict[str, set[str]] = {patient: set() for patient in dict.fromkeys(patients.values())}
+    for case, patient in patients.items():
+        shown[patient] |= set(classes[case])
+    return [
+        {
+            part: sorted(case for case, patient in patients.items() if patient in set(names))
+            for part, names in fold.items()
+        }
+        for fold in choose_folds(shown, seed=seed, most=folds)
+    ]

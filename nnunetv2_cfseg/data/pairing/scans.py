@@ -1,0 +1,124 @@
+"""A case's files as they are read, and what they must be to make a pair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nnunetv2_cfseg.data.checks import check_hounsfield, check_labels
+from nnunetv2_cfseg.data.pairing.align import Placement, locate
+from nnunetv2_cfseg.data.pairing.grids import Grid, read_grid, read_values
+from nnunetv2_cfseg.data.pairing.settings import PairSettings
+
+AXES = "zyx"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A CT.
+
+    Attributes:
+        hu: (Z, Y, X).
+    """
+
+    file: Path
+    grid: Grid
+    hu: np.ndarray
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What was annotated on a scan, or on thick slices of it.
+
+    Attributes:
+        grid: as the file has it.
+        values: (Z, Y, X), flipped to run as the scan does.
+        foreground: (Z, Y, X) whether it is neither background nor to be ignored.
+        placement: on the scan.
+    """
+
+    file: Path
+    grid: Grid
+    values: np.ndarray
+    foreground: np.ndarray
+    placement: Placement
+
+
+def read_scan(file: Path) -> Scan:
+    """Read a CT.
+
+    Raises:
+        ValueError: it cannot be read, is not in HU, or has axes that are not those of a CT.
+    """
+    grid, hu = read_grid(file), read_values(file)
+    check_hounsfield(hu, file)
+    return Scan(file, grid, hu if hu.dtype.itemsize <= 4 else hu.astype(np.float32))
+
+
+def read_labels(file: Path, scan: Grid, settings: PairSettings) -> Labels:
+    """Read what was annotated, and find where it lies on its scan.
+
+    Raises:
+        ValueError: it cannot be read, holds other values, is turned against the scan, reaches beyond it, or does not
+            cover its pixels.
+    """
+    grid, values = read_grid(file), read_values(file)
+    check_labels(values, set(settings.values), file)
+    placement = locate(grid, scan, file=file)
+    values = np.flip(values, placement.flips).astype(np.uint8 if max(settings.values) < 256 else np.uint16)
+    foreground = values != 0 if settings.ignore is None else (values != 0) & (values != settings.ignore)
+    labels = Labels(file, grid, values, foreground, placement)
+    for axis in range(3):
+        _check_nothing_outside(labels, scan, axis)
+    for axis in (1, 2):
+        _check_covers(labels, scan, axis)
+    return labels
+
+
+def read_thick_hu(file: Path, labels: Labels) -> np.ndarray:
+    """Read the thick scan that was annotated: (Z, Y, X) HU, voxel by voxel as the labels' ``values``.
+
+    Raises:
+        ValueError: it cannot be read, is not in HU, or has not the labels' grid.
+    """
+    thick = read_scan(file)
+    placement = locate(labels.grid, thick.grid, file=labels.file)
+    if not all(placement.is_same(axis) for axis in range(3)):
+        raise ValueError(
+            f"a thick annotation must have the grid of the thick scan it was drawn on ({_words(thick.grid)}), got "
+            f"{_words(labels.grid)}: {labels.file}"
+        )
+    return np.flip(thick.hu, tuple({*placement.flips} ^ {*labels.placement.flips}))
+
+
+def _check_nothing_outside(labels: Labels, scan: Grid, axis: int) -> None:
+    """A scan may be shorter than its annotation where nothing is annotated."""
+    beyond = labels.placement.outside(axis)
+    others = tuple(other for other in range(3) if other != axis)
+    annotated = np.where(beyond > 0, labels.foreground.sum(axis=others), 0)
+    if annotated.any():
+        far_mm = beyond[annotated > 0].max() * scan.spacing_mm[axis]
+        raise ValueError(
+            f"annotations must lie in the scan, and {annotated.sum()} of {labels.foreground.sum()} annotated voxels "
+            f"lie beyond it along {AXES[axis]}, by up to {far_mm:.4g} mm: {labels.file}"
+        )
+
+
+def _check_covers(labels: Labels, scan: Grid, axis: int) -> None:
+    """Every pixel's centre must lie in the annotation, or half of its pixel beside it."""
+    uncovered = labels.placement.uncovered(axis)
+    if uncovered > 0.5 + labels.placement.ratio[axis] / 2:
+        raise ValueError(
+            f"an annotation must cover the scan's rows and columns, beyond it nobody looked, and "
+            f"{uncovered * scan.spacing_mm[axis]:.4g} mm along {AXES[axis]} are not covered: {labels.file}"
+        )
+
+
+def _words(grid: Grid) -> str:
+    size, spacing, origin = (
+        " x ".join(f"{number:.6g}" for number in numbers)
+        for numbers in (grid.shape[::-1], grid.spacing_mm[::-1], grid.origin_mm)
+    )
+    return f"{size} voxels of {spacing} mm from {origin}"

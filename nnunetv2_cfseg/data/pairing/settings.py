@@ -1,0 +1,57 @@
+"""How pairs are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+THIN, THICK = "thin", "thick"
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """How pairs are made, the same for every case.
+
+    Attributes:
+        factor: thin slices in a thick one.
+        labels: what was annotated: ``thin`` slices, of which thick labels are simulated, or ``thick`` ones.
+        threshold: share of a slab from which the simulated annotator marks a voxel.
+        thickness_mm: of the annotated thick slices; None: as much as they are apart.
+        values: that a label may hold.
+        ignore: the value that says that nobody looked, where the dataset has one.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    factor: int
+    labels: str
+    threshold: float = 0.5
+    thickness_mm: float | None = None
+    values: tuple[int, ...] = (0, 1)
+    ignore: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.factor < 2:
+            raise ValueError(f"the factor must be >= 2 thin slices in a thick one, got {self.factor}")
+        if self.labels not in (THIN, THICK):
+            raise ValueError(f"labels must be {THIN} or {THICK}, got {self.labels!r}")
+        if not 0 < self.threshold <= 1:
+            raise ValueError(f"a threshold must be above 0 and at most 1, got {self.threshold:g}")
+        if self.thickness_mm is not None and not 0 < self.thickness_mm < inf:
+            raise ValueError(f"a thickness must be > 0 mm, got {self.thickness_mm:g}")
+        if self.thickness_mm is not None and self.labels == THIN:
+            raise ValueError(
+                f"a thickness is that of annotated thick slices, got {self.thickness_mm:g} for thin labels"
+            )
+
+
+def label_values(dataset_json: Mapping[str, Any]) -> tuple[tuple[int, ...], int | None]:
+    """All values that labels of a dataset may hold, regions' too, and the one to ignore."""
+    values: set[int] = set()
+    for value in dataset_json["labels"].values():
+        values.update(value if isinstance(value, list) else [value])
+    ignore = dataset_json["labels"].get("ignore")
+    return tuple(sorted(values)), ignore

@@ -1,0 +1,85 @@
+"""``thin_thick.json``: how the pairs of a raw dataset were made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_cfseg import __version__
+from nnunetv2_cfseg.data.pairing.settings import THIN, PairSettings
+from nnunetv2_cfseg.data.pairing.sources import TEST, Source
+
+SIDECAR = "thin_thick.json"
+
+
+def begin(
+    cases: Sequence[Source],
+    settings: PairSettings,
+    dataset_json: Mapping[str, Any],
+    *,
+    patients: Mapping[str, str],
+    folds: int,
+    seed: int,
+) -> dict[str, Any]:
+    """What a dataset is begun with: all of the sidecar but its ``cases``.
+
+    Patients are not named: those with several cases are lists of these.
+    """
+    is_simulated = settings.labels == THIN
+    return {
+        "version": __version__,
+        "factor": settings.factor,
+        "slice_axis": 0,
+        "labels": "simulated" if is_simulated else "annotated",
+        "threshold": settings.threshold if is_simulated else None,
+        "slice_profile": "mean of the slab's thin slices",
+        "thickness_mm": settings.thickness_mm,
+        "classes": dataset_json["labels"],
+        "seed": seed,
+        "folds": folds,
+        "training": [case.name for case in cases if case.part != TEST],
+        "test": [case.name for case in cases if case.part == TEST],
+        "same_patient": _groups(cases, patients),
+        "with_thick_images": any(case.thick_image is not None for case in cases),
+    }
+
+
+def begun(folder: Path, start: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of the cases that a folder holds; nothing where it is new.
+
+    Raises:
+        ValueError: it holds something else, or a dataset that was begun otherwise.
+    """
+    file = folder / SIDECAR
+    if not file.exists():
+        others = sorted(path.name for path in folder.glob("[!.]*"))
+        if others:
+            raise ValueError(f"a dataset of pairs needs a folder of its own, and {others[0]} is in {folder}")
+        return {}
+    try:
+        before = dict(json.loads(file.read_text()))
+        cases = dict(before["cases"])
+        _ = [(record["sources"], record["outputs"], record["values"]) for record in cases.values()]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{SIDECAR} must be what cfseg make_pairs wrote, and is not ({error}): {file}") from error
+    for name, value in json.loads(json.dumps(start)).items():
+        if before.get(name) != value:
+            raise ValueError(
+                f"a dataset of pairs goes on with what it was begun with, and {name} was {_short(before.get(name))} "
+                f"and is now {_short(value)}: {file}"
+            )
+    return cases
+
+
+def _groups(cases: Sequence[Source], patients: Mapping[str, str]) -> list[list[str]]:
+    of_patient: dict[str, list[str]] = {}
+    for case in cases:
+        of_patient.setdefault(patients[case.name], []).append(case.name)
+    return sorted(sorted(names) for names in of_patient.values() if len(names) > 1)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

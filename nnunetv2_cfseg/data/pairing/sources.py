@@ -1,0 +1,151 @@
+"""The files that pairs are made of."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_cfseg.data.checks import read_dataset_json
+
+TRAINING, TEST = "Tr", "Ts"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of one case.
+
+    Attributes:
+        part: ``Tr`` or ``Ts``.
+        thick_image: the thick reconstruction, where there is one.
+    """
+
+    name: str
+    part: str
+    image: Path
+    label: Path
+    thick_image: Path | None = None
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """All that is read, by what it is."""
+        files = {"image": self.image, "label": self.label}
+        return files if self.thick_image is None else {**files, "thick_image": self.thick_image}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """All cases.
+
+    Attributes:
+        dataset_json: content of the file ``dataset_file``.
+        unlabelled: names of test images that nobody annotated, which are left out.
+    """
+
+    cases: tuple[Source, ...]
+    dataset_json: dict[str, Any]
+    dataset_file: Path
+    unlabelled: tuple[str, ...] = ()
+
+
+def find_sources(
+    images: Path, labels: Path | None = None, thick_images: Path | None = None, *, dataset_json: Path | None = None
+) -> Sources:
+    """List the cases of raw nnU-Net datasets or of plain folders.
+
+    Args:
+        images: a raw dataset, or a folder of ``CASE_0000`` files.
+        labels: likewise, of ``CASE`` files; by default the images' dataset.
+        thick_images: likewise, of ``CASE_0000`` files.
+        dataset_json: by default that of the images' dataset, or of the labels'.
+
+    Raises:
+        ValueError: a missing folder or file, images other than one CT a case, or cases that lack one of their files.
+    """
+    labels = labels or images
+    file = dataset_json or _dataset_file(images, labels)
+    content = read_dataset_json(file)
+    _check_dataset_json(content, file)
+    ending = content["file_ending"]
+    cases = _cases(images, labels, thick_images, part=TRAINING, ending=ending)
+    unlabelled: tuple[str, ...] = ()
+    if _is_dataset(images) and (images / "imagesTs").is_dir():
+        if _folder(labels, "labels", TEST).is_dir():
+            cases += _cases(images, labels, thick_images, part=TEST, ending=ending)
+        else:
+            unlabelled = tuple(_images(images / "imagesTs", ending))
+    names = [case.name for case in cases]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"a case must be in the training or in the test set, and {name} is in both: {images}")
+    return Sources(tuple(cases), content, file, unlabelled)
+
+
+def _dataset_file(*folders: Path) -> Path:
+    """The first that exists; the first of all, to be named in an error, where none does."""
+    files = [folder / "dataset.json" for folder in folders]
+    return next((file for file in files if file.is_file()), files[0])
+
+
+def _check_dataset_json(content: dict[str, Any], file: Path) -> None:
+    names = list(content["channel_names"].values())
+    if [str(name).lower() for name in names] != ["ct"]:
+        raise ValueError(
+            f"the one channel must be CT, a thick slice being the mean of thin ones in HU, got {names}: {file}"
+        )
+    if "dataset" in content:
+        raise ValueError(f"cases must lie in imagesTr and labelsTr, and dataset.json lists their files: {file}")
+
+
+def _cases(images: Path, labels: Path, thick_images: Path | None, *, part: str, ending: str) -> list[Source]:
+    scans = _images(_folder(images, "images", part), ending)
+    if not scans:
+        raise ValueError(f"a folder of images must hold CASE_0000{ending}, and holds none: {images}")
+    found = [_labels(_folder(labels, "labels", part), ending)]
+    _check_same(scans, found[0], images, labels)
+    if thick_images is not None:
+        found.append(_images(_folder(thick_images, "images", part), ending))
+        _check_same(scans, found[1], images, thick_images)
+    return [Source(name, part, file, *(files[name] for files in found)) for name, file in scans.items()]
+
+
+def _is_dataset(folder: Path) -> bool:
+    return (folder / "imagesTr").is_dir() or (folder / "labelsTr").is_dir()
+
+
+def _folder(folder: Path, kind: str, part: str) -> Path:
+    return folder / f"{kind}{part}" if _is_dataset(folder) else folder
+
+
+def _images(folder: Path, ending: str) -> dict[str, Path]:
+    files = {}
+    for file in _files(folder, ending):
+        match = re.fullmatch(r"(.+)_(\d{4})", file.name.removesuffix(ending))
+        if match is None or match[2] != "0000":
+            raise ValueError(f"images must be one CT a case, named CASE_0000{ending}: {file}")
+        files[match[1]] = file
+    return files
+
+
+def _labels(folder: Path, ending: str) -> dict[str, Path]:
+    return {file.name.removesuffix(ending): file for file in _files(folder, ending)}
+
+
+def _files(folder: Path, ending: str) -> list[Path]:
+    if not folder.is_dir():
+        raise ValueError(f"there must be a folder of images or labels, and there is none: {folder}")
+    return sorted(file for file in folder.glob(f"[!.]*{ending}") if file.is_file())
+
+
+def _check_same(scans: dict[str, Path], others: dict[str, Path], images: Path, folder: Path) -> None:
+    """Every scan has its file; a plain folder beside a dataset may hold those of its other part as well."""
+    pairs = [(scans, others, images, folder)]
+    if _is_dataset(folder) or not _is_dataset(images):
+        pairs.append((others, scans, folder, images))
+    for has, lacks, in_folder, not_in in pairs:
+        missing = sorted(set(has) - set(lacks))
+        if missing:
+            raise ValueError(
+                f"every case must have all its files, and {missing[0]} is in {in_folder} and not in {not_in}"
+            )

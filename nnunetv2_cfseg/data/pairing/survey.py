@@ -1,0 +1,88 @@
+"""What the headers of all cases say: are labels thin or thick, and how many thin slices has a thick one?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from nnunetv2_cfseg.data.pairing.align import locate
+from nnunetv2_cfseg.data.pairing.grids import read_grid
+from nnunetv2_cfseg.data.pairing.settings import THICK, THIN
+from nnunetv2_cfseg.data.pairing.sources import Source
+from nnunetv2_cfseg.data.pairing.thick_labels import slices_in_thickness
+
+#: Scan slices in a slice of a thin label, and the least in one of a thick label.
+THIN_RATIO, LEAST_THICK_RATIO = (0.95, 1.05), 1.5
+#: Relative; between spacings that are a whole number apart.
+RATIO_TOLERANCE = 0.005
+
+
+def survey(
+    cases: Sequence[Source], *, labels: str | None, factor: int | None, thickness_mm: float | None
+) -> tuple[str, int]:
+    """Find, or check, whether labels are thin or thick and the factor.
+
+    Args:
+        labels: ``thin``, ``thick``, or None: what the headers say.
+        factor: thin slices in a thick one, or None: what the headers say, of thick labels.
+        thickness_mm: of thick labels' slices; None: as much as they are apart.
+
+    Returns:
+        ``thin`` or ``thick``, and the factor.
+
+    Raises:
+        ValueError: headers that contradict one another or what was asked for, or that do not say.
+    """
+    ratios = {}
+    for case in cases:
+        grid = read_grid(case.label)
+        ratio = locate(grid, read_grid(case.image), file=case.label).ratio[0]
+        step = slices_in_thickness(grid.spacing_mm[0], thickness_mm, file=case.label) if ratio > THIN_RATIO[1] else 1
+        ratios[case] = ratio * step
+    kind = _kind(ratios, labels)
+    if kind == THICK:
+        return kind, factor or _whole_ratio(ratios)
+    for case in cases:
+        if case.thick_image is not None:
+            raise ValueError(f"labels must be thick where thick images are given, and are thin: {case.label}")
+    if factor is None:
+        raise ValueError("thin labels need a --factor, the number of thin slices in a thick one, got none")
+    return kind, factor
+
+
+def _kind(ratios: Mapping[Source, float], asked: str | None) -> str:
+    first = asked
+    for case, ratio in ratios.items():
+        if THIN_RATIO[0] <= ratio <= THIN_RATIO[1]:
+            kind = THIN
+        elif ratio >= LEAST_THICK_RATIO:
+            kind = THICK
+        else:
+            raise ValueError(
+                f"a label's slice must be one of the scan's, or at least {LEAST_THICK_RATIO:g} where labels are thick, "
+                f"got {ratio:.4g}: {case.label}"
+            )
+        first = first or kind
+        if kind != first:
+            raise ValueError(
+                f"labels must be {first} {'as asked for' if asked else 'as those of the first case'}, and a slice of "
+                f"this one has {ratio:.4g} of the scan's: {case.label}"
+            )
+    return first or THIN
+
+
+def _whole_ratio(ratios: Mapping[Source, float]) -> int:
+    factors = {}
+    for case, ratio in ratios.items():
+        factors[case] = round(ratio)
+        if abs(ratio / round(ratio) - 1) > RATIO_TOLERANCE:
+            raise ValueError(
+                f"without a --factor a thick slice must have a whole number of thin ones, got {ratio:.4g}; with "
+                f"--factor {round(ratio)} the scan is resampled to that: {case.label}"
+            )
+    (one, least), (other, most) = (pick(factors.items(), key=lambda item: item[1]) for pick in (min, max))
+    if least != most:
+        raise ValueError(
+            f"a dataset must have one --factor, and a thick slice has {least} thin ones in {one.name} and {most} in "
+            f"{other.name}: {other.label}"
+        )
+    return least

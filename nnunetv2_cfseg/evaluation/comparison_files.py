@@ -1,0 +1,100 @@
+"""A comparison's files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nnunetv2_cfseg import __version__
+from nnunetv2_cfseg.evaluation.columns import BY_KEY
+from nnunetv2_cfseg.evaluation.compare import FolderComparison
+from nnunetv2_cfseg.evaluation.comparison_markdown import markdown
+from nnunetv2_cfseg.evaluation.comparison_notes import notes
+
+RESULTS = "comparison.csv"
+CASES = "cases.csv"
+TABLES = "comparison.md"
+RECORD = "comparison.json"
+
+
+def check_output(folder: Path) -> None:
+    """Refuse a place where no folder can be, before anything is measured.
+
+    Raises:
+        ValueError: a file is there, or where one of its parents would be.
+    """
+    for place in (folder, *folder.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise ValueError(f"-o must name a folder, got a file: {place}")
+            return
+
+
+def write_comparison(comparison: FolderComparison, folder: Path) -> None:
+    """Write the four files, each whole or not at all; those of an earlier comparison are replaced.
+
+    ``comparison.csv`` has a row for each metric, pair and class, ``cases.csv`` for each pair of values, an empty field
+    where there is none; ``comparison.json`` has the results and what they are of, ``comparison.md`` the tables.
+
+    Args:
+        folder: made if it is not there.
+
+    Raises:
+        ValueError: it is a file.
+        OSError: it cannot be written to.
+    """
+    check_output(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        RESULTS: _csv(comparison.comparison.results),
+        CASES: _csv(comparison.comparison.cases),
+        TABLES: markdown(comparison),
+        RECORD: json.dumps(_record(comparison), indent=2, allow_nan=False, ensure_ascii=False) + "\n",
+    }
+    for name, text in texts.items():
+        _write(folder / name, text)
+
+
+def _record(comparison: FolderComparison) -> dict[str, Any]:
+    of = comparison.comparison
+    return {
+        "version": __version__,
+        "folders": {name: str(path) for name, path in comparison.folders.items()},
+        "truth": str(comparison.truth),
+        "reference": of.reference,
+        "metrics": {metric: {"unit": BY_KEY[metric].unit, "better": BY_KEY[metric].better} for metric in of.metrics},
+        "settings": asdict(comparison.settings),
+        "bootstrap": {"resamples": of.resamples, "seed": of.seed, "confidence": 0.95},
+        "tests_of_a_metric": {metric: _tests(of.results, metric) for metric in of.metrics},
+        "cases": list(comparison.cases.compared),
+        "left_out": {case: list(names) for case, names in comparison.cases.left_out.items()},
+        "notes": notes(comparison),
+        "results": [_without_nan(row) for row in of.results.to_dict("records")],
+    }
+
+
+def _tests(results: pd.DataFrame, metric: str) -> int:
+    return int(results.loc[results["metric"] == metric, "p"].notna().sum())
+
+
+def _without_nan(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(key): None if isinstance(value, float) and pd.isna(value) else value for key, value in row.items()}
+
+
+def _csv(table: pd.DataFrame) -> str:
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def _write(file: Path, text: str) -> None:
+    temporary = file.with_name(f"{file.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)

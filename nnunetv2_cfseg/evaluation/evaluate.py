@@ -1,0 +1,170 @@
+"""All classes of all cases of a folder of segmentations, measured."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from nnunetv2_cfseg.data.checks import check_labels
+from nnunetv2_cfseg.data.parallel import run_all
+from nnunetv2_cfseg.evaluation.classes import Classes, read_classes, read_dataset
+from nnunetv2_cfseg.evaluation.columns import KEYS
+from nnunetv2_cfseg.evaluation.files import (
+    Case,
+    Unpaired,
+    check_same_grid,
+    find_unpaired,
+    pair_cases,
+    read_json,
+    read_segmentation,
+)
+from nnunetv2_cfseg.evaluation.metrics import MetricSettings, measure
+
+#: nnU-Net's counts of voxels.
+COUNTS = ("TP", "FP", "FN", "TN", "n_pred", "n_ref")
+#: Of the table.
+TABLE_COLUMNS = ("case", "class", "label", "presence", *KEYS, *COUNTS)
+#: nnU-Net's readers of 3D medical images.
+READERS = ("SimpleITKIO", "NibabelIO", "NibabelIOWithReorient")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured.
+
+    Attributes:
+        table: a row for each case and class, cases sorted, classes in their order; its columns are TABLE_COLUMNS.
+        classes: of the dataset.
+        cases: that were measured, sorted.
+        settings: of the measures.
+        unpaired: cases that were left out.
+    """
+
+    table: pd.DataFrame
+    classes: Classes
+    cases: list[Case]
+    settings: MetricSettings
+    unpaired: Unpaired = field(default_factory=Unpaired)
+
+
+def evaluate_folders(
+    truth: Path,
+    prediction: Path,
+    *,
+    dataset_json: Path,
+    plans_json: Path | None,
+    settings: MetricSettings,
+    chill: bool = False,
+    num_processes: int = 2,
+    progress: bool = True,
+) -> Evaluation:
+    """Measure every class of every case.
+
+    A process holds the two files of one case; of several bad cases the first is reported.
+
+    Args:
+        truth: folder of reference segmentations.
+        prediction: folder of predicted ones, named as their references are.
+        dataset_json: names classes and file ending.
+        plans_json: of the predictions' model; it must be one of 3D medical images. None: not looked at.
+        settings: of the measures.
+        chill: leave out files without their counterpart; else they are an error.
+        num_processes: that measure.
+        progress: show a bar.
+
+    Raises:
+        ValueError: files that are missing, cannot be read, hold labels that the dataset lacks, or lie on two grids.
+        OSError: a process was killed.
+    """
+    if num_processes < 1:
+        raise ValueError(f"the number of processes must be >= 1, got {num_processes}")
+    classes, file_ending = read_classes(dataset_json), read_dataset(dataset_json)["file_ending"]
+    if plans_json is not None:
+        _check_reader(plans_json)
+    cases = pair_cases(truth, prediction, file_ending, chill=chill)
+    unpaired = find_unpaired(truth, prediction, file_ending)
+    jobs = [_Job(index, case, classes, settings) for index, case in enumerate(cases)]
+    rows: list[list[dict[str, Any]]] = [[] for _ in jobs]
+    bar = tqdm(
+        total=len(jobs),
+        desc="Evaluating",
+        unit="case",
+        mininterval=0.1 if sys.stderr.isatty() else 10,
+        smoothing=0,
+        disable=not progress,
+    )
+    with bar, closing(run_all(_try_case, jobs, num_processes=min(num_processes, len(jobs)))) as outcomes:
+        for outcome in _without_failure(outcomes):
+            rows[outcome.index] = outcome.rows
+            bar.update()
+    table = pd.DataFrame([row for of_case in rows for row in of_case], columns=list(TABLE_COLUMNS))
+    return Evaluation(table, classes, cases, settings, unpaired)
+
+
+@dataclass(frozen=True)
+class _Job:
+    index: int
+    case: Case
+    classes: Classes
+    settings: MetricSettings
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    index: int
+    rows: list[dict[str, Any]]
+    error: ValueError | None = None
+
+
+def _check_reader(plans_json: Path) -> None:
+    reader = read_json(plans_json).get("image_reader_writer")
+    if reader not in READERS:
+        raise ValueError(f"plans must read images with {', '.join(READERS)}, and not with {reader}: {plans_json}")
+
+
+def _without_failure(outcomes: Iterable[_Outcome]) -> Iterator[_Outcome]:
+    """Raise the error of the first case that has one, as soon as all before it are done."""
+    failures: dict[int, ValueError] = {}
+    done: set[int] = set()
+    for outcome in outcomes:
+        done.add(outcome.index)
+        if outcome.error is not None:
+            failures[outcome.index] = outcome.error
+        elif not failures:
+            yield outcome
+        if failures and done.issuperset(range(min(failures))):
+            raise failures[min(failures)]
+
+
+def _try_case(job: _Job) -> _Outcome:
+    """An error is a result here: which case fails first depends on the processes, which one is reported must not."""
+    try:
+        return _Outcome(job.index, _measure_case(job.case, job.classes, job.settings))
+    except ValueError as error:
+        return _Outcome(job.index, [], error)
+
+
+def _measure_case(case: Case, classes: Classes, settings: MetricSettings) -> list[dict[str, Any]]:
+    truth, prediction = read_segmentation(case.truth), read_segmentation(case.prediction)
+    check_same_grid(prediction, truth, file=case.prediction)
+    for file, segmentation in ((case.truth, truth), (case.prediction, prediction)):
+        check_labels(segmentation.values, set(classes.values), file)
+    ignore = None if classes.ignore is None else truth.values == classes.ignore
+    rows = []
+    for one in classes.foreground:
+        measures = measure(
+            one.mask(truth.values),
+            one.mask(prediction.values),
+            truth.spacing_mm,
+            settings=settings,
+            ignore=ignore,
+        )
+        rows.append({"case": case.name, "class": one.name, "label": one.key, **measures})
+    return rows

@@ -1,0 +1,204 @@
+"""The files of an evaluation: which belong together, and what they hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from nnunetv2_cfseg.data.checks import read_image
+
+#: Of a voxel: grids that differ by less are the same.
+TOLERANCE = 1e-3
+DTYPES = (np.uint8, np.uint16, np.int16, np.int32, np.int64, np.uint64)
+#: How the folders are called whose slices are thick already.
+THICK = "_thick"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A segmentation and what it should be.
+
+    Attributes:
+        name: of both files, without their ending.
+        truth: the reference's file.
+        prediction: the segmentation's file.
+    """
+
+    name: str
+    truth: Path
+    prediction: Path
+
+
+@dataclass(frozen=True)
+class Unpaired:
+    """Names of cases that only one of two folders has.
+
+    Attributes:
+        missing_predictions: references without a prediction.
+        missing_truths: predictions without a reference.
+    """
+
+    missing_predictions: tuple[str, ...] = ()
+    missing_truths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A label map on its grid.
+
+    Attributes:
+        values: (Z, Y, X), integers of the smallest type that holds them.
+        spacing_mm: z, y, x.
+        origin: x, y, z in mm, as SimpleITK gives it.
+        direction: the 3 x 3 direction cosines, row by row, as SimpleITK gives them.
+    """
+
+    values: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+
+
+def case_files(folder: Path, file_ending: str) -> dict[str, Path]:
+    """The files of a folder by case, sorted; hidden ones are left out.
+
+    Raises:
+        ValueError: there is no such folder, or no such file in it.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"segmentations must lie in a folder, and there is none: {folder}")
+    files = (file for file in folder.glob(f"[!.]*{file_ending}") if file.is_file())
+    named = {file.name.removesuffix(file_ending): file for file in files}
+    if not named:
+        raise ValueError(f"a folder of segmentations must hold files that end with {file_ending}, got none: {folder}")
+    return dict(sorted(named.items()))
+
+
+def pair_cases(truth: Path, prediction: Path, file_ending: str, *, chill: bool = False) -> list[Case]:
+    """Pair references and predictions by their names, sorted.
+
+    Args:
+        truth: folder of the references.
+        prediction: folder of the predictions.
+        file_ending: of both, as in ``dataset.json``.
+        chill: leave out what has no counterpart; else it is an error.
+
+    Raises:
+        ValueError: an empty folder, a file without its counterpart, or no pair at all.
+    """
+    truths, predictions = case_files(truth, file_ending), case_files(prediction, file_ending)
+    if not chill:
+        for name in sorted(truths.keys() ^ predictions.keys()):
+            if name in truths:
+                raise ValueError(f"each reference needs a prediction in {prediction}, got none for {truths[name]}")
+            raise ValueError(f"each prediction needs a reference in {truth}, got none for {predictions[name]}")
+    cases = [Case(name, truths[name], predictions[name]) for name in truths if name in predictions]
+    if not cases:
+        raise ValueError(f"a prediction must be named as its reference is, and none in {prediction} is as in {truth}")
+    return cases
+
+
+def find_unpaired(truth: Path, prediction: Path, file_ending: str) -> Unpaired:
+    """What ``pair_cases`` leaves out where it is chill."""
+    truths, predictions = case_files(truth, file_ending), case_files(prediction, file_ending)
+    return Unpaired(
+        missing_predictions=tuple(name for name in truths if name not in predictions),
+        missing_truths=tuple(name for name in predictions if name not in truths),
+    )
+
+
+def read_segmentation(file: Path) -> Segmentation:
+    """Read a label map.
+
+    Raises:
+        ValueError: the file is missing or truncated, its image is not 3D, or it holds values that are no integers.
+    """
+    image = read_image(str(file))
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        size, values = image.GetSize()[::-1], image.GetNumberOfComponentsPerPixel()
+        raise ValueError(f"a segmentation must be 3D with one value a voxel, got {values} in a size of {size}: {file}")
+    z, y, x = image.GetSpacing()[::-1]
+    return Segmentation(
+        _as_labels(sitk.GetArrayFromImage(image), file), (z, y, x), image.GetOrigin(), image.GetDirection()
+    )
+
+
+def check_same_grid(prediction: Segmentation, truth: Segmentation, *, file: Path) -> None:
+    """Refuse a prediction whose voxels lie elsewhere than its reference's, by a thousandth of a voxel or more.
+
+    Args:
+        file: of the prediction, for the message.
+
+    Raises:
+        ValueError: another size, spacing, origin or direction.
+    """
+    voxel_mm = min(truth.spacing_mm)
+    grids: tuple[tuple[str, Sequence[float], Sequence[float], float], ...] = (
+        ("size (z, y, x)", prediction.values.shape, truth.values.shape, 0),
+        ("spacing (z, y, x) in mm", prediction.spacing_mm, truth.spacing_mm, TOLERANCE * voxel_mm),
+        ("origin (x, y, z) in mm", prediction.origin, truth.origin, TOLERANCE * voxel_mm),
+        ("direction", prediction.direction, truth.direction, TOLERANCE),
+    )
+    for name, found, expected, tolerance in grids:
+        if not np.allclose(found, expected, rtol=0, atol=tolerance):
+            raise ValueError(
+                f"a prediction must have its reference's {name}, {_short(expected)}, got {_short(found)}: {file}"
+            )
+
+
+def find_factor(truth: Path, dataset_json: Path) -> int | None:
+    """How many thin slices a thick one holds, where a ``thin_thick.json`` says so.
+
+    It lies beside ``dataset.json`` or beside the folder of the references. References in a folder whose name ends with
+    ``_thick`` have thick slices already.
+
+    Raises:
+        ValueError: a ``thin_thick.json`` that is no JSON object.
+    """
+    if truth.resolve().name.endswith(THICK):
+        return None
+    for folder in (dataset_json.resolve().parent, truth.resolve().parent):
+        file = folder / "thin_thick.json"
+        factor = read_json(file).get("factor") if file.is_file() else None
+        if isinstance(factor, int) and factor > 1:
+            return factor
+    return None
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ValueError: there is no such file, or something else in it.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"{file.name} must be a file, and there is none: {file}") from error
+    except ValueError as error:
+        raise ValueError(f"{file.name} must be JSON ({error}): {file}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file.name} must hold a JSON object, got a {type(content).__name__}: {file}")
+    return content
+
+
+def _as_labels(values: np.ndarray, file: Path) -> np.ndarray:
+    if values.dtype.kind == "f":
+        limit = np.iinfo(np.int32).max
+        with np.errstate(invalid="ignore"):
+            wrong = values[(values != np.rint(values)) | (np.abs(values) > limit) | np.isnan(values)]
+        if wrong.size:
+            raise ValueError(f"label values must be integers, got {wrong[0]:g}: {file}")
+    low, high = int(values.min()), int(values.max())
+    smallest = next(t for t in DTYPES if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
+    return values.astype(smallest, copy=False)
+
+
+def _short(values: Sequence[float]) -> str:
+    return "(" + ", ".join(f"{value:.8g}" for value in values) + ")"

@@ -1,0 +1,1 @@
+"""What a segmentation says in numbers: volumes, lesions, diameters, sides, changes over time, and surfaces."""

@@ -1,0 +1,113 @@
+"""All that is measured in one case."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from nnunetv2_cfseg.data.checks import check_hounsfield, check_labels, read_image
+from nnunetv2_cfseg.evaluation.classes import Classes, SegmentationClass
+from nnunetv2_cfseg.evaluation.files import read_segmentation
+from nnunetv2_cfseg.evaluation.quantify.grid import Grid
+from nnunetv2_cfseg.evaluation.quantify.inputs import Scan
+from nnunetv2_cfseg.evaluation.quantify.measures import ClassQuantities, measure_class
+from nnunetv2_cfseg.evaluation.quantify.mesh import build_mesh
+from nnunetv2_cfseg.evaluation.quantify.midline import Midline, image_centre_midline
+from nnunetv2_cfseg.evaluation.quantify.output import write_bytes
+from nnunetv2_cfseg.evaluation.quantify.symmetry import symmetry_midline
+
+MESH_FORMATS = ("stl", "ply")
+#: Of a voxel: an image whose voxels lie this close to the segmentation's is on its grid.
+TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class CaseQuantities:
+    """The numbers of a case.
+
+    Attributes:
+        case: its name.
+        grid: where its voxels lie.
+        midline: between its left and right.
+        classes: by nnU-Net's key.
+        mesh_ml: volume of each mesh that was written, by nnU-Net's key.
+    """
+
+    case: str
+    grid: Grid
+    midline: Midline
+    classes: dict[str, ClassQuantities]
+    mesh_ml: dict[str, float] = field(default_factory=dict)
+
+
+def quantify_case(
+    scan: Scan, classes: Classes, *, smallest_ml: float = 0.0, mesh_folder: Path | None = None
+) -> CaseQuantities:
+    """Measure all classes of a case.
+
+    Args:
+        scan: the case's files.
+        classes: of the dataset.
+        smallest_ml: components below it are no lesions.
+        mesh_folder: where to write surfaces; None: none are made. An older surface of a class that this case does not
+            show is removed.
+
+    Raises:
+        ValueError: a file that cannot be read, a label that the dataset lacks, or an image on another grid.
+    """
+    segmentation = read_segmentation(scan.segmentation)
+    check_labels(segmentation.values, set(classes.values), scan.segmentation)
+    grid = Grid.of(segmentation)
+    midline = _midline(scan.image, grid)
+    found, mesh_ml = {}, {}
+    for one in classes.foreground:
+        mask = one.mask(segmentation.values)
+        found[one.key] = measure_class(mask, grid, midline=midline, smallest_ml=smallest_ml)
+        if mesh_folder is not None:
+            volume_ml = _write_mesh(mask, grid, smallest_ml=smallest_ml, stem=mesh_folder / mesh_name(scan.case, one))
+            mesh_ml |= {} if volume_ml is None else {one.key: volume_ml}
+    return CaseQuantities(scan.case, grid, midline, found, mesh_ml)
+
+
+def mesh_name(case: str, one: SegmentationClass) -> str:
+    """Name of a surface's files without ending; what a file's name should not hold becomes an underscore."""
+    return re.sub(r"[^\w.+-]", "_", f"{case}_{one.name}")
+
+
+def _midline(image_file: Path | None, grid: Grid) -> Midline:
+    if image_file is None:
+        return image_centre_midline(grid, reason="no image was given")
+    image = read_image(str(image_file))
+    _check_grid(image, grid, image_file)
+    check_hounsfield(sitk.GetArrayViewFromImage(image), image_file)
+    return symmetry_midline(image, grid)
+
+
+def _check_grid(image: sitk.Image, grid: Grid, file: Path) -> None:
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise ValueError(f"an image must be 3D with one value a voxel, and has {image.GetDimension()} axes: {file}")
+    if image.GetSize()[::-1] != grid.shape:
+        raise ValueError(
+            f"an image must have its segmentation's size {grid.shape} (z, y, x), got {image.GetSize()[::-1]}: {file}"
+        )
+    far = np.argwhere(np.ones((2, 2, 2))) * (np.array(grid.shape) - 1)
+    points = [image.TransformIndexToPhysicalPoint(corner[::-1].tolist()) for corner in far]
+    off_mm = float(np.abs(points - grid.to_patient(far)).max())
+    if off_mm > TOLERANCE * min(grid.spacing_mm):
+        raise ValueError(f"an image must lie where its segmentation lies, and is off by {off_mm:.3g} mm: {file}")
+
+
+def _write_mesh(mask: np.ndarray, grid: Grid, *, smallest_ml: float, stem: Path) -> float | None:
+    """Write a class's surface; its volume."""
+    mesh = build_mesh(mask, grid, smallest_ml=smallest_ml)
+    for ending in MESH_FORMATS:
+        file = stem.with_name(f"{stem.name}.{ending}")
+        if mesh is None:
+            file.unlink(missing_ok=True)
+        else:
+            write_bytes(file, mesh.export(file_type=ending))
+    return None if mesh is None else float(mesh.volume) / 1000

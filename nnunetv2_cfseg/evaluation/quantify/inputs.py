@@ -1,0 +1,75 @@
+"""Which segmentations are quantified, and which scans they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunetv2_cfseg.evaluation.files import case_files
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A segmentation and the scan that it was drawn on.
+
+    Attributes:
+        case: its name, without file ending.
+        segmentation: its file.
+        image: the scan's file, if there is one.
+    """
+
+    case: str
+    segmentation: Path
+    image: Path | None = None
+
+
+def default_dataset_json(inputs: Sequence[Path]) -> Path:
+    """``dataset.json`` in the first folder, where ``nnUNetv2_predict`` writes it; of files alone, beside the first."""
+    folder = next((path for path in inputs if path.is_dir()), inputs[0].parent)
+    return folder / "dataset.json"
+
+
+def find_scans(inputs: Sequence[Path], *, file_ending: str, images: Path | None = None) -> list[Scan]:
+    """All segmentations that files and folders name, in their order; those of a folder sorted.
+
+    Args:
+        inputs: files and folders.
+        file_ending: of segmentations and images, as in ``dataset.json``.
+        images: a folder of ``CASE_0000`` and the ending, or the file of the only case.
+
+    Raises:
+        ValueError: a path that does not exist, a folder without segmentations, a file with another ending, a case that
+            is named twice, or one without an image.
+    """
+    named: dict[str, Path] = {}
+    for case, file in _files(inputs, file_ending):
+        if case in named:
+            raise ValueError(f"a case must be named once, and {case} is {named[case]} and {file}")
+        named[case] = file
+    if images is not None and images.is_file() and len(named) > 1:
+        raise ValueError(f"the images of {len(named)} segmentations must be a folder, and are a file: {images}")
+    return [Scan(case, file, _image(images, case, file_ending)) for case, file in named.items()]
+
+
+def _files(inputs: Sequence[Path], file_ending: str) -> Iterator[tuple[str, Path]]:
+    for path in inputs:
+        if path.is_dir():
+            yield from case_files(path, file_ending).items()
+        elif not path.exists():
+            raise ValueError(f"a segmentation must be a file or a folder of some, and there is none: {path}")
+        elif not path.name.endswith(file_ending) or path.name == file_ending:
+            raise ValueError(f"a segmentation must be named as in CASE{file_ending}, by dataset.json: {path}")
+        else:
+            yield path.name.removesuffix(file_ending), path
+
+
+def _image(images: Path | None, case: str, file_ending: str) -> Path | None:
+    if images is None or images.is_file():
+        return images
+    if not images.is_dir():
+        raise ValueError(f"images must be a folder or a file, and there is none: {images}")
+    image = images / f"{case}_0000{file_ending}"
+    if not image.is_file():
+        raise ValueError(f"each segmentation needs its image, and there is none: {image}")
+    return image

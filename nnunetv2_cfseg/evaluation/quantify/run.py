@@ -1,0 +1,238 @@
+"""``cfseg quantify``: from segmentations to tables."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from nnunetv2_cfseg import __version__
+from nnunetv2_cfseg.data.parallel import run_all
+from nnunetv2_cfseg.evaluation.classes import Classes, SegmentationClass, read_classes, read_dataset
+from nnunetv2_cfseg.evaluation.quantify.case import MESH_FORMATS, CaseQuantities, mesh_name, quantify_case
+from nnunetv2_cfseg.evaluation.quantify.inputs import Scan, default_dataset_json, find_scans
+from nnunetv2_cfseg.evaluation.quantify.midline import BOTH_SHARE, SYMMETRY
+from nnunetv2_cfseg.evaluation.quantify.output import check_output, write_csv, write_json
+from nnunetv2_cfseg.evaluation.quantify.tables import (
+    CLASS_COLUMNS,
+    LESION_COLUMNS,
+    LONGITUDINAL_COLUMNS,
+    class_row,
+    lesion_rows,
+    longitudinal_rows,
+)
+from nnunetv2_cfseg.evaluation.quantify.visits import Visit, visits_from_csv, visits_from_names
+
+LIBRARIES = ("numpy", "scipy", "scikit-image", "SimpleITK", "connected-components-3d", "trimesh")
+MESHES = "meshes"
+
+
+@dataclass(frozen=True)
+class QuantifySettings:
+    """What is measured, and how scans are grouped.
+
+    Attributes:
+        smallest_ml: components below it are no lesions.
+        mesh: write surfaces.
+        scans: table of the patients' scans, or None.
+        patient_pattern: regular expression whose first group in a case's name is the patient, or None.
+    """
+
+    smallest_ml: float = 0.0
+    mesh: bool = False
+    scans: Path | None = None
+    patient_pattern: str | None = None
+
+
+@dataclass(frozen=True)
+class Quantities:
+    """What was measured.
+
+    Attributes:
+        cases: in the order in which they were given.
+        classes: of the dataset.
+        visits: of patients whose scans were grouped.
+    """
+
+    cases: list[CaseQuantities]
+    classes: Classes
+    visits: list[Visit] = field(default_factory=list)
+
+    @property
+    def by_symmetry(self) -> int:
+        """Cases whose midline is their plane of symmetry."""
+        return sum(case.midline.source == SYMMETRY for case in self.cases)
+
+
+def quantify(
+    inputs: Sequence[Path],
+    output: Path,
+    *,
+    dataset_json: Path | None = None,
+    images: Path | None = None,
+    settings: QuantifySettings | None = None,
+    num_processes: int = 2,
+    progress: bool = True,
+) -> Quantities:
+    """Measure segmentations and write ``classes.csv``, ``lesions.csv`` and ``quantities.json``.
+
+    Where scans are grouped it also writes ``longitudinal.csv``, and surfaces to ``meshes/`` where they are asked for.
+    A file appears whole or not at all, and tables only after all cases were measured.
+
+    Args:
+        inputs: segmentations, and folders of some.
+        output: folder; made if it is not there.
+        dataset_json: names classes and file ending; None: that in the first folder.
+        images: CTs in which the midline is looked for: a folder of ``CASE_0000`` files, or the file of the only case.
+        settings: what is measured.
+        num_processes: that measure; each holds one case.
+        progress: show a bar.
+
+    Raises:
+        ValueError: files that are missing, cannot be read, hold labels that the dataset lacks or do not belong
+            together; scans that cannot be grouped; settings out of range.
+        OSError: a file cannot be written, or a process was killed.
+    """
+    settings = settings or QuantifySettings()
+    if num_processes < 1:
+        raise ValueError(f"the number of processes must be >= 1, got {num_processes}")
+    if not settings.smallest_ml >= 0:
+        raise ValueError(f"the smallest volume of a lesion must be >= 0 ml, got {settings.smallest_ml:g}")
+    check_output(output)
+    dataset_json = dataset_json or default_dataset_json(inputs)
+    classes = read_classes(dataset_json)
+    scans = find_scans(inputs, file_ending=read_dataset(dataset_json)["file_ending"], images=images)
+    visits = _visits(settings, [scan.case for scan in scans])
+    if settings.mesh:
+        _check_mesh_names(scans, classes.foreground)
+    output.mkdir(parents=True, exist_ok=True)
+    jobs = [_Job(scan, classes, settings.smallest_ml, output / MESHES if settings.mesh else None) for scan in scans]
+    quantities = Quantities(_measure(jobs, num_processes, progress), classes, visits)
+    _write(quantities, scans, settings, output)
+    return quantities
+
+
+@dataclass(frozen=True)
+class _Job:
+    scan: Scan
+    classes: Classes
+    smallest_ml: float
+    mesh_folder: Path | None
+
+
+def _visits(settings: QuantifySettings, cases: list[str]) -> list[Visit]:
+    if settings.scans is not None and settings.patient_pattern is not None:
+        raise ValueError("scans must be grouped by a table or by a pattern, got both")
+    if settings.scans is not None:
+        return visits_from_csv(settings.scans, cases)
+    return [] if settings.patient_pattern is None else visits_from_names(settings.patient_pattern, cases)
+
+
+def _check_mesh_names(scans: Sequence[Scan], foreground: Sequence[SegmentationClass]) -> None:
+    """Case a and class b_c would write over case a_b and class c."""
+    taken: dict[str, str] = {}
+    for scan in scans:
+        for one in foreground:
+            name = mesh_name(scan.case, one)
+            if name.lower() in taken:
+                raise ValueError(
+                    f"each mesh must have a name of its own, and {name} is that of {taken[name.lower()]} and of "
+                    f"{one.name} in {scan.case}"
+                )
+            taken[name.lower()] = f"{one.name} in {scan.case}"
+
+
+def _measure(jobs: Sequence[_Job], num_processes: int, progress: bool) -> list[CaseQuantities]:
+    bar = tqdm(
+        total=len(jobs),
+        desc="Quantifying",
+        unit="case",
+        mininterval=0.1 if sys.stderr.isatty() else 10,
+        smoothing=0,
+        disable=not progress,
+    )
+    found: dict[str, CaseQuantities] = {}
+    with bar:
+        for case in run_all(_run_job, jobs, num_processes=min(num_processes, len(jobs))):
+            found[case.case] = case
+            bar.update()
+    return [found[job.scan.case] for job in jobs]
+
+
+def _run_job(job: _Job) -> CaseQuantities:
+    return quantify_case(job.scan, job.classes, smallest_ml=job.smallest_ml, mesh_folder=job.mesh_folder)
+
+
+def _write(quantities: Quantities, scans: Sequence[Scan], settings: QuantifySettings, output: Path) -> None:
+    foreground = quantities.classes.foreground
+    by_case = {case.case: case for case in quantities.cases}
+    changes = longitudinal_rows(quantities.visits, by_case, foreground)
+    classes = [class_row(case, one) for case in quantities.cases for one in foreground]
+    lesions = [row for case in quantities.cases for one in foreground for row in lesion_rows(case, one)]
+    write_csv(output / "classes.csv", list(CLASS_COLUMNS), classes)
+    write_csv(output / "lesions.csv", list(LESION_COLUMNS), lesions)
+    if quantities.visits:
+        write_csv(output / "longitudinal.csv", list(LONGITUDINAL_COLUMNS), changes)
+    content = {
+        **_provenance(settings),
+        "cases": [_of_case(by_case[scan.case], scan, foreground) for scan in scans],
+        "longitudinal": changes,
+    }
+    write_json(output / "quantities.json", content)
+
+
+def _provenance(settings: QuantifySettings) -> dict[str, Any]:
+    """What the numbers mean, and what they were made with."""
+    tables = {"classes": CLASS_COLUMNS, "lesions": LESION_COLUMNS, "longitudinal": LONGITUDINAL_COLUMNS}
+    return {
+        "versions": {
+            "nnunetv2_cfseg": __version__,
+            "python": platform.python_version(),
+            **{library: version(library) for library in LIBRARIES},
+        },
+        "units": {"_ml": "ml", "_mm": "mm", "_percent": "percent", "_deg": "degrees", "days": "days"},
+        "coordinates": "patient, LPS: x to the left, y to the back, z to the head",
+        "settings": {
+            **{key: None if value is None else value for key, value in asdict(settings).items() if key != "scans"},
+            "scans": None if settings.scans is None else str(settings.scans),
+            "connectivity": 26,
+            "both_share": BOTH_SHARE,
+        },
+        "columns": tables,
+    }
+
+
+def _of_case(case: CaseQuantities, scan: Scan, foreground: Sequence[SegmentationClass]) -> dict[str, Any]:
+    return {
+        "case": case.case,
+        "segmentation": str(scan.segmentation),
+        "image": None if scan.image is None else str(scan.image),
+        **{f"{key}_zyx": value for key, value in (("shape", case.grid.shape), ("spacing_mm", case.grid.spacing_mm))},
+        "midline": asdict(case.midline),
+        "classes": [
+            {
+                **_without(class_row(case, one), "case", "midline"),
+                "voxels": case.classes[one.key].voxels,
+                "mesh": _mesh(case, one),
+                "lesion_list": [_without(row, "case", "class", "label", "midline") for row in lesion_rows(case, one)],
+            }
+            for one in foreground
+        ],
+    }
+
+
+def _mesh(case: CaseQuantities, one: SegmentationClass) -> dict[str, Any] | None:
+    if one.key not in case.mesh_ml:
+        return None
+    name = mesh_name(case.case, one)
+    return {"volume_ml": case.mesh_ml[one.key], "files": [f"{MESHES}/{name}.{ending}" for ending in MESH_FORMATS]}
+
+
+def _without(row: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in keys}

@@ -1,0 +1,1 @@
+"""One HTML page that shows an evaluation: tables, charts, and the scans themselves."""

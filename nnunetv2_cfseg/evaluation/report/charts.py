@@ -1,0 +1,207 @@
+"""The report's charts as places on axes, in percent: the template turns them into SVG.
+
+Percentages and not a picture of fixed size, so that a chart is as wide as its column, on a phone too, while text, dots
+and lines keep their size; and the page's own colours, so that it follows the reader's light or dark screen. A drawing
+by matplotlib gives neither, and needs its identifiers kept apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite, nan
+
+import numpy as np
+import pandas as pd
+
+from nnunetv2_cfseg.evaluation.report.numbers import with_unit
+from nnunetv2_cfseg.evaluation.report.scale import Axis, axis
+
+#: Spreads dots that follow each other along an axis well apart across it.
+GOLDEN = 0.618034
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A case: where it is in percent, what it says, and whether its class was missed or a false alarm.
+
+    ``outside`` marks a value beyond the axis: the penalty that stands for the distance to a surface that is not there.
+    """
+
+    case: str
+    x: float
+    y: float
+    words: str
+    presence: str
+    outside: bool = False
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The cases of one class along an axis; quartiles in percent, empty without cases."""
+
+    name: str
+    dots: tuple[Dot, ...]
+    quartiles: tuple[float, ...]
+    words: str
+
+
+@dataclass(frozen=True)
+class Strips:
+    """The cases of all classes along one axis."""
+
+    axis: Axis
+    rows: tuple[Strip, ...]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Predicted volumes of a class against true ones: their difference over their mean.
+
+    Attributes:
+        name: of the class.
+        count: cases in which truth or prediction shows the class.
+        bias: mean difference, ml.
+        low: lower limit of agreement, ml; NaN for fewer than two cases.
+        high: the upper one.
+        x, y: axes of mean and difference, ml.
+        dots: the cases; y counts from the top.
+    """
+
+    name: str
+    count: int
+    bias: float
+    low: float
+    high: float
+    x: Axis
+    y: Axis
+    dots: tuple[Dot, ...]
+
+    def level(self, value: float) -> float:
+        """Where a difference lies, in percent from the top."""
+        return round(100 - self.y.place(value), 2)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series: its name, its place in the legend's order, its path in a box of 1000 by 1000, its last value."""
+
+    name: str
+    style: int
+    path: str
+    last: float
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Series over a common axis."""
+
+    x: Axis
+    y: Axis
+    lines: tuple[Line, ...]
+
+
+def strips(table: pd.DataFrame, key: str, names: Sequence[str]) -> Strips:
+    """Every case of every class along one axis, in the order of ``names``.
+
+    Args:
+        table: an evaluation's: one row a case and class.
+        key: of the column to show; NaN is left out.
+        names: of the classes.
+    """
+    share = not key.endswith("_mm")
+    shown = table[table[key].notna()]
+    # A missing surface counts as far as the image reaches, which would squeeze all other distances into a corner.
+    inside = shown if share else shown[shown["presence"] == "both"]
+    scale = axis([] if share else inside[key], include=(0.0, 1.0) if share else (0.0,), intervals=4)
+    return Strips(scale, tuple(_strip(shown[shown["class"] == name], key, name, scale, share) for name in names))
+
+
+def _strip(rows: pd.DataFrame, key: str, name: str, scale: Axis, share: bool) -> Strip:
+    if rows.empty:
+        return Strip(name, (), (), f"{name}: no case with a value")
+    rows = rows.sort_values([key, "case"], kind="stable")
+    dots = tuple(
+        Dot(
+            case=case,
+            x=scale.place(value),
+            y=round(50 + 56 * ((0.5 + number * GOLDEN) % 1 - 0.5), 1),
+            words=f"{case}, {name}: {with_unit(value, key)}{_told(presence)}",
+            presence=presence,
+            outside=not share and presence != "both",
+        )
+        for number, (case, value, presence) in enumerate(zip(rows["case"], rows[key], rows["presence"], strict=True))
+    )
+    low, first, middle, third, high = (float(value) for value in np.quantile(rows[key], (0, 0.25, 0.5, 0.75, 1)))
+    words = (
+        f"{name}: {len(rows)} {'case' if len(rows) == 1 else 'cases'}, median {with_unit(middle, key)}, "
+        f"quartiles {with_unit(first, key)} and {with_unit(third, key)}, "
+        f"from {with_unit(low, key)} to {with_unit(high, key)}"
+    )
+    return Strip(name, dots, tuple(scale.place(value) for value in (first, middle, third)), words)
+
+
+def agreement(table: pd.DataFrame, name: str, *, bias: float, limits: tuple[float, float]) -> Agreement | None:
+    """The volumes of one class, in the cases in which truth or prediction shows it; None without such a case.
+
+    Args:
+        table: an evaluation's: one row a case and class.
+        name: of the class.
+        bias: mean difference of predicted and true volume, ml.
+        limits: of agreement, ml; NaN where there are none.
+
+    Source: Bland and Altman, Lancet 1986.
+    """
+    rows = table[(table["class"] == name) & (table["presence"] != "absent")]
+    if rows.empty:
+        return None
+    difference = rows["volume_error_ml"].to_numpy(float)
+    mean = (rows["volume_ml"].to_numpy(float) + rows["reference_volume_ml"].to_numpy(float)) / 2
+    x = axis(mean, intervals=4)
+    y = axis((*difference, bias, *limits), include=(0.0,), intervals=4)
+    dots = tuple(
+        Dot(
+            case=case,
+            x=x.place(across),
+            y=round(100 - y.place(up), 2),
+            words=f"{case}, {name}: {with_unit(up, 'volume_error_ml', sign=True)} at a mean of "
+            f"{with_unit(across, 'volume_ml')}{_told(presence)}",
+            presence=presence,
+        )
+        for case, across, up, presence in zip(rows["case"], mean, difference, rows["presence"], strict=True)
+    )
+    return Agreement(name, len(rows), bias, *limits, x, y, dots)
+
+
+def lines(x: Sequence[float], series: Sequence[tuple[str, Sequence[float]]]) -> Lines:
+    """Series over common places, broken where a value is not finite.
+
+    Args:
+        x: places, in order.
+        series: name and values, one value a place.
+    """
+    across = axis(x, intervals=4)
+    up = axis([value for _, values in series for value in values], intervals=4)
+    drawn = (
+        Line(name, style, _path(across, up, x, values), next((v for v in reversed(values) if isfinite(v)), nan))
+        for style, (name, values) in enumerate(series)
+    )
+    return Lines(across, up, tuple(drawn))
+
+
+def _path(across: Axis, up: Axis, x: Sequence[float], values: Sequence[float]) -> str:
+    parts: list[str] = []
+    pen_up = True
+    for place, value in zip(x, values, strict=True):
+        if not isfinite(value):
+            pen_up = True
+            continue
+        point = f"{10 * across.place(place):.1f},{1000 - 10 * up.place(value):.1f}"
+        # A stretch of a single point is a line of no length, which round ends turn into a dot.
+        parts.append(f"M{point}L{point}" if pen_up else f"L{point}")
+        pen_up = False
+    return "".join(parts)
+
+
+def _told(presence: str) -> str:
+    return {"missed": " (missed)", "false_alarm": " (false alarm)"}.get(presence, "")

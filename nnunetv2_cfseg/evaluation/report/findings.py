@@ -1,0 +1,116 @@
+"""Places of a case that are worth a look: its largest errors and its largest structure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cc3d
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+
+from nnunetv2_cfseg.evaluation.classes import Classes
+
+ERRORS = 8
+NEIGHBOURS = 26
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A place in words.
+
+    Attributes:
+        at: voxel (z, y, x): where the finding is thickest, in the axial slice that shows most of it.
+        text: what is there, and its volume.
+    """
+
+    at: tuple[int, int, int]
+    text: str
+
+
+def shown_class(labels: np.ndarray, classes: Classes) -> np.ndarray:
+    """The class that each voxel is shown as, uint8: 1 is the first one, 0 is none.
+
+    Among regions that share a voxel the one of the fewest labels wins, the later of two equals: the enhancing part,
+    not the whole tumour.
+    """
+    table = np.zeros(256, np.uint8)
+    order = sorted(range(len(classes.foreground)), key=lambda i: -len(classes.foreground[i].values))
+    for i in order:
+        table[list(classes.foreground[i].values)] = i + 1
+    return table[labels]
+
+
+def largest_errors(
+    truth: np.ndarray, prediction: np.ndarray, *, names: Sequence[str], spacing_mm: Sequence[float]
+) -> tuple[Finding, ...]:
+    """The largest connected pieces, at most eight, in which one class is missed, invented, or taken for one other.
+
+    Args:
+        truth: (z, y, x) classes as ``shown_class`` gives them.
+        prediction: the same; where the truth is ignored, it must be 0 in both.
+        names: of the classes.
+        spacing_mm: (z, y, x).
+    """
+    pairs = np.where(truth == prediction, 0, truth.astype(np.uint16) * 256 + prediction).astype(np.uint16)
+
+    def words(pair: int) -> str:
+        true, predicted = pair // 256, pair % 256
+        if predicted == 0:
+            return f"{names[true - 1]} missed"
+        if true == 0:
+            return f"{names[predicted - 1]} where there is none"
+        return f"{names[true - 1]} taken for {names[predicted - 1]}"
+
+    return _largest_pieces(pairs, words, spacing_mm=spacing_mm, count=ERRORS)
+
+
+def largest_structure(
+    truth: np.ndarray, prediction: np.ndarray, *, names: Sequence[str], spacing_mm: Sequence[float]
+) -> Finding | None:
+    """The largest connected piece of a class in the truth; in the prediction where the truth has none."""
+    for labels, source in ((truth, "ground truth"), (prediction, "prediction")):
+        found = _largest_pieces(
+            labels, lambda label, source=source: f"{names[label - 1]} ({source})", spacing_mm=spacing_mm, count=1
+        )
+        if found:
+            return found[0]
+    return None
+
+
+def _largest_pieces(
+    labels: np.ndarray, words: Callable[[int], str], *, spacing_mm: Sequence[float], count: int
+) -> tuple[Finding, ...]:
+    """Connected pieces of equal label, 0 left out, largest first."""
+    occupied = [np.flatnonzero(labels.any(axis)) for axis in ((1, 2), (0, 2), (0, 1))]
+    if not len(occupied[0]):
+        return ()
+    box = tuple(slice(int(places[0]), int(places[-1]) + 1) for places in occupied)
+    labels = labels[box]
+    pieces = cc3d.connected_components(np.ascontiguousarray(labels), connectivity=NEIGHBOURS)
+    statistics = cc3d.statistics(pieces)
+    sizes = statistics["voxel_counts"][1:]
+    findings = []
+    for piece in np.argsort(-sizes.astype(np.int64), kind="stable")[:count] + 1:
+        place = statistics["bounding_boxes"][piece]
+        mask = pieces[place] == piece
+        at = tuple(
+            int(inside + part.start + whole.start)
+            for inside, part, whole in zip(_thickest(mask, spacing_mm), place, box, strict=True)
+        )
+        volume_ml = sizes[piece - 1] * float(np.prod(spacing_mm)) / 1000
+        findings.append(Finding(at, f"{words(int(labels[place][mask][0]))}, {volume_in_words(volume_ml)}"))
+    return tuple(findings)
+
+
+def _thickest(mask: np.ndarray, spacing_mm: Sequence[float]) -> tuple[int, int, int]:
+    z = int(mask.sum((1, 2)).argmax())
+    depth = distance_transform_edt(np.pad(mask[z], 1), sampling=spacing_mm[1:])[1:-1, 1:-1]
+    y, x = np.unravel_index(depth.argmax(), depth.shape)
+    return z, int(y), int(x)
+
+
+def volume_in_words(volume_ml: float) -> str:
+    """Two or three digits, in ml; below a tenth in cubic millimetres."""
+    value, unit = (volume_ml, "ml") if volume_ml >= 0.1 else (1000 * volume_ml, "mm\N{SUPERSCRIPT THREE}")
+    return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"

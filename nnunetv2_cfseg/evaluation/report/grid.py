@@ -1,0 +1,95 @@
+"""Volumes turned to the patient's axes and made smaller, and where their voxels lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, prod
+
+import numpy as np
+import SimpleITK as sitk
+
+from nnunetv2_cfseg.evaluation.files import Segmentation
+
+Factors = tuple[int, int, int]
+#: Spacings that differ by less are the same.
+SAME_SPACING = 1.01
+
+
+def turned(volume: Segmentation) -> sitk.Image:
+    """The volume with axes that grow to the patient's left, back and head; to the nearest of these if it is oblique."""
+    return sitk.DICOMOrient(as_image(volume), "LPS")
+
+
+def as_image(volume: Segmentation) -> sitk.Image:
+    """The volume in SimpleITK."""
+    image = sitk.GetImageFromArray(volume.values)
+    image.SetSpacing([float(mm) for mm in reversed(volume.spacing_mm)])
+    image.SetOrigin([float(mm) for mm in volume.origin])
+    image.SetDirection([float(cosine) for cosine in volume.direction])
+    return image
+
+
+def affine(image: sitk.Image) -> np.ndarray:
+    """4 x 4, from a voxel (x, y, z, 1) to the patient's left, back and head in mm."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    matrix[:3, 3] = image.GetOrigin()
+    return matrix
+
+
+def reduction(shape: Sequence[int], spacing_mm: Sequence[float], *, voxels: int) -> Factors:
+    """Whole factors (z, y, x) that leave at most ``voxels``: the finest axes first, y and x before z if they tie.
+
+    Raises:
+        ValueError: no voxel may be left.
+    """
+    if voxels < 1:
+        raise ValueError(f"voxels must be >= 1, got {voxels}")
+    factors = [1, 1, 1]
+    while prod(reduced_shape(shape, factors)) > voxels:
+        sizes_mm = [mm * factor for mm, factor in zip(spacing_mm, factors, strict=True)]
+        fine = [axis for axis in (1, 2) if sizes_mm[axis] <= SAME_SPACING * min(sizes_mm)]
+        for axis in fine or [0]:
+            factors[axis] += 1
+    return factors[0], factors[1], factors[2]
+
+
+def reduced_shape(shape: Sequence[int], factors: Sequence[int]) -> tuple[int, int, int]:
+    """Groups along each axis; the last one may be incomplete."""
+    z, y, x = (ceil(size / factor) for size, factor in zip(shape, factors, strict=True))
+    return z, y, x
+
+
+def average(values: np.ndarray, factors: Sequence[int]) -> np.ndarray:
+    """The mean of each group, float32; incomplete groups are filled up with their last voxels."""
+    padded = _padded(values, factors)
+    fz, fy, fx = factors
+    total = np.zeros(reduced_shape(values.shape, factors), np.float32)
+    for z, y, x in np.ndindex(fz, fy, fx):
+        total += padded[z::fz, y::fy, x::fx]
+    return total / prod(factors)
+
+
+def pick(labels: np.ndarray, factors: Sequence[int]) -> np.ndarray:
+    """The label in the middle of each group, the later one of two."""
+    fz, fy, fx = factors
+    return _padded(labels, factors)[fz // 2 :: fz, fy // 2 :: fy, fx // 2 :: fx]
+
+
+def _padded(values: np.ndarray, factors: Sequence[int]) -> np.ndarray:
+    missing = [-size % factor for size, factor in zip(values.shape, factors, strict=True)]
+    return np.pad(values, [(0, more) for more in missing], mode="edge") if any(missing) else values
+
+
+def group_centres(first_voxel: Sequence[int], factors: Sequence[int]) -> np.ndarray:
+    """4 x 4, from a group (x, y, z, 1) to its centre among the whole volume's voxels (x, y, z).
+
+    Args:
+        first_voxel: (z, y, x) where the first group begins.
+        factors: (z, y, x).
+    """
+    matrix = np.diag([*[float(factor) for factor in reversed(factors)], 1.0])
+    matrix[:3, 3] = [
+        first + (factor - 1) / 2 for first, factor in zip(reversed(first_voxel), reversed(factors), strict=True)
+    ]
+    return matrix

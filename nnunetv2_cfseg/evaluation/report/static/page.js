@@ -1,0 +1,57 @@
+"use strict";
+(() => {
+  // Tables: a click on a column's head sorts by it.
+  const valueOf = (row, index) => {
+    const cell = row.cells[index];
+    const shown = cell.querySelector("[data-measure]:not([hidden])") ?? cell;
+    if (shown.dataset.sort === undefined) return cell.textContent.trim();
+    const number = Number(shown.dataset.sort);
+    return Number.isNaN(number) ? null : number;
+  };
+  const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b, undefined, { numeric: true }) : a - b);
+  const sort = (head, descending) => {
+    const body = head.closest("table").tBodies[0];
+    const index = head.cellIndex;
+    const rows = [...body.rows].map((row) => [valueOf(row, index), row]);
+    // Cells without a value come last either way.
+    rows.sort(([a], [b]) => (a === null) - (b === null) || (a === null ? 0 : (descending ? -1 : 1) * compare(a, b)));
+    body.append(...rows.map(([, row]) => row));
+    for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", descending ? "descending" : "ascending");
+  };
+  for (const head of document.querySelectorAll("table[data-sortable] thead th")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => sort(head, head.getAttribute("aria-sort") === "ascending"));
+  }
+
+  // The table of cases shows one measure at a time.
+  const choice = document.getElementById("measure");
+  const table = document.getElementById("case-table");
+  if (choice && table) {
+    const show = () => {
+      for (const value of table.querySelectorAll("[data-measure]")) value.hidden = value.dataset.measure !== choice.value;
+      for (const cell of table.querySelectorAll("td.bar")) {
+        const shown = cell.querySelector("[data-measure]:not([hidden])");
+        cell.style.setProperty("--v", shown?.dataset.bar ?? "0%");
+      }
+      const sorted = table.querySelector("thead th[aria-sort]");
+      if (sorted) sort(sorted, sorted.getAttribute("aria-sort") === "descending");
+    };
+    choice.addEventListener("change", show);
+    choice.closest("label").hidden = false;
+    show();
+  }
+
+  // Charts: the case under the pointer is marked in all of them, and a click opens it in the slice browser.
+  const marks = new Map();
+  for (const mark of document.querySelectorAll(".mark")) {
+    marks.set(mark.dataset.case, [...(marks.get(mark.dataset.case) ?? []), mark]);
+    const same = (on) => () => marks.get(mark.dataset.case).forEach((other) => other.classList.toggle("same", on));
+    mark.addEventListener("pointerenter", same(true));
+    mark.addEventListener("pointerleave", same(false));
+    if (mark.dataset.href) mark.addEventListener("click", () => { location.hash = mark.dataset.href; });
+  }
+})();

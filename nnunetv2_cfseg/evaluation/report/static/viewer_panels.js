@@ -1,0 +1,221 @@
+// What surrounds the views: the list of cases, the controls, the legend, places to go to, and the readout.
+
+/** Each panel shows the viewer's state in `draw()`, and turns what the reader does into calls of the viewer. */
+
+class CaseList {
+  constructor(viewer) {
+    this.viewer = viewer;
+    this.buttons = [...viewer.root.querySelectorAll("[data-part=cases] button")];
+    for (const button of this.buttons) {
+      button.addEventListener("click", () => viewer.open(Number(button.dataset.case)));
+    }
+    const filter = viewer.part("filter");
+    filter?.addEventListener("input", () => this.#filter(filter.value.trim().toLowerCase()));
+  }
+
+  #filter(text) {
+    for (const button of this.buttons) {
+      button.parentElement.hidden = !button.textContent.toLowerCase().includes(text);
+    }
+  }
+
+  draw() {
+    const { root, current, state } = this.viewer;
+    const chosen = String(state.shown);
+    if (root.dataset.shown === chosen) return;
+    root.dataset.shown = chosen;
+    for (const button of this.buttons) {
+      if (button.dataset.case === chosen) button.setAttribute("aria-current", "true");
+      else button.removeAttribute("aria-current");
+    }
+    scrollInto(this.buttons[state.shown].parentElement);
+    this.viewer.part("name").textContent = current.name;
+    this.viewer.part("caption").textContent = current.caption;
+    this.viewer.part("links").replaceChildren(...current.links.map(linkTo));
+    root.querySelector("[data-do=previous-case]").disabled = state.shown === 0;
+    root.querySelector("[data-do=next-case]").disabled = state.shown === this.buttons.length - 1;
+    this.viewer.part("window").hidden = !current.hasImage;
+    this.viewer.part("note").textContent = current.note;
+    this.viewer.part("note").hidden = !current.note;
+  }
+}
+
+/** Scroll the list, and nothing but the list, so that an item is seen. */
+function scrollInto(item) {
+  const list = item.parentElement;
+  if (item.offsetTop < list.scrollTop) list.scrollTop = item.offsetTop;
+  const below = item.offsetTop + item.offsetHeight - list.clientHeight;
+  if (below > list.scrollTop) list.scrollTop = below;
+}
+
+/** Only relative addresses and those of the web: what a file name holds is never run. */
+function linkTo([words, address]) {
+  const link = document.createElement("a");
+  link.textContent = words;
+  if (/^(https?:|[^:]*([/?#]|$))/i.test(address)) link.href = address;
+  return link;
+}
+
+class Controls {
+  constructor(viewer) {
+    this.viewer = viewer;
+    const { root } = viewer;
+    for (const choice of ["truth", "prediction"]) this.#radios(choice, (value) => viewer.set({ [choice]: value }));
+    this.#radios("planes", (value) => viewer.showPlanes(value));
+    this.#radios("window", (value) => viewer.changeWindow(...value.split("/").map(Number)));
+    for (const choice of ["errors", "crosshair", "smooth"]) {
+      viewer.part(choice).addEventListener("change", (event) => viewer.set({ [choice]: event.target.checked }));
+    }
+    viewer.part("opacity").addEventListener("input", (event) => viewer.set({ opacity: event.target.value / 100 }));
+    for (const number of ["level", "width"]) {
+      viewer.part(number).addEventListener("change", () =>
+        viewer.changeWindow(Number(viewer.part("level").value), Number(viewer.part("width").value)),
+      );
+    }
+    root.addEventListener("click", (event) => {
+      const button = event.target.closest("button[data-do]");
+      if (button) viewer.act(button.dataset.do);
+    });
+    viewer.part("full-screen").hidden = !document.fullscreenEnabled;
+  }
+
+  #inputs(name) {
+    return [...this.viewer.root.querySelectorAll(`input[name="viewer-${name}"]`)];
+  }
+
+  #radios(name, choose) {
+    for (const input of this.#inputs(name)) input.addEventListener("change", () => choose(input.value));
+  }
+
+  draw() {
+    const { state } = this.viewer;
+    const chosen = {
+      truth: state.truth,
+      prediction: state.prediction,
+      planes: state.planes,
+      window: `${state.level}/${state.width}`,
+    };
+    for (const [name, value] of Object.entries(chosen)) {
+      for (const input of this.#inputs(name)) input.checked = input.value === value;
+    }
+    for (const choice of ["errors", "crosshair", "smooth"]) this.viewer.part(choice).checked = state[choice];
+    this.viewer.part("opacity").value = Math.round(100 * state.opacity);
+    this.viewer.part("level").value = state.level;
+    this.viewer.part("width").value = state.width;
+    const zoom = `${Math.round(100 * state.zoom)} %`;
+    this.viewer.part("zoom").textContent = zoom;
+    this.viewer.part("zoom").setAttribute("aria-label", `Zoom ${zoom}, reset`);
+    this.viewer.root.dataset.zoomed = state.zoom > 1;
+    this.viewer.root.dataset.planes = state.planes;
+  }
+}
+
+class Legend {
+  constructor(viewer) {
+    this.viewer = viewer;
+    this.labels = [...viewer.root.querySelectorAll("[data-part=classes] label")];
+    this.labels.forEach((label, i) => {
+      label.querySelector(".swatch").style.background = viewer.classes[i].colour;
+      label.querySelector("input").addEventListener("change", (event) => viewer.hideClass(i, !event.target.checked));
+    });
+  }
+
+  /** Classes that the case does not show are faint. */
+  markAbsent({ truth, prediction }) {
+    const seen = new Uint8Array(256);
+    for (const volume of [truth, prediction]) for (const value of volume) seen[value] = 1;
+    const absent = this.viewer.classes.map(({ values }) => !values.some((value) => seen[value]));
+    this.labels.forEach((label, i) => label.classList.toggle("absent", absent[i]));
+    this.viewer.part("absent").hidden = !absent.some(Boolean);
+  }
+
+  draw() {
+    const { hidden } = this.viewer.state;
+    this.labels.forEach((label, i) => (label.querySelector("input").checked = !hidden.has(i)));
+  }
+}
+
+/** Buttons that lead to the largest structure and to the largest errors of a case. */
+class Findings {
+  constructor(viewer) {
+    this.viewer = viewer;
+    this.list = viewer.part("findings");
+  }
+
+  draw() {
+    const { state, current } = this.viewer;
+    if (this.list.dataset.case !== String(state.shown)) this.#fill(current);
+    this.list.dataset.case = state.shown;
+    for (const button of this.list.querySelectorAll("button")) {
+      button.setAttribute("aria-pressed", button.dataset.at === state.at.join());
+    }
+  }
+
+  #fill({ structure, errors }) {
+    const items = errors.map((error, i) => this.#item(i === 0 ? "Largest error" : `Error ${i + 1}`, error));
+    if (structure) items.unshift(this.#item("Largest structure", structure));
+    if (!errors.length) items.push(Object.assign(document.createElement("li"), { textContent: "No errors." }));
+    this.list.replaceChildren(...items);
+  }
+
+  #item(title, { at, text }) {
+    const item = document.createElement("li");
+    const button = document.createElement("button");
+    const words = document.createElement("span");
+    Object.assign(button, { type: "button", textContent: `${title} ` });
+    words.textContent = text;
+    button.append(words);
+    button.dataset.at = at.join();
+    button.addEventListener("click", () => this.viewer.goTo(at));
+    item.append(button);
+    return item;
+  }
+}
+
+/** Place, HU and classes under the mouse; without a mouse, those of the crosshair. */
+class Readout {
+  constructor(viewer) {
+    this.viewer = viewer;
+    this.element = viewer.part("readout");
+  }
+
+  draw() {
+    const { viewer } = this;
+    const { current, volumes, state } = viewer;
+    const voxel = state.hover ?? state.at;
+    const [i, j, k] = transform(current.toFile, voxel).map(Math.round);
+    const entries = [["mm", patientPlace(transform(current.toPatient, voxel))]];
+    if (volumes.image) entries.push(["HU", this.#hounsfield(valueAt(volumes.image, current.size, voxel))]);
+    entries.push(["ground truth", this.#label(valueAt(volumes.truth, current.size, voxel))]);
+    entries.push(["prediction", this.#label(valueAt(volumes.prediction, current.size, voxel))]);
+    entries.push(["voxel of the file", `${i}, ${j}, ${k}`]);
+    this.element.replaceChildren(...entries.map(readoutEntry));
+    this.element.dataset.of = state.hover ? "cursor" : "crosshair";
+  }
+
+  #hounsfield(byte) {
+    const { levels } = this.viewer;
+    if (byte === 0 || byte === 255) return `${byte ? "\u2265" : "\u2264"} ${levels[byte]}`.replace("-", "\u2212");
+    return String(Math.round(levels[byte])).replace("-", "\u2212");
+  }
+
+  /** All classes that a value belongs to: regions may lie in each other. */
+  #label(value) {
+    const names = this.viewer.classes.filter(({ values }) => values.includes(value)).map(({ name }) => name);
+    return names.join(", ") || "background";
+  }
+}
+
+/** Patient coordinates grow to the left, back and head: "R 12.0  A 3.5  S 40.0". */
+function patientPlace(mm) {
+  return mm.map((value, i) => `${(value < 0 ? "RAI" : "LPS")[i]} ${Math.abs(value).toFixed(1)}`).join("  ");
+}
+
+function readoutEntry([name, value]) {
+  const entry = document.createElement("span");
+  const words = document.createElement("b");
+  entry.textContent = `${name} `;
+  words.textContent = value;
+  entry.append(words);
+  return entry;
+}

@@ -1,0 +1,48 @@
+// Planes: which axes a view shows, and how slices are cut. Axes: 0 to the patient's left, 1 to the back, 2 to the head.
+
+/**
+ * @typedef {object} Plane
+ * @property {number} across axis of the columns
+ * @property {number} down axis of the rows
+ * @property {number} through axis of the slices
+ * @property {boolean} headUp rows begin at the head, the far end of their axis
+ * @property {string} sides of the patient at the left, right, top and bottom
+ */
+
+/** @type {Object<string, Plane>} */
+const PLANES = {
+  axial: { across: 0, down: 1, through: 2, headUp: false, sides: "RLAP" },
+  coronal: { across: 0, down: 2, through: 1, headUp: true, sides: "RLSI" },
+  sagittal: { across: 1, down: 2, through: 0, headUp: true, sides: "APSI" },
+};
+
+/** Rows are counted from the top of the view, voxels from the start of their axis. Works both ways. */
+function flipRow(plane, size, row) {
+  return plane.headUp ? size[plane.down] - 1 - row : row;
+}
+
+/** Copy a slice of a volume into `target`, row by row from the top of the view. */
+function cutSlice(volume, { plane, size, at, target }) {
+  const strides = [1, size[0], size[0] * size[1]];
+  const step = strides[plane.across];
+  const columns = size[plane.across];
+  let out = 0;
+  for (let row = 0; row < size[plane.down]; row++) {
+    let voxel = at * strides[plane.through] + flipRow(plane, size, row) * strides[plane.down];
+    for (let column = 0; column < columns; column++, voxel += step) target[out++] = volume[voxel];
+  }
+}
+
+/** The value of a volume at a voxel [x, y, z]. */
+function valueAt(volume, size, [x, y, z]) {
+  return volume[x + size[0] * (y + size[1] * z)];
+}
+
+/** A 3 x 4 matrix times a voxel [x, y, z]. */
+function transform(matrix, [x, y, z]) {
+  return matrix.map((row) => row[0] * x + row[1] * y + row[2] * z + row[3]);
+}
+
+function clamp(value, low, high) {
+  return Math.min(Math.max(value, low), high);
+}

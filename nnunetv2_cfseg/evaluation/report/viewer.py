@@ -1,0 +1,146 @@
+"""The slice browser of the report: CT, ground truth and prediction in three planes, in the page itself.
+
+A page puts three texts where they belong, and gives the fragment as much width as it can (1600 px are put to use; a
+phone's 390 px are enough)::
+
+    <style>{{ viewer_css() }}</style>
+    {{ render_viewer(cases, classes) }}   <!-- <div id="viewer" class="cfseg-viewer">, without a heading -->
+    <script>{{ viewer_js() }}</script>    <!-- after the fragment -->
+
+All three are ``Markup``: templates that escape leave them as they are. All rules of the style sheet begin with
+``.cfseg-viewer``. Colours of the page come from ``--page --ink --muted --line --accent --panel``. ``case_link(name)``
+is the address ("#viewer?case=...") by which tables and charts open a case in the browser; links to it may be clicked
+as often as one likes. ``class_colours.class_colours(count)`` gives the colours of the classes, in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from nnunetv2_cfseg.evaluation.classes import Classes
+from nnunetv2_cfseg.evaluation.report.class_colours import class_colours
+from nnunetv2_cfseg.evaluation.report.findings import Finding
+from nnunetv2_cfseg.evaluation.report.hounsfield_bytes import levels_hu
+from nnunetv2_cfseg.evaluation.report.volumes import BrowserCase
+
+#: In this order: each may use what those before it define.
+SCRIPTS = (
+    "viewer_store.js",
+    "viewer_planes.js",
+    "viewer_paint.js",
+    "viewer_gestures.js",
+    "viewer_view.js",
+    "viewer_panels.js",
+    "viewer_address.js",
+    "viewer_keys.js",
+    "viewer.js",
+)
+#: Level and width in HU; digits 1 to 5 choose them.
+WINDOWS = {
+    "brain": (40, 80),
+    "subdural": (75, 215),
+    "bone": (600, 2800),
+    "soft tissue": (40, 400),
+    "lung": (-600, 1500),
+}
+IGNORED_COLOUR = "#9aa0a6"
+#: More cases than that get a field that filters them.
+UNFILTERED_CASES = 10
+
+
+def render_viewer(cases: Sequence[BrowserCase], classes: Classes) -> Markup:
+    """The slice browser as a fragment of HTML.
+
+    Args:
+        cases: in the order of the list; the first one is shown first.
+        classes: of the dataset.
+
+    Raises:
+        ValueError: there is no case.
+    """
+    if not cases:
+        raise ValueError("a slice browser must have a case to show, got none")
+    template = _environment().get_template("viewer.html.j2")
+    return Markup(
+        template.render(
+            cases=cases,
+            filtered=len(cases) > UNFILTERED_CASES,
+            windows=WINDOWS,
+            classes=_class_descriptions(classes),
+            description=_description(cases, classes),
+        )
+    )
+
+
+def viewer_css() -> Markup:
+    """The style sheet of the slice browser."""
+    return Markup(_static("viewer.css"))
+
+
+def viewer_js() -> Markup:
+    """The script of the slice browser: one function, which leaves no name behind."""
+    return Markup('(() => {\n"use strict";\n' + "\n".join(_static(name) for name in SCRIPTS) + "})();\n")
+
+
+def case_link(name: str) -> str:
+    """The address, within the page, that opens a case."""
+    return f"#viewer?case={quote(name, safe='')}"
+
+
+def _environment() -> Environment:
+    loader = PackageLoader("nnunetv2_cfseg.evaluation.report")
+    return Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+
+
+def _static(name: str) -> str:
+    return files("nnunetv2_cfseg.evaluation.report").joinpath("static", name).read_text(encoding="utf-8")
+
+
+def _description(cases: Sequence[BrowserCase], classes: Classes) -> dict[str, Any]:
+    """What the script knows of the cases, volumes apart; indices and sizes are (x, y, z) there."""
+    return {
+        "levels": levels_hu().tolist(),
+        "classes": _class_descriptions(classes),
+        "ignore": classes.ignore,
+        "cases": [_case_description(case) for case in cases],
+    }
+
+
+def _class_descriptions(classes: Classes) -> list[dict[str, Any]]:
+    """Name, label values and colour of the classes, and of what is ignored."""
+    colours = class_colours(len(classes.foreground))
+    descriptions = [
+        {"name": one.name, "values": list(one.values), "colour": colour}
+        for one, colour in zip(classes.foreground, colours, strict=True)
+    ]
+    if classes.ignore is not None:
+        descriptions.append({"name": "ignored", "values": [classes.ignore], "colour": IGNORED_COLOUR})
+    return descriptions
+
+
+def _case_description(case: BrowserCase) -> dict[str, Any]:
+    return {
+        "name": case.name,
+        "caption": case.caption,
+        "links": list(case.links.items()),
+        "size": case.shape[::-1],
+        "spacing": case.spacing_mm[::-1],
+        "hasImage": case.image is not None,
+        "note": case.note,
+        "errors": [_finding_description(error) for error in case.errors],
+        "structure": None if case.structure is None else _finding_description(case.structure),
+        "toPatient": case.to_patient_mm,
+        "toFile": case.to_file,
+    }
+
+
+def _finding_description(finding: Finding) -> dict[str, Any]:
+    return {"at": finding.at[::-1], "text": finding.text}

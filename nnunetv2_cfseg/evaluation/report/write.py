@@ -1,0 +1,199 @@
+"""The report's file: which cases it shows, and that it appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+
+from tqdm import tqdm
+
+from nnunetv2_cfseg import __version__
+from nnunetv2_cfseg.evaluation.evaluate import Evaluation
+from nnunetv2_cfseg.evaluation.report.case_table import case_table, choices, mean_dice, worst_first
+from nnunetv2_cfseg.evaluation.report.class_colours import class_colours
+from nnunetv2_cfseg.evaluation.report.content import (
+    POLICY,
+    agreement_figure,
+    class_agreements,
+    definitions_table,
+    distribution_figures,
+    settings_table,
+    without_volume,
+)
+from nnunetv2_cfseg.evaluation.report.curve_figures import training_figures
+from nnunetv2_cfseg.evaluation.report.curves import read_trainings
+from nnunetv2_cfseg.evaluation.report.estimates import Estimates
+from nnunetv2_cfseg.evaluation.report.figures import medians_table, summary_notes, summary_table, verdict
+from nnunetv2_cfseg.evaluation.report.links import case_links, find_images, page_files
+from nnunetv2_cfseg.evaluation.report.page import Assets, Page, Section, render
+from nnunetv2_cfseg.evaluation.report.viewer import case_link, render_viewer, viewer_css, viewer_js
+from nnunetv2_cfseg.evaluation.report.volumes import BrowserCase, browser_case
+from nnunetv2_cfseg.evaluation.summary import summarise
+
+#: What the slice browser shows if nobody says how many.
+CASES = 20
+#: Of all cases in the slice browser together, and of one of them: pages must stay small enough to be sent.
+VOXELS, VOXELS_OF_CASE = 60_000_000, 6_000_000
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a report can tell beside the evaluation.
+
+    Attributes:
+        title: of the page; a default if empty.
+        lead: paragraphs below the verdict.
+        sections: of one's own, behind the table of cases.
+        command: that makes the report again.
+    """
+
+    title: str = ""
+    lead: Sequence[str] = ()
+    sections: Sequence[Section] = ()
+    command: str = ""
+
+
+def write_report(
+    evaluation: Evaluation,
+    output: Path,
+    *,
+    images: Path | None = None,
+    model: Path | None = None,
+    cases: int = CASES,
+    seed: int = 0,
+    extras: Extras | None = None,
+    progress: bool = False,
+) -> Path:
+    """Write an evaluation as one HTML file, which appears whole or not at all.
+
+    Args:
+        evaluation: to be shown.
+        output: the file.
+        images: folder of the CTs; None shows labels on a plain background.
+        model: nnU-Net's folder of the trained model, for the curves of its training.
+        cases: as many at most are shown in the slice browser, worst first; 0 leaves it out.
+        seed: of the intervals.
+        extras: title and the like.
+        progress: show a bar.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: a number of cases below 0, an image that is missing or does not fit, or a model without logs.
+        OSError: the file cannot be written.
+    """
+    if cases < 0:
+        raise ValueError(f"the number of cases to show must be >= 0, got {cases}")
+    found = {} if images is None else find_images(evaluation.cases, images)
+    shown = worst_first(evaluation.table)[:cases]
+    browser = _browser_cases(evaluation, shown, found, output, progress)
+    page = _page(evaluation, browser, output=output, images=images, model=model, seed=seed, extras=extras or Extras())
+    html = render(page, Assets(viewer_css(), viewer_js()) if browser else Assets())
+    output.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(html, encoding="utf-8")
+        unfinished.replace(output)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return output
+
+
+def _browser_cases(
+    evaluation: Evaluation, names: Sequence[str], images: Mapping[str, Path], output: Path, progress: bool
+) -> list[BrowserCase]:
+    by_name = {case.name: case for case in evaluation.cases}
+    voxels = min(VOXELS_OF_CASE, VOXELS // max(1, len(names)))
+    return [
+        browser_case(
+            by_name[name],
+            image=images.get(name),
+            classes=evaluation.classes,
+            caption=_caption(mean_dice(evaluation.table, name)),
+            links=case_links(by_name[name], images.get(name), output),
+            voxels=voxels,
+        )
+        for name in tqdm(names, desc="Reading scans", unit="case", disable=not progress)
+    ]
+
+
+def _page(
+    evaluation: Evaluation,
+    browser: Sequence[BrowserCase],
+    *,
+    output: Path,
+    images: Path | None,
+    model: Path | None,
+    seed: int,
+    extras: Extras,
+) -> Page:
+    table, names = evaluation.table, [one.name for one in evaluation.classes.foreground]
+    summary = summarise(evaluation, seed=seed)
+    estimates, colours = Estimates(summary), class_colours(len(names))
+    agreements = class_agreements(table, estimates)
+    hrefs = {case.name: case_link(case.name) for case in browser}
+    trainings = [] if model is None else read_trainings(model)
+    return Page(
+        title=extras.title or f"Evaluation of {evaluation.cases[0].prediction.resolve().parent.name}",
+        verdict=verdict(table, estimates),
+        lead=[*extras.lead, *_left_out(evaluation)],
+        summary=summary_table(table, estimates, agreements=agreements, colours=colours),
+        summary_notes=summary_notes(table, names),
+        medians=medians_table(table, colours),
+        distributions=distribution_figures(table, evaluation.settings),
+        crosses=bool(table["presence"].isin(("missed", "false_alarm")).any()),
+        agreements=[agreement_figure(of) for of in agreements if of is not None],
+        without_volume=without_volume(table, agreements),
+        trainings=[training_figures(training, names) for training in trainings],
+        browser_notes=_browser_notes(len(browser), len(evaluation.cases), images is not None),
+        viewer=render_viewer(browser, evaluation.classes) if browser else "",
+        cases=case_table(table, hrefs=hrefs, colours=colours),
+        cases_note=_cases_note(len(browser)),
+        choices=choices(),
+        sections=extras.sections,
+        definitions=definitions_table(),
+        policy=POLICY,
+        command=extras.command,
+        settings=settings_table(summary["cfseg"]["settings"]),
+        files=page_files(evaluation, summary, output=output, images=images, model=model),
+        footer=f"Written by cfseg report, nnunetv2_cfseg {__version__}. For research; not a medical device.",
+        hrefs=hrefs,
+    )
+
+
+def _caption(dice: float) -> str:
+    return "no class" if isnan(dice) else f"mean Dice {dice:.3f}"
+
+
+def _left_out(evaluation: Evaluation) -> list[str]:
+    unpaired = evaluation.unpaired
+    kinds = (
+        (unpaired.missing_predictions, "without a prediction"),
+        (unpaired.missing_truths, "without a ground truth"),
+    )
+    notes = []
+    for names, words in kinds:
+        if names:
+            more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+            cases = "case" if len(names) == 1 else "cases"
+            notes.append(f"{len(names)} {cases} {words} left out: {', '.join(names[:MOST_NAMED])}{more}.")
+    return notes
+
+
+def _browser_notes(shown: int, of: int, with_images: bool) -> list[str]:
+    notes = ["Worst first, by mean Dice over the classes that a case or its prediction shows."]
+    if shown < of:
+        notes.append(f"Of {of} cases the browser holds the worst {shown}; all {of} are in the tables and charts.")
+    if not with_images:
+        notes.append("Without a folder of images, labels are shown alone.")
+    return [" ".join(notes)]
+
+
+def _cases_note(shown: int) -> str:
+    words = "Worst first, by mean Dice over the classes that a case or its prediction shows."
+    return f"{words} A name leads to the slice browser." if shown else words

@@ -1,0 +1,174 @@
+"""``summary.json``: nnU-Net's keys and values, with all our measures beside them and statistics under ``cfseg``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nnunetv2_cfseg import __version__
+from nnunetv2_cfseg.evaluation.classes import SegmentationClass
+from nnunetv2_cfseg.evaluation.columns import COLUMNS, KEYS
+from nnunetv2_cfseg.evaluation.evaluate import COUNTS, Evaluation
+from nnunetv2_cfseg.evaluation.files import Case
+from nnunetv2_cfseg.evaluation.intervals import bootstrap_mean, nan_mean
+
+CONFIDENCE = 0.95
+#: Measures of quality: those with a direction.
+QUALITY = tuple(column.key for column in COLUMNS if column.better)
+ERROR = "volume_error_ml"
+POLICY = (
+    "A case in which neither reference nor prediction shows a class says nothing of the class and is left out of its "
+    "statistics, of volume errors too; a missed class and a false alarm have Dice, IoU, surface Dice and lesion F1 of "
+    "0 and the diagonal of the image in mm as distance."
+)
+#: Half of a 95 % range of a normal distribution, in standard deviations (Bland and Altman 1986).
+LIMITS_SD = 1.96
+
+
+def summarise(evaluation: Evaluation, *, resamples: int = 2000, seed: int = 0) -> dict[str, Any]:
+    """Summarise an evaluation.
+
+    ``metric_per_case``, ``mean`` and ``foreground_mean`` are nnU-Net's, NaN included, with our columns beside its
+    own. ``cfseg`` holds what it was measured with and, with percentile bootstrap intervals over cases:
+
+    - ``classes``, by nnU-Net's key: ``name``; ``present``, cases whose reference shows it, ``missed`` among them,
+      ``false_alarms`` and ``absent``; ``measures``, each with ``n``, ``mean``, ``median`` and ``interval``, and
+      the volume error with its ``bias`` and ``limits_of_agreement``.
+    - ``overall``: ``mDSC`` and ``mIoU`` (arXiv 2502.05396, Eq. 14 and section 4.3) and every measure of quality, each
+      the mean over classes of the mean over cases. They are nnU-Net's ``foreground_mean``, but a class that no case
+      shows is left out where nnU-Net's mean is NaN.
+
+    Args:
+        evaluation: to be summarised.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+    """
+    table, foreground = evaluation.table, evaluation.classes.foreground
+    columns = [*KEYS, *COUNTS]
+    means = {one.key: _means(table[table["label"] == one.key], columns) for one in foreground}
+    per_case = table.set_index(["case", "label"])[columns].to_dict("index")
+    return {
+        "foreground_mean": {column: float(np.mean([mean[column] for mean in means.values()])) for column in columns},
+        "mean": means,
+        "cfseg": {
+            "version": __version__,
+            "settings": {
+                **asdict(evaluation.settings),
+                "resamples": resamples,
+                "seed": seed,
+                "confidence": CONFIDENCE,
+                "policy": POLICY,
+            },
+            "cases": len(evaluation.cases),
+            "missing_predictions": list(evaluation.unpaired.missing_predictions),
+            "missing_references": list(evaluation.unpaired.missing_truths),
+            "classes": {one.key: _of_class(table, one, resamples, seed) for one in foreground},
+            "overall": _overall(table, foreground, resamples, seed),
+        },
+        "metric_per_case": [_of_case(case, foreground, per_case) for case in evaluation.cases],
+    }
+
+
+def write_summary(evaluation: Evaluation, summary: Mapping[str, Any], output: Path) -> None:
+    """Write the summary and, beside it with the ending ``.csv``, the table; each appears whole or not at all.
+
+    NaN is written as nnU-Net writes it, ``NaN`` in the summary, and as an empty field in the table.
+
+    Raises:
+        ValueError: the output's name does not end with ``.json``.
+        OSError: it cannot be written.
+    """
+    check_output(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    texts = {
+        output.with_suffix(".csv"): evaluation.table.to_csv(index=False, lineterminator="\n"),
+        output: json.dumps(summary, indent=4) + "\n",
+    }
+    with ExitStack() as stack:
+        unfinished = {file: file.with_name(f".{file.name}.{os.getpid()}") for file in texts}
+        for file, text in texts.items():
+            stack.callback(unfinished[file].unlink, missing_ok=True)
+            unfinished[file].write_text(text, encoding="utf-8")
+        for file in texts:
+            unfinished[file].replace(file)
+
+
+def check_output(output: Path) -> None:
+    """Refuse a summary's file before it is measured what shall be in it.
+
+    Raises:
+        ValueError: its name does not end with ``.json``, or it or its table is a folder.
+    """
+    if output.suffix != ".json":
+        raise ValueError(f"the output must end with .json, got: {output}")
+    for file in (output, output.with_suffix(".csv")):
+        if file.is_dir():
+            raise ValueError(f"the output must be a file, and is a folder: {file}")
+
+
+def _of_case(case: Case, foreground: Sequence[SegmentationClass], per_case: Mapping[Any, Any]) -> dict[str, Any]:
+    return {
+        "metrics": {one.key: per_case[case.name, one.key] for one in foreground},
+        "prediction_file": str(case.prediction),
+        "reference_file": str(case.truth),
+    }
+
+
+def _means(rows: pd.DataFrame, columns: Sequence[str]) -> dict[str, float]:
+    return {column: float(nan_mean(_values(rows, column), axis=0)) for column in columns}
+
+
+def _of_class(table: pd.DataFrame, one: SegmentationClass, resamples: int, seed: int) -> dict[str, Any]:
+    rows = table[table["label"] == one.key]
+    count = rows["presence"].value_counts()
+    both, missed, false_alarms, absent = (int(count.get(p, 0)) for p in ("both", "missed", "false_alarm", "absent"))
+    measures = {}
+    for key in (*QUALITY, ERROR):
+        values = _values(rows, key)
+        known = values[~np.isnan(values)]
+        mean = float(known.mean()) if known.size else nan
+        measures[key] = {
+            "n": known.size,
+            "mean": mean,
+            "median": float(np.median(known)) if known.size else nan,
+            "interval": list(bootstrap_mean(values, resamples=resamples, seed=seed, confidence=CONFIDENCE)),
+        }
+        if key == ERROR:
+            spread = LIMITS_SD * float(known.std(ddof=1)) if known.size > 1 else nan
+            measures[key] |= {"bias": mean, "limits_of_agreement": [mean - spread, mean + spread]}
+    return {
+        "name": one.name,
+        "present": both + missed,
+        "missed": missed,
+        "false_alarms": false_alarms,
+        "absent": absent,
+        "measures": measures,
+    }
+
+
+def _overall(
+    table: pd.DataFrame, foreground: Sequence[SegmentationClass], resamples: int, seed: int
+) -> dict[str, dict[str, Any]]:
+    overall = {}
+    for key in (*QUALITY, ERROR):
+        values = np.stack([_values(table[table["label"] == one.key], key) for one in foreground], axis=1)
+        overall[key] = {
+            "mean": float(nan_mean(nan_mean(values, axis=0), axis=0)),
+            "interval": list(bootstrap_mean(values, resamples=resamples, seed=seed, confidence=CONFIDENCE)),
+        }
+    return {"mDSC": overall["Dice"], "mIoU": overall["IoU"], **overall}
+
+
+def _values(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """(cases,): NaN in place of errors and qualities of a class that neither reference nor prediction shows."""
+    values = rows[column].to_numpy(np.float64)
+    return np.where(rows["presence"] == "absent", nan, values) if column in (*QUALITY, ERROR) else values

@@ -1,0 +1,6 @@
+"""Losses of segmentation and of thin-thick training; needs torch alone."""
+
+from nnunetv2_cfseg.losses.segmentation import SegmentationLoss
+from nnunetv2_cfseg.losses.thin_thick import ThinThickLoss, ThinThickSettings
+
+__all__ = ["SegmentationLoss", "ThinThickLoss", "ThinThickSettings"]

@@ -1,0 +1,33 @@
+"""Slices of a thick scan and their slabs of thin ones, as tensors.
+
+Shapes: N blocks or crops, K channels, D thick slices, r thin slices in a thick one, Y X rows and columns.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def slab_mean(x: Tensor, factor: int) -> Tensor:
+    """(N, K, r D, Y, X) to (N, K, D, Y, X), the mean of each slab.
+
+    Raises:
+        ValueError: the last slab is incomplete.
+    """
+    return split_slabs(x, factor).mean(3)
+
+
+def repeat_slices(x: Tensor, factor: int) -> Tensor:
+    """(N, K, D, Y, X) to (N, K, r D, Y, X), each slice r times."""
+    return x.unsqueeze(3).expand(-1, -1, -1, factor, -1, -1).flatten(2, 3)
+
+
+def split_slabs(x: Tensor, factor: int) -> Tensor:
+    """(N, K, r D, Y, X) to (N, K, D, r, Y, X).
+
+    Raises:
+        ValueError: the last slab is incomplete.
+    """
+    if x.shape[2] % factor:
+        raise ValueError(f"a factor must divide the number of thin slices, got {factor} for {x.shape[2]} slices")
+    return x.unflatten(2, (-1, factor))

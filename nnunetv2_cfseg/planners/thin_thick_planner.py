@@ -1,0 +1,109 @@
+"""``ThinThickPlanner``: plans for pairs of thin and thick slices, named ``nnUNetThinThickPlans``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnunetv2_cfseg.losses.thin_thick import ThinThickSettings
+from nnunetv2_cfseg.networks.patches import Size3, as_size3
+from nnunetv2_cfseg.planners.cfseg_planner import CFSegPlanner
+from nnunetv2_cfseg.trainers.thin_thick_plans import read_factor
+
+THIN_THICK_PLANS_NAME = "nnUNetThinThickPlans"
+THICK = "3d_thick"
+
+
+class ThinThickPlanner(CFSegPlanner):
+    """Plans ``3d_fullres`` for thin slices and ``3d_thick`` for thick ones, of one network.
+
+    The distance between slices is that of the scans: ``preprocess`` does not resample along z, so that slabs stay
+    slabs. A patch has the same number of voxels in both, so a thick token covers ``factor`` thin ones exactly.
+
+    Raises:
+        ValueError: what :class:`~.cfseg_planner.CFSegPlanner` refuses, or a dataset without ``thin_thick.json``.
+    """
+
+    def __init__(
+        self,
+        dataset_name_or_id: str | int,
+        gpu_memory_target_in_gb: float = 8,
+        preprocessor_name: str = "DefaultPreprocessor",
+        plans_name: str = THIN_THICK_PLANS_NAME,
+        overwrite_target_spacing: list[float] | tuple[float, ...] | None = None,
+        suppress_transpose: bool = True,
+    ) -> None:
+        # nnU-Net would put the axis of the largest spacing first; slabs need the slice axis there.
+        super().__init__(
+            dataset_name_or_id,
+            gpu_memory_target_in_gb,
+            preprocessor_name,
+            plans_name,
+            overwrite_target_spacing,
+            suppress_transpose=True,
+        )
+        self.factor = read_factor(Path(self.raw_dataset_folder))
+        self.lowres_creation_threshold = 0.0  # at a lower resolution a slab would not be whole slices
+
+    def determine_fullres_target_spacing(self) -> np.ndarray:
+        """nnU-Net's in the plane, the scans' median between slices."""
+        spacing_mm = np.array(super().determine_fullres_target_spacing(), dtype=float)
+        spacing_mm[0] = np.median(np.vstack(self.dataset_fingerprint["spacings"])[:, 0])
+        return spacing_mm
+
+    def choose_patch(self, spacing_mm: np.ndarray) -> Size3:
+        """A patch that is as deep too small on thin slices as it is too deep on thick ones."""
+        z, y, x = spacing_mm
+        return super().choose_patch(np.array([z * sqrt(self.factor), y, x]))
+
+    def choose_crop(
+        self,
+        spacing_mm: np.ndarray,
+        median_shape: np.ndarray,
+        *,
+        center_size: Size3,
+        block_size: Size3,
+        max_voxels: int,
+    ) -> Size3:
+        """Chosen on the thick grid: whole thick centres, at least a thick block."""
+        z, y, x = spacing_mm
+        depth, height, width = super().choose_crop(
+            np.array([z * self.factor, y, x]),
+            np.array([np.ceil(median_shape[0] / self.factor), *median_shape[1:]]),
+            center_size=center_size,
+            block_size=block_size,
+            max_voxels=max_voxels // self.factor,
+        )
+        return depth * self.factor, height, width
+
+    def training_section(self, arch_kwargs: dict[str, Any], blocks: int) -> dict[str, Any]:
+        """Also what :class:`~nnunetv2_cfseg.trainers.thin_thick.nnUNetTrainerCFSegThinThick` reads."""
+        section = super().training_section(arch_kwargs, blocks)
+        a_step = max(1, blocks // (self.batch_size * (1 + self.factor)))
+        section["thin_thick"] = {
+            "factor": self.factor,
+            "thick_blocks_per_crop": a_step,
+            "loss": asdict(ThinThickSettings()),
+        }
+        return section
+
+    def save_plans(self, plans: dict[str, Any]) -> None:
+        """nnU-Net's, with the configuration for thick slices."""
+        thin = plans["configurations"]["3d_fullres"]
+        depth, height, width = thin["patch_size"]
+        network = thin["architecture"]["arch_kwargs"]
+        block_depth = as_size3(network["block_patches"], "block_patches")[0] * network["patch_size"][0]
+        z, y, x = (float(mm) for mm in thin["spacing"])
+        slices, *in_plane = (float(n) for n in thin["median_image_size_in_voxels"])
+        plans["configurations"][THICK] = {
+            "inherits_from": "3d_fullres",
+            "data_identifier": f"{self.plans_identifier}_{THICK}",
+            "spacing": [z * self.factor, y, x],
+            "median_image_size_in_voxels": [slices / self.factor, *in_plane],
+            "patch_size": [max(block_depth, depth // self.factor), height, width],
+        }
+        super().save_plans(plans)

@@ -1,0 +1,151 @@
+"""``nnUNetTrainerCFSegThinThick``: thin slices learn from the annotations of thick ones.
+
+Gang 2025 (arXiv 2502.05396), section 3.6. A crop of thin slices is augmented in the plane, its average over slabs is
+the thick scan, and the network sees blocks of both. The labels are those of the thick slices. What each term of the
+loss asks is in :mod:`nnunetv2_cfseg.losses.thin_thick`.
+
+Shapes: B crops, M thick blocks of each, r thin slices in a thick one, P classes, R channels of the target.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
+from nnunetv2.utilities.helpers import dummy_context
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import Tensor, autocast
+
+from nnunetv2_cfseg.losses.thin_thick import ThinThickLoss, ThinThickSettings
+from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
+from nnunetv2_cfseg.trainers.slab_loader import slab_data_loaders
+from nnunetv2_cfseg.trainers.slab_transform import DrawSlabBlocks
+from nnunetv2_cfseg.trainers.thick_model import write_thick_model
+from nnunetv2_cfseg.trainers.thin_thick_plans import slab_sampling, thin_thick_section
+
+
+class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
+    """Trains from plans made by ``ThinThickPlanner``, and ends with a model for thin and one for thick slices."""
+
+    #: In the plane, radians to either side; nnU-Net's own turns by any angle where it augments slices.
+    rotation = np.pi / 6
+
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
+                 device: torch.device = torch.device("cuda")) -> None:  # fmt: skip
+        section = thin_thick_section(
+            PlansManager(plans).get_configuration(configuration).configuration, trainer=type(self).__name__
+        )
+        self.loss_settings = ThinThickSettings.from_plans(section.get("loss", {}))
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.factor: int = section["factor"]
+        self._terms: dict[str, list[Tensor]] = defaultdict(list)
+
+    def on_train_start(self) -> None:
+        """nnU-Net's, with the thin-thick loss beside the usual one, which validation goes on using."""
+        super().on_train_start()
+        self.thin_thick_loss = ThinThickLoss(
+            self.loss_settings,
+            factor=self.factor,
+            regions=self.label_manager.has_regions,
+            ignore_label=self.label_manager.ignore_label,
+            batch_dice=self.configuration_manager.batch_dice,
+            class_counts=self._class_counts() if self.loss_settings.balance != "none" else None,
+        ).to(self.device)
+
+    def _class_counts(self) -> list[int]:
+        """Voxels of each class, background first, or of each region, in the training cases."""
+        dataset, _ = self.get_tr_and_val_datasets()
+        regions = self.label_manager.foreground_regions if self.label_manager.has_regions else None
+        labels = self.label_manager.all_labels
+        segmentations = (np.asarray(dataset.load_case(case)[1][:]) for case in dataset.identifiers)
+        return count_classes(segmentations, labels if regions is None else regions)
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, tuple[int, ...]]:
+        """Augmentation in the plane alone: a slice never leaves its slab."""
+        _, _, _, axes = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        rotation = (-self.rotation, self.rotation)
+        crop = self.configuration_manager.patch_size
+        initial_crop = get_patch_size(crop, rotation, (0, 0), (0, 0), (0.85, 1.25))
+        initial_crop[0] = crop[0]
+        return rotation, True, initial_crop, axes
+
+    def get_dataloaders(self) -> tuple[Any, Any]:
+        """nnU-Net's, with crops that begin at a slab's first slice."""
+        with slab_data_loaders(self.factor):
+            return super().get_dataloaders()
+
+    def draw_blocks(self) -> BasicTransform:
+        """The last step of the augmentation."""
+        network = self.block_center_network()
+        return DrawSlabBlocks(
+            slab_sampling(self.configuration_manager.configuration),
+            block_size=network.block_size,
+            center_size=network.center_size,
+            factor=self.factor,
+            ignore_label=self.label_manager.ignore_label,
+            foreground_range=self.foreground_range(),
+        )
+
+    def loss_on_centers(self, batch: dict) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            batch: ``data`` (B, M, 1 + r, C, *block_size), thick block first, and ``target`` (B, M, R, r c_z, c_y, c_x).
+        """
+        blocks = batch["data"].flatten(0, 1).to(self.device, non_blocking=True)
+        target = batch["target"].flatten(0, 1).to(self.device, non_blocking=True)
+        with autocast(self.device.type, enabled=True) if self.device.type == "cuda" else dummy_context():
+            logits, features = self.network(blocks.flatten(0, 1), centers_only=True, with_features=True)
+            thick_logits, thin_logits = split_views(logits, self.factor)
+            thick_features, thin_features = split_views(features, self.factor)
+            terms = self.thin_thick_loss(
+                thin_logits=thin_logits,
+                thick_logits=thick_logits,
+                thick_target=target[:, :, :: self.factor],
+                thin_features=thin_features,
+                thick_features=thick_features,
+            )
+        for name, value in terms.items():
+            self._terms[name].append(value.detach())
+        return terms["total"]
+
+    def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
+        """nnU-Net's, and each term's mean in the log."""
+        super().on_train_epoch_end(train_outputs)
+        means = {name: float(torch.stack(values).mean()) for name, values in self._terms.items()}
+        self._terms.clear()
+        self.print_to_log_file(*(f"{name} {mean:.4f}" for name, mean in means.items()))
+
+    def on_train_end(self) -> None:
+        """nnU-Net's, then the same weights as a model for thick slices."""
+        super().on_train_end()
+        if self.local_rank == 0:
+            thick = write_thick_model(self.output_folder)
+            self.print_to_log_file(f"The model for thick slices is {thick}")
+
+
+def count_classes(segmentations: Iterable[np.ndarray], classes: Sequence[int | Sequence[int]]) -> list[int]:
+    """Voxels of each label, or of each region, over all segmentations."""
+    counts = np.zeros(len(classes), dtype=np.int64)
+    for segmentation in segmentations:
+        counts += [int(np.isin(segmentation, values).sum()) for values in classes]
+    return counts.tolist()
+
+
+def split_views(values: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """What the network gave for thick blocks and the thin ones below, of all together.
+
+    Args:
+        values: (N (1 + r), P, z, y, x), each thick block's followed by its thin ones'.
+
+    Returns:
+        Thick (N, P, z, y, x), and thin ones on top of each other (N, P, r z, y, x).
+    """
+    views = values.unflatten(0, (-1, 1 + factor))
+    thin = views[:, 1:].transpose(1, 2).flatten(2, 3)  # (N, r, P, z, ...) -> (N, P, r z, ...)
+    return views[:, 0], thin

@@ -1,0 +1,164 @@
+"""The joint loss: its terms, what plans may say, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nnunetv2_cfseg.losses import SegmentationLoss, ThinThickLoss, ThinThickSettings
+from nnunetv2_cfseg.losses.balance import class_balance
+from nnunetv2_cfseg.losses.consistency import feature_loss, homogeneous_slab_loss, thin_entropy
+from nnunetv2_cfseg.losses.slab import slab_operator
+from nnunetv2_cfseg.losses.thin_thick import TERMS
+
+Example = Callable[..., tuple[Tensor, Tensor]]
+FACTOR = 2
+EVERY_TERM = dict(zip(TERMS, (1.0, 0.5, 0.25, 2.0, 4.0), strict=True))
+
+
+@pytest.fixture
+def batch(example: Example) -> Callable[..., dict[str, Tensor]]:
+    """A function that makes everything the loss may ask for."""
+
+    def make(**kind: Any) -> dict[str, Tensor]:
+        thick, target = example(shape=(2, 2, 2), **kind)
+        thin, _ = example(shape=(2 * FACTOR, 2, 2), seed=1)
+        return {
+            "thin_logits": thin,
+            "thick_logits": thick,
+            "thick_target": target,
+            "thin_features": example(channels=5, shape=(FACTOR, 1, 1), seed=2)[0],
+            "thick_features": example(channels=5, shape=(1, 1, 1), seed=3)[0],
+            "thin_hu": 40 + 10 * example(channels=1, shape=(2 * FACTOR, 2, 2), seed=4)[0],
+        }
+
+    return make
+
+
+class TestTerms:
+    @pytest.mark.parametrize(("regions", "ignore_label"), [(False, None), (False, 7), (True, None), (True, 7)])
+    def test_are_those_of_the_functions_and_total_is_their_weighted_sum(
+        self, batch: Callable[..., dict[str, Tensor]], regions: bool, ignore_label: int | None
+    ) -> None:
+        kind: dict[str, Any] = {"regions": regions, "ignore_label": ignore_label}
+        given = batch(**kind)
+        thin, target = given["thin_logits"], given["thick_target"]
+        loss = ThinThickLoss(ThinThickSettings(weights=EVERY_TERM), factor=FACTOR, **kind)
+        segmentation = SegmentationLoss(**kind)
+        operator = slab_operator("annotator", factor=FACTOR, regions=regions)
+        terms = {
+            "thick": segmentation(given["thick_logits"], target),
+            "slab": segmentation(*operator(thin, target)),
+            "feature": feature_loss(given["thin_features"], given["thick_features"], factor=FACTOR),
+            "thin_consistency": thin_entropy(thin, target, factor=FACTOR, **kind),
+            "edge": homogeneous_slab_loss(thin, target, given["thin_hu"], factor=FACTOR, scale_hu=10, **kind),
+        }
+        terms["total"] = sum(weight * terms[name] for name, weight in EVERY_TERM.items())
+        torch.testing.assert_close(loss(**given), terms)
+
+    @pytest.mark.parametrize("name", TERMS)
+    def test_of_weight_zero_are_not_computed(
+        self, batch: Callable[..., dict[str, Tensor]], name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given = batch()
+        needed = {"feature": ["thin_features", "thick_features"], "edge": ["thin_hu"]}
+        given = {
+            key: value
+            for key, value in given.items()
+            if key.endswith(("logits", "target")) or key in needed.get(name, [])
+        }
+        weights = {**dict.fromkeys(TERMS, 0.0), name: 3.0}
+        loss = ThinThickLoss(ThinThickSettings(weights=weights), factor=FACTOR)
+        if name != "slab":
+            monkeypatch.setattr(loss.slab, "forward", None)
+        if name not in ("thick", "slab"):
+            monkeypatch.setattr(loss.segmentation, "forward", None)
+        terms = loss(**given)
+        assert list(terms) == [name, "total"]
+        torch.testing.assert_close(terms["total"], 3 * terms[name])
+
+    def test_default_lets_each_side_learn_from_its_own(self, batch: Callable[..., dict[str, Tensor]]) -> None:
+        given = {
+            name: value.requires_grad_() if value.is_floating_point() else value for name, value in batch().items()
+        }
+        ThinThickLoss(factor=FACTOR)(**given)["total"].backward()
+        learns = {name for name, value in given.items() if value.grad is not None and value.grad.any()}
+        assert learns == {"thin_logits", "thick_logits", "thin_features"}
+
+    def test_gradient_stops_where_the_settings_say(self, batch: Callable[..., dict[str, Tensor]]) -> None:
+        given = batch()
+        thick = given["thick_features"].requires_grad_()
+        ThinThickLoss(ThinThickSettings(stop_gradient="none"), factor=FACTOR)(**given)["total"].backward()
+        assert thick.grad.any()
+
+    def test_settings_reach_the_terms(self, batch: Callable[..., dict[str, Tensor]]) -> None:
+        given = batch()
+        settings = ThinThickSettings(
+            operator="mean", feature="cosine", balance="dynamic", balance_parameters={"calibration": 0.5}
+        )
+        terms = ThinThickLoss(settings, factor=FACTOR, batch_dice=True, class_counts=[80, 15, 5])(**given)
+        balance = class_balance("dynamic", [80, 15, 5], calibration=0.5)
+        segmentation = SegmentationLoss(batch_dice=True, balance=balance)
+        target = given["thick_target"]
+        mean, _ = slab_operator("mean", factor=FACTOR)(given["thin_logits"], target)
+        features = (given["thin_features"], given["thick_features"])
+        torch.testing.assert_close(terms["thick"], segmentation(given["thick_logits"], target))
+        torch.testing.assert_close(terms["slab"], segmentation(mean, target))
+        torch.testing.assert_close(terms["feature"], feature_loss(*features, factor=FACTOR, kind="cosine"))
+
+    @pytest.mark.parametrize("operator", ["mean", "annotator", "copy"])
+    def test_half_precision(self, batch: Callable[..., dict[str, Tensor]], operator: str) -> None:
+        given = {name: value if name == "thick_target" else value.bfloat16() for name, value in batch().items()}
+        leaves = [value.requires_grad_() for name, value in given.items() if "logits" in name]
+        loss = ThinThickLoss(ThinThickSettings(weights=EVERY_TERM, operator=operator), factor=FACTOR)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            terms = loss(**given)
+        terms["total"].backward()
+        assert {value.dtype for value in terms.values()} == {torch.float32}
+        assert all(leaf.grad.isfinite().all() for leaf in leaves)
+
+    @pytest.mark.parametrize("operator", ["mean", "annotator", "copy"])
+    @pytest.mark.parametrize(("regions", "ignore_label"), [(False, 7), (True, 7)])
+    def test_compile_to_one_graph(
+        self, batch: Callable[..., dict[str, Tensor]], operator: str, regions: bool, ignore_label: int
+    ) -> None:
+        kind: dict[str, Any] = {"regions": regions, "ignore_label": ignore_label}
+        given = batch(**kind)
+        settings = ThinThickSettings(weights=EVERY_TERM, operator=operator)
+        loss = ThinThickLoss(settings, factor=FACTOR, **kind)
+        compiled = torch.compile(loss, fullgraph=True, backend="aot_eager", dynamic=False)
+        torch.testing.assert_close(compiled(**given), loss(**given))
+
+    def test_no_parameter_and_nothing_to_store(self) -> None:
+        settings = ThinThickSettings(operator_parameters={"tau": [0.3, 0.4]}, balance="dynamic")
+        loss = ThinThickLoss(settings, factor=FACTOR, class_counts=[5, 3, 2])
+        assert not list(loss.parameters())
+        assert not loss.state_dict()
+        assert {buffer.device.type for buffer in loss.to("meta").buffers()} == {"meta"}
+
+
+class TestRefuses:
+    def test_a_missing_tensor(self, batch: Callable[..., dict[str, Tensor]]) -> None:
+        given = batch()
+        loss = ThinThickLoss(ThinThickSettings(weights={"feature": 1.0}), factor=FACTOR)
+        with pytest.raises(ValueError, match="the feature term needs thin_features and thick_features, got None"):
+            loss(**{**given, "thick_features": None})
+        loss = ThinThickLoss(ThinThickSettings(weights={"edge": 1.0}), factor=FACTOR)
+        with pytest.raises(ValueError, match="the edge term needs thin_hu, got None"):
+            loss(**{**given, "thin_hu": None})
+
+    def test_another_factor(self, batch: Callable[..., dict[str, Tensor]]) -> None:
+        loss = ThinThickLoss(ThinThickSettings(weights={"slab": 1.0}), factor=4)
+        with pytest.raises(ValueError, match="a target must have the shape"):
+            loss(**batch())
+
+    def test_counts_that_do_not_fit(self) -> None:
+        settings = ThinThickSettings(balance="inverse_frequency")
+        with pytest.raises(ValueError, match="needs the voxels of each class in the training cases, got none"):
+            ThinThickLoss(settings, factor=FACTOR)
+        with pytest.raises(ValueError, match=r"shape \(R, 2\), outside and inside of each region, got \(3,\)"):
+            ThinThickLoss(settings, factor=FACTOR, regions=True, class_counts=[3, 2, 1])
