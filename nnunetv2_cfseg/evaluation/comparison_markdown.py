@@ -136,7 +136,11 @@ def _cases(of: Comparison) -> str:
 
 def _critical(values: pd.DataFrame) -> str:
     classes = [name for name in values["class"].unique() if name != MEAN]
-    total = values[values["class"] == (MEAN if len(classes) > 1 else classes[0])] if classes else values
+    differs = values["reference_value"].round(TIE_DECIMALS) != values["other_value"].round(TIE_DECIMALS)
+    values = values[values["case"].isin(values.loc[differs, "case"])]
+    if not len(values):
+        return "No case differs."
+    total = values[values["class"] == (MEAN if len(classes) > 1 else classes[0])]
     order = total["difference"].abs().sort_values(ascending=False, kind="stable").index[:MOST_CASES]
     dice = BY_KEY["Dice"]
     rows = []

@@ -74,7 +74,9 @@ def test_labels_that_nnunet_refuses_are_refused(tmp_path: Path, name: str) -> No
 def write_cases(folder: Path, *, ignore: bool) -> None:
     """Random label maps; not every one shows every label, and none of the last case's pair shows any."""
     rng = np.random.default_rng(0)
-    for number, (shown, predicted) in enumerate([((0, 1, 2), (0, 1)), ((0, 1), (0, 2)), ((0, 2), (0, 1, 2)), ((0,),) * 2]):
+    for number, (shown, predicted) in enumerate(
+        [((0, 1, 2), (0, 1)), ((0, 1), (0, 2)), ((0, 2), (0, 1, 2)), ((0,),) * 2]
+    ):
         for part, labels in (("truth", shown), ("prediction", predicted)):
             values = rng.choice(labels, (6, 8, 10)).astype(np.uint8)
             if ignore and part == "truth":

@@ -45,7 +45,7 @@ def evaluated(real_ct_data: Path, tmp_path_factory: pytest.TempPathFactory) -> S
         prediction=prediction,
         theirs=json.loads(theirs.read_text()),
         ours=json.loads((prediction / "summary.json").read_text()),
-        table=list(csv.DictReader((prediction / "summary.csv").open())),
+        table=list(csv.DictReader((prediction / "summary.csv").read_text().splitlines())),
         output=output,
     )
 

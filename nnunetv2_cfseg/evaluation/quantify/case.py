@@ -63,13 +63,15 @@ def quantify_case(
     check_labels(segmentation.values, set(classes.values), scan.segmentation)
     grid = Grid.of(segmentation)
     midline = _midline(scan.image, grid)
-    found, mesh_ml = {}, {}
+    found: dict[str, ClassQuantities] = {}
+    mesh_ml: dict[str, float] = {}
     for one in classes.foreground:
         mask = one.mask(segmentation.values)
         found[one.key] = measure_class(mask, grid, midline=midline, smallest_ml=smallest_ml)
         if mesh_folder is not None:
             volume_ml = _write_mesh(mask, grid, smallest_ml=smallest_ml, stem=mesh_folder / mesh_name(scan.case, one))
-            mesh_ml |= {} if volume_ml is None else {one.key: volume_ml}
+            if volume_ml is not None:
+                mesh_ml[one.key] = volume_ml
     return CaseQuantities(scan.case, grid, midline, found, mesh_ml)
 
 

@@ -25,7 +25,13 @@ class Scan:
 
 
 def default_dataset_json(inputs: Sequence[Path]) -> Path:
-    """``dataset.json`` in the first folder, where ``nnUNetv2_predict`` writes it; of files alone, beside the first."""
+    """``dataset.json`` in the first folder, where ``nnUNetv2_predict`` writes it; of files alone, beside the first.
+
+    Raises:
+        ValueError: an input does not exist.
+    """
+    for path in inputs:
+        _check_exists(path)
     folder = next((path for path in inputs if path.is_dir()), inputs[0].parent)
     return folder / "dataset.json"
 
@@ -56,12 +62,16 @@ def _files(inputs: Sequence[Path], file_ending: str) -> Iterator[tuple[str, Path
     for path in inputs:
         if path.is_dir():
             yield from case_files(path, file_ending).items()
-        elif not path.exists():
-            raise ValueError(f"a segmentation must be a file or a folder of some, and there is none: {path}")
-        elif not path.name.endswith(file_ending) or path.name == file_ending:
+            continue
+        _check_exists(path)
+        if not path.name.endswith(file_ending) or path.name == file_ending:
             raise ValueError(f"a segmentation must be named as in CASE{file_ending}, by dataset.json: {path}")
-        else:
-            yield path.name.removesuffix(file_ending), path
+        yield path.name.removesuffix(file_ending), path
+
+
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        raise ValueError(f"a segmentation must be a file or a folder of some, and there is none: {path}")
 
 
 def _image(images: Path | None, case: str, file_ending: str) -> Path | None:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.data.parallel import run_all
 from nnunetv2_cfseg.evaluation.classes import Classes, SegmentationClass, read_classes, read_dataset
-from nnunetv2_cfseg.evaluation.quantify.case import MESH_FORMATS, CaseQuantities, mesh_name, quantify_case
+from nnunetv2_cfseg.evaluation.quantify.case import CaseQuantities, mesh_name, quantify_case
 from nnunetv2_cfseg.evaluation.quantify.inputs import Scan, default_dataset_json, find_scans
-from nnunetv2_cfseg.evaluation.quantify.midline import BOTH_SHARE, SYMMETRY
+from nnunetv2_cfseg.evaluation.quantify.midline import SYMMETRY
 from nnunetv2_cfseg.evaluation.quantify.output import check_output, write_csv, write_json
+from nnunetv2_cfseg.evaluation.quantify.record import MESHES, QuantifySettings, record
 from nnunetv2_cfseg.evaluation.quantify.tables import (
     CLASS_COLUMNS,
     LESION_COLUMNS,
@@ -28,26 +25,6 @@ from nnunetv2_cfseg.evaluation.quantify.tables import (
     longitudinal_rows,
 )
 from nnunetv2_cfseg.evaluation.quantify.visits import Visit, visits_from_csv, visits_from_names
-
-LIBRARIES = ("numpy", "scipy", "scikit-image", "SimpleITK", "connected-components-3d", "trimesh")
-MESHES = "meshes"
-
-
-@dataclass(frozen=True)
-class QuantifySettings:
-    """What is measured, and how scans are grouped.
-
-    Attributes:
-        smallest_ml: components below it are no lesions.
-        mesh: write surfaces.
-        scans: table of the patients' scans, or None.
-        patient_pattern: regular expression whose first group in a case's name is the patient, or None.
-    """
-
-    smallest_ml: float = 0.0
-    mesh: bool = False
-    scans: Path | None = None
-    patient_pattern: str | None = None
 
 
 @dataclass(frozen=True)
@@ -171,68 +148,13 @@ def _run_job(job: _Job) -> CaseQuantities:
 
 def _write(quantities: Quantities, scans: Sequence[Scan], settings: QuantifySettings, output: Path) -> None:
     foreground = quantities.classes.foreground
-    by_case = {case.case: case for case in quantities.cases}
-    changes = longitudinal_rows(quantities.visits, by_case, foreground)
+    changes = longitudinal_rows(quantities.visits, {case.case: case for case in quantities.cases}, foreground)
     classes = [class_row(case, one) for case in quantities.cases for one in foreground]
     lesions = [row for case in quantities.cases for one in foreground for row in lesion_rows(case, one)]
     write_csv(output / "classes.csv", list(CLASS_COLUMNS), classes)
     write_csv(output / "lesions.csv", list(LESION_COLUMNS), lesions)
     if quantities.visits:
         write_csv(output / "longitudinal.csv", list(LONGITUDINAL_COLUMNS), changes)
-    content = {
-        **_provenance(settings),
-        "cases": [_of_case(by_case[scan.case], scan, foreground) for scan in scans],
-        "longitudinal": changes,
-    }
-    write_json(output / "quantities.json", content)
-
-
-def _provenance(settings: QuantifySettings) -> dict[str, Any]:
-    """What the numbers mean, and what they were made with."""
-    tables = {"classes": CLASS_COLUMNS, "lesions": LESION_COLUMNS, "longitudinal": LONGITUDINAL_COLUMNS}
-    return {
-        "versions": {
-            "nnunetv2_cfseg": __version__,
-            "python": platform.python_version(),
-            **{library: version(library) for library in LIBRARIES},
-        },
-        "units": {"_ml": "ml", "_mm": "mm", "_percent": "percent", "_deg": "degrees", "days": "days"},
-        "coordinates": "patient, LPS: x to the left, y to the back, z to the head",
-        "settings": {
-            **{key: None if value is None else value for key, value in asdict(settings).items() if key != "scans"},
-            "scans": None if settings.scans is None else str(settings.scans),
-            "connectivity": 26,
-            "both_share": BOTH_SHARE,
-        },
-        "columns": tables,
-    }
-
-
-def _of_case(case: CaseQuantities, scan: Scan, foreground: Sequence[SegmentationClass]) -> dict[str, Any]:
-    return {
-        "case": case.case,
-        "segmentation": str(scan.segmentation),
-        "image": None if scan.image is None else str(scan.image),
-        **{f"{key}_zyx": value for key, value in (("shape", case.grid.shape), ("spacing_mm", case.grid.spacing_mm))},
-        "midline": asdict(case.midline),
-        "classes": [
-            {
-                **_without(class_row(case, one), "case", "midline"),
-                "voxels": case.classes[one.key].voxels,
-                "mesh": _mesh(case, one),
-                "lesion_list": [_without(row, "case", "class", "label", "midline") for row in lesion_rows(case, one)],
-            }
-            for one in foreground
-        ],
-    }
-
-
-def _mesh(case: CaseQuantities, one: SegmentationClass) -> dict[str, Any] | None:
-    if one.key not in case.mesh_ml:
-        return None
-    name = mesh_name(case.case, one)
-    return {"volume_ml": case.mesh_ml[one.key], "files": [f"{MESHES}/{name}.{ending}" for ending in MESH_FORMATS]}
-
-
-def _without(row: dict[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in keys}
+    write_json(
+        output / "quantities.json", record(quantities.cases, scans, foreground, changes=changes, settings=settings)
+    )

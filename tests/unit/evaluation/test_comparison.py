@@ -238,15 +238,15 @@ class TestMarkdown:
         assert not [row for row in rows if row.startswith(("| a | l |", "| b | l |"))]
 
     def test_critical_view_begins_with_the_largest_difference(self) -> None:
-        a = evaluation({"k": [0.5, 0.5, "absent", 0.5], "l": [0.5, 0.5, 0.5, 0.5]})
-        b = evaluation({"k": [0.6, "missed", "false_alarm", 0.5], "l": [0.5, 0.5, 0.5, 0.5]})
+        a = evaluation({"k": [0.5, 0.5, "absent", 0.5, 0.5], "l": [0.5, 0.5, 0.5, 0.5, 0.9]})
+        b = evaluation({"k": [0.6, "missed", "false_alarm", 0.75, 0.5], "l": [0.5, 0.5, 0.5, 0.25, 0.9]})
         text = markdown(of_folders(compare_tables({"a": a, "b": b})))
         rows = [" ".join(line.split()) for line in text.split("## Cases to look at")[1].splitlines()]
         assert [row for row in rows if row.startswith("| case_")] == [
             "| case_02 | -0.500 | 0.750 → 0.250 | absent → false alarm | 0.500 → 0.500 |",
             "| case_01 | -0.250 | 0.500 → 0.250 | 0.500 → missed | 0.500 → 0.500 |",
             "| case_00 | +0.050 | 0.500 → 0.550 | 0.500 → 0.600 | 0.500 → 0.500 |",
-            "| case_03 | 0.000 | 0.500 → 0.500 | 0.500 → 0.500 | 0.500 → 0.500 |",
+            "| case_03 | 0.000 | 0.500 → 0.500 | 0.500 → 0.750 | 0.500 → 0.250 |",
         ]
 
     def test_critical_view_shows_ten_cases_of_each_pair(self) -> None:
@@ -256,10 +256,11 @@ class TestMarkdown:
 
     @pytest.mark.parametrize("values", [[0.25, 0.5], ["absent", "absent"]])
     def test_shows_a_single_class(self, values: list[float | str]) -> None:
-        a = evaluation({"k": values})
-        text = markdown(of_folders(compare_tables({"a": a, "b": a})))
+        a, b = evaluation({"k": values}), evaluation({"k": values}).replace({"Dice": {0.25: 0.5}})
+        text = markdown(of_folders(compare_tables({"a": a, "b": b})))
         assert MEAN not in text
         assert ("case_00" in text) == (values[0] != "absent")
+        assert ("No case differs." in text) == (values[0] == "absent")
 
 
 class TestFiles:

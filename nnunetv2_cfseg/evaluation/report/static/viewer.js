@@ -136,7 +136,6 @@ class Viewer {
 
   /** @param {?number[]} voxel [x, y, z] under the mouse in a view */
   hover(voxel, view) {
-    if (this.state.shown === null) return;
     if (voxel) this.activate(view);
     this.state.hover = voxel;
     this.readout.draw();
@@ -149,7 +148,6 @@ class Viewer {
 
   /** The reader points at a voxel in a view. */
   place(voxel, view) {
-    if (this.state.shown === null) return;
     this.activate(view);
     this.set({ at: voxel });
   }
@@ -158,7 +156,7 @@ class Viewer {
   goTo(voxel) {
     const { size } = this.current;
     this.set({ at: voxel.map((place, axis) => clamp(Math.round(place), 0, size[axis] - 1)) });
-    if (this.state.zoom > 1) for (const view of this.views) this.setPan(view.name, view.centredPan);
+    if (this.state.zoom > 1) this.centreViews();
   }
 
   goToNextError() {
@@ -169,7 +167,6 @@ class Viewer {
   }
 
   setSlice(viewName, slice) {
-    if (this.state.shown === null) return;
     this.activate(viewName);
     const { axis } = this.views.find(({ name }) => name === viewName);
     const at = [...this.state.at];
@@ -223,6 +220,11 @@ class Viewer {
   /** Buttons zoom about the crosshair. */
   #zoomBy(factor) {
     this.setZoom(this.state.zoom * factor);
+    this.centreViews();
+  }
+
+  /** Where views are zoomed, the crosshair comes to their middle. */
+  centreViews() {
     for (const view of this.views) this.setPan(view.name, view.centredPan);
   }
 

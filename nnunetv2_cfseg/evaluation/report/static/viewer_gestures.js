@@ -39,7 +39,7 @@ function listenToPointers(canvas, view) {
     const before = pointers.get(event.pointerId);
     if (!before) return;
     if (drag === "tap" && Math.hypot(x - before[0], y - before[1]) < SWIPE_START) return;
-    if (drag === "tap") drag = "swipe";
+    if (drag === "tap") drag = view.isZoomed() ? "pan" : "swipe";
     if (drag === "swipe") {
       const slices = Math.trunc((x - before[0]) / SWIPE_SLICE);
       if (slices) view.slices(slices);
@@ -60,11 +60,15 @@ function listenToPointers(canvas, view) {
   };
   canvas.addEventListener("pointerup", end);
   canvas.addEventListener("pointercancel", end);
+  // One finger may scroll the page; two are a pinch, and the page stays where it is.
+  canvas.addEventListener("touchmove", (event) => event.touches.length > 1 && event.preventDefault(), {
+    passive: false,
+  });
   canvas.addEventListener("pointerleave", () => view.hover(null, null));
 }
 
 function dragOf(event, view) {
-  if (event.pointerType === "touch") return view.isZoomed() ? "pan" : "tap";
+  if (event.pointerType === "touch") return "tap"; // until it moves
   if (event.button === 2) return "window";
   return event.button === 1 || event.shiftKey ? "pan" : "place";
 }

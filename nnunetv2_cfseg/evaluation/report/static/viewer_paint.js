@@ -1,4 +1,4 @@
-// Paint: what bytes look like. Pixels are 32 bit, red in the lowest byte, as ImageData has them on all of today's chips.
+// Paint: what bytes look like. Pixels are of 32 bit, red in the lowest byte, as ImageData has them on today's chips.
 
 const MISSED = 1;
 const INVENTED = 2;
@@ -39,18 +39,15 @@ function shownClasses(classes, hidden) {
   return table;
 }
 
-/** What is wrong at a voxel that is shown as these classes; 0 if nothing is. */
+/** What is wrong at each place of a slice that is shown as these classes, 0 if nothing is or if it is to be ignored. */
+function errorKinds(shown, truth, ignore) {
+  return truth.map((value, i) => (value === ignore ? 0 : errorKind(shown.truth[i], shown.prediction[i])));
+}
+
 function errorKind(truth, prediction) {
   if (truth === prediction) return 0;
   if (prediction === 0) return MISSED;
   return truth === 0 ? INVENTED : CONFUSED;
-}
-
-/** Errors of a slice, where the truth is not to be ignored. All arguments are of the slice's size. */
-function markErrors(target, truth, prediction, { table, ignore }) {
-  for (let i = 0; i < target.length; i++) {
-    target[i] = truth[i] === ignore ? 0 : errorKind(table[truth[i]], table[prediction[i]]);
-  }
 }
 
 /**
@@ -66,8 +63,18 @@ function outlines(shown, columns, rows) {
     paths.get(of).lineTo(x1, y1);
   };
   const at = (x, y) => (x < 0 || y < 0 || x >= columns || y >= rows ? 0 : shown[y * columns + x]);
-  traceEdges(rows, columns, (y, x) => [at(x, y - 1), at(x, y)], (of, y, x0, x1) => line(of, x0, y, x1, y));
-  traceEdges(columns, rows, (x, y) => [at(x - 1, y), at(x, y)], (of, x, y0, y1) => line(of, x, y0, x, y1));
+  traceEdges(
+    rows,
+    columns,
+    (y, x) => [at(x, y - 1), at(x, y)],
+    (of, y, x0, x1) => line(of, x0, y, x1, y),
+  );
+  traceEdges(
+    columns,
+    rows,
+    (x, y) => [at(x - 1, y), at(x, y)],
+    (of, x, y0, y1) => line(of, x, y0, x, y1),
+  );
   return paths;
 }
 

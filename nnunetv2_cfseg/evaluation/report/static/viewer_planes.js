@@ -21,16 +21,18 @@ function flipRow(plane, size, row) {
   return plane.headUp ? size[plane.down] - 1 - row : row;
 }
 
-/** Copy a slice of a volume into `target`, row by row from the top of the view. */
-function cutSlice(volume, { plane, size, at, target }) {
+/** A slice of a volume, row by row from the top of the view. */
+function cutSlice(volume, { plane, size, at }) {
   const strides = [1, size[0], size[0] * size[1]];
   const step = strides[plane.across];
-  const columns = size[plane.across];
+  const [columns, rows] = [size[plane.across], size[plane.down]];
+  const slice = new Uint8Array(columns * rows);
   let out = 0;
-  for (let row = 0; row < size[plane.down]; row++) {
+  for (let row = 0; row < rows; row++) {
     let voxel = at * strides[plane.through] + flipRow(plane, size, row) * strides[plane.down];
-    for (let column = 0; column < columns; column++, voxel += step) target[out++] = volume[voxel];
+    for (let column = 0; column < columns; column++, voxel += step) slice[out++] = volume[voxel];
   }
+  return slice;
 }
 
 /** The value of a volume at a voxel [x, y, z]. */

@@ -1,13 +1,6 @@
 // A view: one plane of the case on one canvas, with its slider.
 
 const MAX_ZOOM = 16;
-/** CSS pixels. */
-const LINE = 1.6;
-const HALO = 3.2;
-const CROSSHAIR_GAP = 9;
-const FONT = "600 13px system-ui, sans-serif";
-const SCALE_BARS_MM = [1, 2, 5, 10, 20, 50, 100, 200, 500];
-const INK = "#f2f4f6";
 
 class SliceView {
   /**
@@ -21,9 +14,7 @@ class SliceView {
     this.canvas = element.querySelector("canvas");
     this.slider = element.querySelector("input");
     this.number = element.querySelector(".number");
-    this.scan = new Raster();
-    this.paint = new Raster();
-    this.drawn = "";
+    this.slice = new PaintedSlice();
     this.#listen();
   }
 
@@ -54,16 +45,23 @@ class SliceView {
 
   #listen() {
     const { viewer } = this;
+    const withCase =
+      (act) =>
+      (...given) =>
+        viewer.current && act(...given); // there is a case
     listenToGestures(this.canvas, {
-      place: (x, y) => viewer.place(this.#voxelAt(x, y, true), this.name),
-      hover: (x, y) => viewer.hover(x === null ? null : this.#voxelAt(x, y, false), this.name),
-      slices: (count) => viewer.moveSlice(this.name, count),
-      window: (x, y) => viewer.changeWindow(viewer.state.level + y, viewer.state.width + 2 * x),
-      pan: (x, y) => viewer.pan(this.name, x / this.#scale, y / this.#scale),
-      zoom: (factor, x, y) => this.#zoomAbout(factor, x, y),
+      place: withCase((x, y) => viewer.place(this.#voxelAt(x, y, true), this.name)),
+      hover: withCase((x, y) => viewer.hover(x === null ? null : this.#voxelAt(x, y, false), this.name)),
+      slices: withCase((count) => viewer.moveSlice(this.name, count)),
+      window: withCase((x, y) => viewer.changeWindow(viewer.state.level + y, viewer.state.width + 2 * x)),
+      pan: withCase((x, y) => viewer.pan(this.name, x / this.#scale, y / this.#scale)),
+      zoom: withCase((factor, x, y) => this.#zoomAbout(factor, x, y)),
       isZoomed: () => viewer.state.zoom > 1,
     });
-    this.slider.addEventListener("input", () => viewer.setSlice(this.name, Number(this.slider.value)));
+    this.slider.addEventListener(
+      "input",
+      withCase(() => viewer.setSlice(this.name, Number(this.slider.value))),
+    );
     this.canvas.addEventListener("focus", () => viewer.activate(this.name));
     new ResizeObserver(() => viewer.redraw()).observe(this.canvas);
   }
@@ -99,7 +97,7 @@ class SliceView {
     return voxel;
   }
 
-  /** Zoom so that what lies at a place of the canvas stays there. */
+  /** Zoom so that what lies at a place of the canvas stays there; the other views stay at the crosshair. */
   #zoomAbout(factor, x, y) {
     const { state } = this.viewer;
     const before = this.#scale;
@@ -107,6 +105,7 @@ class SliceView {
     const zoom = clamp(state.zoom * factor, 1, MAX_ZOOM);
     const after = (before * zoom) / state.zoom;
     const [width, height] = this.sizeMm;
+    if (state.zoom === 1) this.viewer.centreViews();
     this.viewer.setPan(this.name, [
       (x - this.canvas.clientWidth / 2) / after + width / 2 - (x - left) / before,
       (y - this.canvas.clientHeight / 2) / after + height / 2 - (y - top) / before,
@@ -127,76 +126,29 @@ class SliceView {
     return [(at[this.plane.across] + 0.5) * this.#pixelMm[0], (row + 0.5) * this.#pixelMm[1]];
   }
 
-  /** Draw what has changed. */
+  /** The crosshair in CSS pixels of the canvas. */
+  get #crosshair() {
+    return this.#crosshairMm.map((mm, i) => mm * this.#scale + this.#corner[i]);
+  }
+
+  /** Draw the slice, if it is among the views that can be seen. */
   draw() {
+    const { canvas } = this;
     const { state, current } = this.viewer;
-    const { clientWidth, clientHeight } = this.canvas;
-    if (!clientWidth || !clientHeight) return; // not among the views shown
+    if (!canvas.clientWidth || !canvas.clientHeight) return;
     const density = globalThis.devicePixelRatio || 1;
-    this.canvas.width = Math.round(clientWidth * density);
-    this.canvas.height = Math.round(clientHeight * density);
-    if (this.drawn !== this.#appearance) {
-      this.#paintRasters();
-      this.drawn = this.#appearance;
-    }
-    const context = this.canvas.getContext("2d");
+    canvas.width = Math.round(canvas.clientWidth * density);
+    canvas.height = Math.round(canvas.clientHeight * density);
+    this.slice.update(this.viewer, this.plane, this.at);
+    const context = canvas.getContext("2d");
     context.setTransform(density, 0, 0, density, 0, 0);
-    this.#drawRaster(context, this.scan, state.smooth && current.hasImage);
-    this.#drawRaster(context, this.paint, false);
+    this.#drawRaster(context, this.slice.scan, state.smooth && current.hasImage);
+    this.#drawRaster(context, this.slice.colours, false);
     this.#drawOutlines(context);
-    if (state.crosshair) this.#drawCrosshair(context);
-    this.#drawSides(context);
-    this.#drawScaleBar(context);
+    if (state.crosshair) drawCrosshair(context, this.#crosshair, canvas);
+    drawSides(context, this.plane.sides, canvas);
+    drawScaleBar(context, this.#scale, canvas);
     this.#describe();
-  }
-
-  /** All that the rasters depend on. */
-  get #appearance() {
-    const { state } = this.viewer;
-    return JSON.stringify([
-      state.shown, this.at, state.level, state.width, state.truth, state.prediction, state.errors, state.opacity,
-      [...state.hidden],
-    ]); // prettier-ignore
-  }
-
-  #paintRasters() {
-    const { state, volumes, current, ignore } = this.viewer;
-    const [columns, rows] = this.#shape;
-    const cut = (volume) => {
-      const target = new Uint8Array(columns * rows);
-      cutSlice(volume, { plane: this.plane, size: current.size, at: this.at, target });
-      return target;
-    };
-    const truth = cut(volumes.truth);
-    const prediction = cut(volumes.prediction);
-    const table = shownClasses(this.viewer.classes, state.hidden);
-    const greys = volumes.image && windowPixels(this.viewer.levels, state.level, state.width);
-    const image = volumes.image && cut(volumes.image);
-    const plain = pixel(PLAIN_GREY, PLAIN_GREY, PLAIN_GREY);
-    this.scan.paint(columns, rows, (i) => (greys ? greys[image[i]] : plain));
-
-    const errors = new Uint8Array(columns * rows);
-    if (state.errors) markErrors(errors, truth, prediction, { table, ignore });
-    const colours = this.#colours();
-    this.paint.paint(columns, rows, (i) => {
-      if (errors[i]) return colours.errors[errors[i]];
-      const predicted = state.prediction === "fill" ? table[prediction[i]] : 0;
-      return colours.classes[predicted || (state.truth === "fill" ? table[truth[i]] : 0)];
-    });
-    this.truthLines = state.truth === "outline" ? outlines(truth.map((v) => table[v]), columns, rows) : new Map();
-    this.predictionLines =
-      state.prediction === "outline" ? outlines(prediction.map((v) => table[v]), columns, rows) : new Map();
-    this.present = { truth: presentClasses(truth, table), prediction: presentClasses(prediction, table) };
-  }
-
-  /** Pixels of classes from 1 and of errors; errors are the stronger ones. */
-  #colours() {
-    const { state, classes } = this.viewer;
-    const strong = 1 - (1 - state.opacity) ** 2;
-    return {
-      classes: [0, ...classes.map(({ colour }) => colourPixel(colour, state.opacity))],
-      errors: [0, MISSED, INVENTED, CONFUSED].map((kind) => kind && colourPixel(ERROR_COLOURS[kind], strong)),
-    };
   }
 
   #drawRaster(context, raster, smooth) {
@@ -212,56 +164,17 @@ class SliceView {
     const [left, top] = this.#corner;
     const [widthMm, heightMm] = this.#pixelMm;
     const place = new DOMMatrix([widthMm * this.#scale, 0, 0, heightMm * this.#scale, left, top]);
-    for (const [lines, dash] of [[this.truthLines, []], [this.predictionLines, [4, 3]]]) {
+    const { truthLines, predictionLines } = this.slice;
+    for (const [lines, dash] of [
+      [truthLines, []],
+      [predictionLines, [4, 3]],
+    ]) {
       for (const [shown, path] of lines) {
         const placed = new Path2D();
         placed.addPath(path, place);
-        context.setLineDash([]);
-        stroke(context, placed, "rgb(0 0 0 / 45%)", HALO);
-        context.setLineDash(dash);
-        stroke(context, placed, this.viewer.classes[shown - 1].colour, LINE);
+        drawOutline(context, placed, { colour: this.viewer.classes[shown - 1].colour, dash });
       }
     }
-    context.setLineDash([]);
-  }
-
-  #drawCrosshair(context) {
-    const [left, top] = this.#corner;
-    const [x, y] = this.#crosshairMm.map((mm, i) => mm * this.#scale + [left, top][i]);
-    const { clientWidth, clientHeight } = this.canvas;
-    const path = new Path2D();
-    for (const [x0, y0, x1, y1] of [
-      [0, y, x - CROSSHAIR_GAP, y],
-      [x + CROSSHAIR_GAP, y, clientWidth, y],
-      [x, 0, x, y - CROSSHAIR_GAP],
-      [x, y + CROSSHAIR_GAP, x, clientHeight],
-    ]) {
-      path.moveTo(x0, y0);
-      path.lineTo(x1, y1);
-    }
-    stroke(context, path, "rgb(120 205 255 / 60%)", 1);
-  }
-
-  /** Letters for the patient's right, left, anterior, posterior, superior and inferior side. */
-  #drawSides(context) {
-    const { clientWidth, clientHeight } = this.canvas;
-    const [left, right, top, bottom] = this.plane.sides;
-    write(context, left, 7, clientHeight / 2, "left", "middle");
-    write(context, right, clientWidth - 7, clientHeight / 2, "right", "middle");
-    write(context, top, clientWidth / 2, 6, "center", "top");
-    write(context, bottom, clientWidth / 2, clientHeight - 6, "center", "bottom");
-  }
-
-  /** The longest of the usual lengths that is at most a third of the view. */
-  #drawScaleBar(context) {
-    const { clientWidth, clientHeight } = this.canvas;
-    const mm = SCALE_BARS_MM.findLast((length) => length * this.#scale <= clientWidth / 3) ?? SCALE_BARS_MM[0];
-    const right = clientWidth - 10;
-    const bottom = clientHeight - 10;
-    const path = new Path2D(`M${right - mm * this.#scale} ${bottom - 5}v5H${right}v-5`);
-    stroke(context, path, "rgb(0 0 0 / 70%)", 4);
-    stroke(context, path, INK, 1.6);
-    write(context, `${mm} mm`, right, bottom - 8, "right", "bottom");
   }
 
   /** Slider, number and the words for those who do not see the canvas. */
@@ -275,8 +188,8 @@ class SliceView {
     this.number.textContent = `${this.at + 1} / ${count}`;
     const parts = [slice, `case ${current.name}`];
     if (current.hasImage) parts.push(`window level ${state.level} width ${state.width} HU`);
-    if (state.truth !== "off") parts.push(`ground truth: ${this.#names(this.present.truth)}`);
-    if (state.prediction !== "off") parts.push(`prediction: ${this.#names(this.present.prediction)}`);
+    if (state.truth !== "off") parts.push(`ground truth: ${this.#names(this.slice.present.truth)}`);
+    if (state.prediction !== "off") parts.push(`prediction: ${this.#names(this.slice.present.prediction)}`);
     if (state.errors) parts.push("errors shown");
     this.canvas.setAttribute("aria-label", parts.join(", "));
   }
@@ -284,40 +197,4 @@ class SliceView {
   #names(present) {
     return present.map((shown) => this.viewer.classes[shown - 1].name).join(" and ") || "nothing";
   }
-}
-
-/** A slice in pixels, on a canvas that nobody sees. */
-class Raster {
-  canvas = document.createElement("canvas");
-
-  /** @param {function(number): number} pixelOf the pixel at a place of the slice */
-  paint(columns, rows, pixelOf) {
-    Object.assign(this.canvas, { width: columns, height: rows });
-    const context = this.canvas.getContext("2d");
-    const image = context.createImageData(columns, rows);
-    const pixels = new Uint32Array(image.data.buffer);
-    for (let i = 0; i < pixels.length; i++) pixels[i] = pixelOf(i);
-    context.putImageData(image, 0, 0);
-  }
-}
-
-function presentClasses(labels, table) {
-  const present = new Uint8Array(256);
-  for (const value of labels) present[table[value]] = 1;
-  return Array.from(present.keys()).filter((shown) => shown > 0 && present[shown]);
-}
-
-function stroke(context, path, colour, width) {
-  context.strokeStyle = colour;
-  context.lineWidth = width;
-  context.stroke(path);
-}
-
-function write(context, text, x, y, align, baseline) {
-  Object.assign(context, { font: FONT, textAlign: align, textBaseline: baseline, lineJoin: "round" });
-  context.strokeStyle = "rgb(0 0 0 / 75%)";
-  context.lineWidth = 3;
-  context.strokeText(text, x, y);
-  context.fillStyle = INK;
-  context.fillText(text, x, y);
 }

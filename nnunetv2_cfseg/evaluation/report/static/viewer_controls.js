@@ -1,0 +1,82 @@
+// Controls and legend: each shows the viewer's state in `draw()`, and calls the viewer when the reader acts.
+
+class Controls {
+  constructor(viewer) {
+    this.viewer = viewer;
+    const { root } = viewer;
+    for (const choice of ["truth", "prediction"]) this.#radios(choice, (value) => viewer.set({ [choice]: value }));
+    this.#radios("planes", (value) => viewer.showPlanes(value));
+    this.#radios("window", (value) => viewer.changeWindow(...value.split("/").map(Number)));
+    for (const choice of ["errors", "crosshair", "smooth"]) {
+      viewer.part(choice).addEventListener("change", (event) => viewer.set({ [choice]: event.target.checked }));
+    }
+    viewer.part("opacity").addEventListener("input", (event) => viewer.set({ opacity: event.target.value / 100 }));
+    for (const number of ["level", "width"]) {
+      viewer
+        .part(number)
+        .addEventListener("change", () =>
+          viewer.changeWindow(Number(viewer.part("level").value), Number(viewer.part("width").value)),
+        );
+    }
+    root.addEventListener("click", (event) => {
+      const button = event.target.closest("button[data-do]");
+      if (button) viewer.act(button.dataset.do);
+    });
+    viewer.part("full-screen").hidden = !document.fullscreenEnabled;
+  }
+
+  #inputs(name) {
+    return [...this.viewer.root.querySelectorAll(`input[name="viewer-${name}"]`)];
+  }
+
+  #radios(name, choose) {
+    for (const input of this.#inputs(name)) input.addEventListener("change", () => choose(input.value));
+  }
+
+  draw() {
+    const { state } = this.viewer;
+    const chosen = {
+      truth: state.truth,
+      prediction: state.prediction,
+      planes: state.planes,
+      window: `${state.level}/${state.width}`,
+    };
+    for (const [name, value] of Object.entries(chosen)) {
+      for (const input of this.#inputs(name)) input.checked = input.value === value;
+    }
+    for (const choice of ["errors", "crosshair", "smooth"]) this.viewer.part(choice).checked = state[choice];
+    this.viewer.part("opacity").value = Math.round(100 * state.opacity);
+    this.viewer.part("level").value = state.level;
+    this.viewer.part("width").value = state.width;
+    const zoom = `${Math.round(100 * state.zoom)} %`;
+    this.viewer.part("zoom").textContent = zoom;
+    this.viewer.part("zoom").setAttribute("aria-label", `Zoom ${zoom}, reset`);
+    this.viewer.root.dataset.zoomed = state.zoom > 1;
+    this.viewer.root.dataset.planes = state.planes;
+  }
+}
+
+class Legend {
+  constructor(viewer) {
+    this.viewer = viewer;
+    this.labels = [...viewer.root.querySelectorAll("[data-part=classes] label")];
+    this.labels.forEach((label, i) => {
+      label.querySelector(".swatch").style.background = viewer.classes[i].colour;
+      label.querySelector("input").addEventListener("change", (event) => viewer.hideClass(i, !event.target.checked));
+    });
+  }
+
+  /** Classes that the case does not show are faint. */
+  markAbsent({ truth, prediction }) {
+    const seen = new Uint8Array(256);
+    for (const volume of [truth, prediction]) for (const value of volume) seen[value] = 1;
+    const absent = this.viewer.classes.map(({ values }) => !values.some((value) => seen[value]));
+    this.labels.forEach((label, i) => label.classList.toggle("absent", absent[i]));
+    this.viewer.part("absent").hidden = !absent.some(Boolean);
+  }
+
+  draw() {
+    const { hidden } = this.viewer.state;
+    this.labels.forEach((label, i) => (label.querySelector("input").checked = !hidden.has(i)));
+  }
+}
