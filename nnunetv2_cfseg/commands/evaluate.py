@@ -65,7 +65,7 @@ def _run(args: argparse.Namespace) -> None:
         (evaluation.unpaired.missing_truths, "predictions without a reference"),
     ):
         if left_out:
-            print(f"Left out {len(left_out)} {what}: {', '.join(left_out)}")
+            print(f"Left out {len(left_out)} {what}: {_some(left_out)}")
     print(_markdown(summary["cfseg"]))
     print(f"\nWrote {output} and {output.with_suffix('.csv')}")
 
@@ -93,6 +93,10 @@ def _default_processes() -> int:
         return int(value)
     except ValueError:
         raise ValueError(f"nnUNet_def_n_proc must be a number of processes, got {value!r}") from None
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _markdown(ours: Mapping[str, Any]) -> str:

@@ -99,7 +99,7 @@ def _summary(sidecar: Mapping[str, Any], unlabelled: int) -> str:
             parts.append(f"{what}s of {resampled} resampled")
     cut = sum(case["left_out"]["annotated_voxels"] > 0 for case in cases)
     if cut:
-        parts.append(f"annotated voxels of {cut} left out with incomplete slabs at the ends")
+        parts.append(f"{cut} lost annotated voxels with slices that were left out")
     if unlabelled:
         parts.append(f"{unlabelled} test images without labels left out")
     return ", ".join(parts)

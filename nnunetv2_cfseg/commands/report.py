@@ -6,9 +6,6 @@ import argparse
 import shlex
 from pathlib import Path
 
-#: Flags that change how the report is made and not what it says.
-SILENT = ("np", "no_pbar")
-
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command."""
@@ -34,7 +31,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("--lesion_overlap", type=float, default=0.1, metavar="SHARE",
         help="of a lesion's voxels, which must be met for it to count as found (default: %(default)s)")  # fmt: skip
     flag("--factor", type=int, metavar="R",
-        help="thin slices in a thick one, for the boundary-slab Dice (default: as in thin_thick.json, if there is one)")  # fmt: skip
+        help="thin slices in a thick one, for the boundary-slab Dice (default: thin_thick.json's)")  # fmt: skip
     flag("--chill", action="store_true", help="leave out references without a prediction and the other way round")
     flag("--seed", type=int, default=0, metavar="N", help="of the intervals (default: %(default)s)")
     flag("-np", type=int, default=2, metavar="N", help="processes (default: %(default)s)")

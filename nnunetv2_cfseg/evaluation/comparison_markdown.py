@@ -17,6 +17,7 @@ from nnunetv2_cfseg.evaluation.paired import TIE_DECIMALS
 
 #: How many cases of a pair are shown.
 MOST_CASES = 10
+STATISTICS = ("difference", "95 % interval", "p", "p (Holm)", "better", "tie", "worse")
 UNDEFINED = "\N{EN DASH}"
 ARROW = "\N{RIGHTWARDS ARROW}"
 
@@ -69,19 +70,7 @@ def _metric(of: Comparison, metric: str, settings: MetricSettings) -> str:
     parts = [f"## {column.title}{unit}\n\n{_upper(column.meaning)}; {direction}{_setting(metric, settings)}; {number}."]
     for reference, other in of.pairs():
         rows = family[(family["reference"] == reference) & (family["other"] == other)]
-        head = (
-            "class",
-            "n",
-            reference,
-            other,
-            "difference",
-            "95 % interval",
-            "p",
-            "p (Holm)",
-            "better",
-            "tie",
-            "worse",
-        )
+        head = ("class", "n", reference, other, *STATISTICS)
         parts.append(f"### {other} against {reference}\n\n{table(head, [_row(row, column) for row in _records(rows)])}")
     return "\n\n".join(parts)
 

@@ -121,12 +121,10 @@ def read_segmentation(file: Path) -> Segmentation:
     """
     image = read_image(str(file))
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        size, values = image.GetSize()[::-1], image.GetNumberOfComponentsPerPixel()
-        raise ValueError(f"a segmentation must be 3D with one value a voxel, got {values} in a size of {size}: {file}")
-    z, y, x = image.GetSpacing()[::-1]
-    return Segmentation(
-        _as_labels(sitk.GetArrayFromImage(image), file), (z, y, x), image.GetOrigin(), image.GetDirection()
-    )
+        size, count = image.GetSize()[::-1], image.GetNumberOfComponentsPerPixel()
+        raise ValueError(f"a segmentation must be 3D with one value a voxel, got {count} in a size of {size}: {file}")
+    values, (z, y, x) = _as_labels(sitk.GetArrayFromImage(image), file), image.GetSpacing()[::-1]
+    return Segmentation(values, (z, y, x), image.GetOrigin(), image.GetDirection())
 
 
 def check_same_grid(prediction: Segmentation, truth: Segmentation, *, file: Path) -> None:
@@ -155,8 +153,8 @@ def check_same_grid(prediction: Segmentation, truth: Segmentation, *, file: Path
 def find_factor(truth: Path, dataset_json: Path) -> int | None:
     """How many thin slices a thick one holds, where a ``thin_thick.json`` says so.
 
-    It lies beside ``dataset.json`` or beside the folder of the references. References in a folder whose name ends with
-    ``_thick`` have thick slices already.
+    It lies beside ``dataset.json`` or the folder of the references. In a folder whose name ends with ``_thick`` slices
+    are thick already.
 
     Raises:
         ValueError: a ``thin_thick.json`` that is no JSON object.
@@ -190,9 +188,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 def _as_labels(values: np.ndarray, file: Path) -> np.ndarray:
     if values.dtype.kind == "f":
-        limit = np.iinfo(np.int32).max
-        with np.errstate(invalid="ignore"):
-            wrong = values[(values != np.rint(values)) | (np.abs(values) > limit) | np.isnan(values)]
+        wrong = values[(values != np.rint(values)) | (np.abs(values) > np.iinfo(np.int32).max)]
         if wrong.size:
             raise ValueError(f"label values must be integers, got {wrong[0]:g}: {file}")
     low, high = int(values.min()), int(values.max())

@@ -57,13 +57,16 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
             class_counts=self._class_counts() if self.loss_settings.balance != "none" else None,
         ).to(self.device)
 
-    def _class_counts(self) -> list[int]:
-        """Voxels of each class, background first, or of each region, in the training cases."""
+    def _class_counts(self) -> list[int] | list[list[int]]:
+        """Voxels of each class, background first, or those outside and inside each region, in the training cases."""
         dataset, _ = self.get_tr_and_val_datasets()
-        regions = self.label_manager.foreground_regions if self.label_manager.has_regions else None
-        labels = self.label_manager.all_labels
         segmentations = (np.asarray(dataset.load_case(case)[1][:]) for case in dataset.identifiers)
-        return count_classes(segmentations, labels if regions is None else regions)
+        if not self.label_manager.has_regions:
+            return count_classes(segmentations, self.label_manager.all_labels)
+        everything, *inside = count_classes(
+            segmentations, [self.label_manager.all_labels, *self.label_manager.foreground_regions]
+        )
+        return [[everything - voxels, voxels] for voxels in inside]
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, tuple[int, ...]]:
         """Augmentation in the plane alone: a slice never leaves its slab."""

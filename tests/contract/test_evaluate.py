@@ -67,7 +67,7 @@ def test_labels_that_nnunet_refuses_are_refused(tmp_path: Path, name: str) -> No
     entries = REFUSED[name]
     with pytest.raises((AssertionError, RuntimeError)):
         LabelManager(entries["labels"], entries.get("regions_class_order"))
-    with pytest.raises(ValueError, match="dataset.json$"):
+    with pytest.raises(ValueError, match=r"dataset\.json$"):
         read_classes(write_dataset(tmp_path, entries))
 
 

@@ -29,10 +29,14 @@ HOOKS = [
     "build_network_architecture",
     "configure_optimizers",
     "configure_rotation_dummyDA_mirroring_and_inital_patch_size",
+    "get_dataloaders",
     "get_training_transforms",
     "initialize",
     "load_checkpoint",
+    "on_train_end",
+    "on_train_epoch_end",
     "on_train_epoch_start",
+    "on_train_start",
     "run_training",
     "save_checkpoint",
     "train_step",
@@ -58,11 +62,11 @@ class TestFinding:
         assert found.__module__.startswith("nnunetv2_cfseg.trainers.")
 
     def test_covers_every_trainer_of_the_package(self) -> None:
-        from nnunetv2_cfseg.trainers import cfseg, timed, variants
+        from nnunetv2_cfseg.trainers import cfseg, thin_thick, timed, variants
 
         public = {
             name
-            for module in (cfseg, timed, variants)
+            for module in (cfseg, thin_thick, timed, variants)
             for name, value in vars(module).items()
             if inspect.isclass(value) and value.__module__ == module.__name__ and name.startswith("nnUNetTrainer")
         }

@@ -38,8 +38,8 @@ def case_table(table: pd.DataFrame, *, hrefs: Mapping[str, str], colours: Sequen
         ]
         rows.append(Row(case, tuple(cells), href=hrefs.get(case, "")))
     caption = (
-        f"{MISSED} the class was missed; {FALSE_ALARM} it is a false alarm; {NOTHING} neither truth nor prediction shows "
-        "it, or the measure is not defined."
+        f"{MISSED} the class was missed; {FALSE_ALARM} it is a false alarm; {NOTHING} neither truth nor prediction "
+        "shows it, or the measure is not defined."
     )
     head = (Head("case"), Head("mean"), *(Head(name) for name in names))
     return Table("Every case", head, tuple(rows), caption=caption, sortable=len(rows) > 1)

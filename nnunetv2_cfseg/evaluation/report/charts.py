@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, nan
 
 import numpy as np
 import pandas as pd
@@ -82,25 +81,6 @@ class Agreement:
         return round(100 - self.y.place(value), 2)
 
 
-@dataclass(frozen=True)
-class Line:
-    """One series: its name, its place in the legend's order, its path in a box of 1000 by 1000, its last value."""
-
-    name: str
-    style: int
-    path: str
-    last: float
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Series over a common axis."""
-
-    x: Axis
-    y: Axis
-    lines: tuple[Line, ...]
-
-
 def strips(table: pd.DataFrame, key: str, names: Sequence[str]) -> Strips:
     """Every case of every class along one axis, in the order of ``names``.
 
@@ -113,7 +93,7 @@ def strips(table: pd.DataFrame, key: str, names: Sequence[str]) -> Strips:
     shown = table[table[key].notna()]
     # A missing surface counts as far as the image reaches, which would squeeze all other distances into a corner.
     inside = shown if share else shown[shown["presence"] == "both"]
-    scale = axis([] if share else inside[key], include=(0.0, 1.0) if share else (0.0,), intervals=4)
+    scale = axis([] if share else inside[key], include=(0.0, 1.0) if share or inside.empty else (0.0,), intervals=4)
     return Strips(scale, tuple(_strip(shown[shown["class"] == name], key, name, scale, share) for name in names))
 
 
@@ -171,36 +151,6 @@ def agreement(table: pd.DataFrame, name: str, *, bias: float, limits: tuple[floa
         for case, across, up, presence in zip(rows["case"], mean, difference, rows["presence"], strict=True)
     )
     return Agreement(name, len(rows), bias, *limits, x, y, dots)
-
-
-def lines(x: Sequence[float], series: Sequence[tuple[str, Sequence[float]]]) -> Lines:
-    """Series over common places, broken where a value is not finite.
-
-    Args:
-        x: places, in order.
-        series: name and values, one value a place.
-    """
-    across = axis(x, intervals=4)
-    up = axis([value for _, values in series for value in values], intervals=4)
-    drawn = (
-        Line(name, style, _path(across, up, x, values), next((v for v in reversed(values) if isfinite(v)), nan))
-        for style, (name, values) in enumerate(series)
-    )
-    return Lines(across, up, tuple(drawn))
-
-
-def _path(across: Axis, up: Axis, x: Sequence[float], values: Sequence[float]) -> str:
-    parts: list[str] = []
-    pen_up = True
-    for place, value in zip(x, values, strict=True):
-        if not isfinite(value):
-            pen_up = True
-            continue
-        point = f"{10 * across.place(place):.1f},{1000 - 10 * up.place(value):.1f}"
-        # A stretch of a single point is a line of no length, which round ends turn into a dot.
-        parts.append(f"M{point}L{point}" if pen_up else f"L{point}")
-        pen_up = False
-    return "".join(parts)
 
 
 def _told(presence: str) -> str:

@@ -22,14 +22,14 @@ from nnunetv2_cfseg.evaluation.report.tables import Table, words_table
 DISTRIBUTIONS = ("Dice", "NSD", "HD95_mm")
 PACKAGES = ("nnunetv2_cfseg", "nnunetv2", "numpy", "scipy", "pandas", "SimpleITK", "connected-components-3d")
 POLICY = (
-    "Where neither truth nor prediction shows a class, there is nothing to measure: the case is left out of the class's "
-    "means, medians and charts, as nnU-Net does (it gives NaN).",
-    "A missed class, which only the truth shows, and a false alarm, which only the prediction shows, be it in one voxel, "
-    "count as 0 in Dice, IoU, surface Dice and lesion F1, and as the diagonal of the whole image in distances: a finite "
-    "penalty, so that to miss a class never improves a mean. Lesion precision is not defined without a predicted lesion, "
-    "lesion recall without a true one.",
-    "The mean over classes is the mean of the classes' means, each class with the same weight (nnU-Net's foreground mean; "
-    "mDSC in arXiv 2502.05396, Eq. 14). A class that no case shows is left out of it.",
+    "Where neither truth nor prediction shows a class, there is nothing to measure: the case is left out of the "
+    "class's means, medians and charts, as nnU-Net does (it gives NaN).",
+    "A missed class, which only the truth shows, and a false alarm, which only the prediction shows, be it in one "
+    "voxel, count as 0 in Dice, IoU, surface Dice and lesion F1, and as the diagonal of the whole image in distances: "
+    "a finite penalty, so that to miss a class never improves a mean. Lesion precision is not defined without a "
+    "predicted lesion, lesion recall without a true one.",
+    "The mean over classes is the mean of the classes' means, each class with the same weight (nnU-Net's foreground "
+    "mean; mDSC in arXiv 2502.05396, Eq. 14). A class that no case shows is left out of it.",
 )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-from nnunetv2_cfseg.evaluation.report.charts import lines
 from nnunetv2_cfseg.evaluation.report.class_colours import OKABE_ITO, class_colours
 from nnunetv2_cfseg.evaluation.report.curves import Epoch, Training
+from nnunetv2_cfseg.evaluation.report.lines import lines
 from nnunetv2_cfseg.evaluation.report.numbers import MINUS, NOTHING, seconds
 from nnunetv2_cfseg.evaluation.report.page import CurvesFigure, Look, TrainingFigures
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import nan
 from typing import Any
 
 
@@ -35,15 +34,19 @@ class Estimates:
     def of(self, name: str, key: str) -> Estimate:
         """Of one class."""
         measure = self._classes[name]["measures"][key]
-        return Estimate(measure["mean"], *measure["interval"], measure["n"])
+        return _estimate(measure, measure["n"])
 
     def mean(self, key: str) -> Estimate:
         """Of the mean over classes."""
         counts = [one["measures"][key]["n"] for one in self._classes.values()]
-        measure = self._overall[key]
-        return Estimate(measure["mean"], *measure["interval"], min((n for n in counts if n), default=0))
+        return _estimate(self._overall[key], min((n for n in counts if n), default=0))
 
     def limits(self, name: str) -> tuple[float, float]:
         """The limits of agreement of a class's volumes, ml; NaN for fewer than two cases."""
-        low, high = self._classes[name]["measures"]["volume_error_ml"].get("limits_of_agreement", (nan, nan))
+        low, high = self._classes[name]["measures"]["volume_error_ml"]["limits_of_agreement"]
         return low, high
+
+
+def _estimate(measure: Mapping[str, Any], count: int) -> Estimate:
+    low, high = measure["interval"]
+    return Estimate(measure["mean"], low, high, count)

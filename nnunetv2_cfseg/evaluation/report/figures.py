@@ -39,15 +39,16 @@ def verdict(table: pd.DataFrame, estimates: Estimates) -> tuple[Part, ...]:
     both, missed, alarms = (int(counts.get(presence, 0)) for presence in ("both", "missed", "false_alarm"))
     classes, cases = table["class"].nunique(), table["case"].nunique()
     dice = estimates.mean("Dice")
-    opening = [Part("Mean Dice is "), Part(number(dice.mean, "Dice"), strong=True)]
+    of = f"{_count(classes, 'class', 'classes')} in {_count(cases, 'case', 'cases')}"
     if isnan(dice.mean):
-        opening = [Part("There is nothing to measure")]
-    elif not isnan(dice.low):
+        return (Part(f"There is nothing to measure: neither truth nor prediction shows any of {of}."),)
+    opening = [Part("Mean Dice is "), Part(number(dice.mean, "Dice"), strong=True)]
+    if not isnan(dice.low):
         opening.append(Part(f" (95 % interval {number(dice.low, 'Dice')} to {number(dice.high, 'Dice')})"))
     present = _count(both + missed, "structure", "structures")
     return (
         *opening,
-        Part(f" over {_count(classes, 'class', 'classes')} in {_count(cases, 'case', 'cases')}; "),
+        Part(f" over {of}; "),
         Part(str(missed) if missed else "none", strong=missed > 0),
         Part(f" of {present} {'was' if missed <= 1 else 'were'} missed, and there {'was' if alarms == 1 else 'were'} "),
         Part(str(alarms) if alarms else "no", strong=alarms > 0),
@@ -105,7 +106,7 @@ def summary_notes(table: pd.DataFrame, names: Sequence[str], left_out: Iterable[
     if few:
         notes.append(f"{FEW} Fewer than {FEW_CASES} cases: so few say little, whatever their interval.")
     if counts.max() < NARROW_CASES:
-        notes.append(f"With fewer than {NARROW_CASES} cases a bootstrap interval tends to be narrower than it should be.")
+        notes.append(f"With fewer than {NARROW_CASES} cases a bootstrap interval tends to be too narrow.")
     empty = [name for name in names if counts[name] == 0]
     if empty and len(empty) < len(names):
         notes.append(f"The mean over classes leaves out what no case shows: {', '.join(empty)}.")
@@ -117,7 +118,8 @@ def medians_table(table: pd.DataFrame, colours: Sequence[str]) -> Table:
     rows = []
     for name, colour in zip(dict.fromkeys(table["class"]), colours, strict=True):
         of_class = table[table["class"] == name]
-        rows.append(Row(name, tuple(_median(of_class[key].dropna().to_numpy(float), key) for key in QUARTILES), colour=colour))
+        cells = tuple(_median(of_class[key].dropna().to_numpy(float), key) for key in QUARTILES)
+        rows.append(Row(name, cells, colour=colour))
     head = (Head("class"), *(Head(BY_KEY[key].title, BY_KEY[key].unit) for key in QUARTILES))
     caption = "Medians over the same cases as above; small below each the first and the third quartile."
     return Table("Medians and quartiles", head, tuple(rows), caption=caption, sortable=len(rows) > 1)

@@ -29,7 +29,7 @@ def find_images(cases: Sequence[Case], folder: Path) -> dict[str, Path]:
         names = (f"{case.name}_0000{ending}", f"{case.name}{ending}")
         found = [folder / name for name in names if (folder / name).is_file()]
         if not found:
-            raise ValueError(f"each case needs an image, {names[0]} or {names[1]}, and {case.name} has none in: {folder}")
+            raise ValueError(f"each case needs an image, {names[0]} or {names[1]}, and there is none in: {folder}")
         images[case.name] = found[0]
     return images
 

@@ -9,8 +9,9 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nnunetv2_cfseg.evaluation.report.charts import Agreement, Lines, Strips
+from nnunetv2_cfseg.evaluation.report.charts import Agreement, Strips
 from nnunetv2_cfseg.evaluation.report.figures import Part
+from nnunetv2_cfseg.evaluation.report.lines import Lines
 from nnunetv2_cfseg.evaluation.report.tables import Table
 
 #: The browser itself refuses whatever the page does not hold.

@@ -60,11 +60,11 @@ class Table:
     """A table.
 
     Attributes:
-        title: of its box, for screen readers.
+        title: for screen readers.
         head: of all columns, that of the rows' heads included.
         rows: in order.
         foot: the last row, which is never sorted away.
-        caption: shown above; the title if empty.
+        caption: a few words shown above, if any.
         sortable: by a click on a column's head.
         prose: cells are words, not numbers.
     """

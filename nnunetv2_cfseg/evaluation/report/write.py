@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 
+from markupsafe import Markup
 from tqdm import tqdm
 
 from nnunetv2_cfseg import __version__
@@ -151,7 +152,7 @@ def _page(
         without_volume=without_volume(table, agreements),
         trainings=[training_figures(training, names) for training in trainings],
         browser_notes=_browser_notes(len(browser), len(evaluation.cases), images is not None),
-        viewer=render_viewer(browser, evaluation.classes) if browser else "",
+        viewer=render_viewer(browser, evaluation.classes) if browser else Markup(),
         cases=case_table(table, hrefs=hrefs, colours=colours),
         cases_note=_cases_note(len(browser)),
         choices=choices(),

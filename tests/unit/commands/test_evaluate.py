@@ -96,6 +96,15 @@ class TestOutput:
         ours = json.loads((raw / "predictions" / "summary.json").read_text())["cfseg"]
         assert (ours["cases"], ours["missing_predictions"], ours["missing_references"]) == (1, ["a"], ["c"])
 
+    def test_names_a_few_of_many(self, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for number in range(7):
+            write(raw / "labelsTs" / f"c{number}.nii.gz", 1)
+        assert run(raw, "--chill") == 0
+        line = "Left out 7 references without a prediction: c0, c1, c2, c3, c4 and 2 more"
+        assert capsys.readouterr().out.splitlines()[0] == line
+        ours = json.loads((raw / "predictions" / "summary.json").read_text())["cfseg"]
+        assert ours["missing_predictions"] == [f"c{number}" for number in range(7)]
+
     def test_shows_progress(self, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
         arguments = [str(raw / "labelsTs"), str(raw / "predictions"), "-np", "1"]
         assert cli.main(["evaluate", *arguments]) == 0

@@ -108,5 +108,5 @@ def test_refuses_what_is_no_dataset_json(tmp_path: Path, content: str, named: st
 
 
 def test_refuses_a_missing_dataset_json(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="dataset.json must be a file, and there is none: .*dataset.json$"):
+    with pytest.raises(ValueError, match=r"dataset.json must be a file, and there is none: .*dataset.json$"):
         read_dataset(tmp_path / "dataset.json")

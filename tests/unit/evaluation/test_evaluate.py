@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -124,7 +127,7 @@ class TestFiles:
     def test_are_paired_before_any_is_read(self, folders: Folders) -> None:
         folders.write("a", cube(9))
         (folders.truth / "b.nii.gz").touch()
-        with pytest.raises(ValueError, match="got none for .*labels/b.nii.gz"):
+        with pytest.raises(ValueError, match=r"got none for .*labels/b.nii.gz"):
             folders.evaluate()
 
     def test_without_counterpart_are_left_out_where_it_is_chill(self, folders: Folders) -> None:
@@ -202,12 +205,12 @@ class TestPlans:
     @pytest.mark.parametrize("plans", [{"image_reader_writer": "NaturalImage2DIO"}, {}])
     def test_of_others_are_refused(self, folders: Folders, plans: dict[str, Any]) -> None:
         folders.write("a", cube(1))
-        with pytest.raises(ValueError, match="plans must read images with SimpleITKIO, .*plans.json$"):
+        with pytest.raises(ValueError, match=r"plans must read images with SimpleITKIO, .*plans.json$"):
             folders.evaluate(plans_json=self.write(folders, plans))
 
     def test_that_are_not_there_are_refused(self, folders: Folders) -> None:
         folders.write("a", cube(1))
-        with pytest.raises(ValueError, match="none.json must be a file, and there is none: "):
+        with pytest.raises(ValueError, match=r"none.json must be a file, and there is none: "):
             folders.evaluate(plans_json=folders.truth / "none.json")
 
 
@@ -225,3 +228,10 @@ class TestProgress:
 def test_refuses_no_processes(folders: Folders) -> None:
     with pytest.raises(ValueError, match="number of processes must be >= 1, got 0"):
         folders.evaluate(num_processes=0)
+
+
+def test_imports_neither_nnunet_nor_torch() -> None:
+    code = "import sys, nnunetv2_cfseg.evaluation.summary; print({'nnunetv2', 'torch'} & set(sys.modules))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "set()\n"

@@ -151,7 +151,7 @@ class TestReadSegmentation:
             read_segmentation(file)
 
     def test_refuses_a_missing_file(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="cannot be read, .*no.nii.gz$"):
+        with pytest.raises(ValueError, match=r"cannot be read, .*no.nii.gz$"):
             read_segmentation(tmp_path / "no.nii.gz")
 
 
@@ -215,5 +215,5 @@ class TestFindFactor:
 
     def test_refuses_a_sidecar_that_is_no_json(self, raw: Path) -> None:
         (raw / "thin_thick.json").write_text("{")
-        with pytest.raises(ValueError, match="thin_thick.json must be JSON .*thin_thick.json$"):
+        with pytest.raises(ValueError, match=r"thin_thick.json must be JSON .*thin_thick.json$"):
             find_factor(raw / "labelsTs", raw / "dataset.json")

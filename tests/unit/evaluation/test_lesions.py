@@ -64,6 +64,14 @@ class TestMatching:
         mask[0, 0, 0] = mask[2, 1, 1] = True
         assert match_lesions(mask, mask, overlap=0.1).reference == 2
 
+    @pytest.mark.parametrize("axis", [0, 1, 2])
+    def test_single_rows(self, axis: int) -> None:
+        """Crops of one row, which cc3d refuses if they are bool and every other voxel is set."""
+        for size in range(1, 8):
+            for code in range(2**size):
+                mask = np.array([code >> bit & 1 for bit in range(size)], bool).reshape(1, 1, -1).swapaxes(2, axis)
+                assert match_lesions(mask, mask, overlap=1).reference == slow_count(mask, mask, 1)[0]
+
     def test_an_array_without_voxels(self) -> None:
         empty = np.zeros((0, 0, 0), bool)
         assert match_lesions(empty, empty, overlap=0.1) == LesionMatch(0, 0, 0, 0)

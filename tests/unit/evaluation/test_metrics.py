@@ -113,7 +113,7 @@ class TestPresence:
 
     def test_keys(self) -> None:
         assert list(measure(LESION, OTHER, SPACING, settings=SLABS)) == ["presence", *KEYS, *COUNTS]
-        assert PRESENCE == ("both", *EXPECTED)
+        assert ("both", *EXPECTED) == PRESENCE
 
 
 class TestSettings:

@@ -95,19 +95,26 @@ class TestTerms:
         ThinThickLoss(ThinThickSettings(stop_gradient="none"), factor=FACTOR)(**given)["total"].backward()
         assert thick.grad.any()
 
-    def test_settings_reach_the_terms(self, batch: Callable[..., dict[str, Tensor]]) -> None:
+    @pytest.mark.parametrize(("operator", "parameters"), [("mean", {}), ("annotator", {"tau": 0.3})])
+    def test_settings_reach_the_terms(
+        self, batch: Callable[..., dict[str, Tensor]], operator: str, parameters: dict[str, float]
+    ) -> None:
         given = batch()
         settings = ThinThickSettings(
-            operator="mean", feature="cosine", balance="dynamic", balance_parameters={"calibration": 0.5}
+            operator=operator,
+            operator_parameters=parameters,
+            feature="cosine",
+            balance="dynamic",
+            balance_parameters={"calibration": 0.5},
         )
         terms = ThinThickLoss(settings, factor=FACTOR, batch_dice=True, class_counts=[80, 15, 5])(**given)
         balance = class_balance("dynamic", [80, 15, 5], calibration=0.5)
         segmentation = SegmentationLoss(batch_dice=True, balance=balance)
         target = given["thick_target"]
-        mean, _ = slab_operator("mean", factor=FACTOR)(given["thin_logits"], target)
+        slabs, _ = slab_operator(operator, factor=FACTOR, **parameters)(given["thin_logits"], target)
         features = (given["thin_features"], given["thick_features"])
         torch.testing.assert_close(terms["thick"], segmentation(given["thick_logits"], target))
-        torch.testing.assert_close(terms["slab"], segmentation(mean, target))
+        torch.testing.assert_close(terms["slab"], segmentation(slabs, target))
         torch.testing.assert_close(terms["feature"], feature_loss(*features, factor=FACTOR, kind="cosine"))
 
     @pytest.mark.parametrize("operator", ["mean", "annotator", "copy"])

@@ -46,12 +46,14 @@
   }
 
   // Charts: the case under the pointer is marked in all of them, and a click opens it in the slice browser.
+  const linkOf = new Map([...document.querySelectorAll("#case-table a")].map((link) => [link.getAttribute("href"), link]));
   const marks = new Map();
   for (const mark of document.querySelectorAll(".mark")) {
     marks.set(mark.dataset.case, [...(marks.get(mark.dataset.case) ?? []), mark]);
     const same = (on) => () => marks.get(mark.dataset.case).forEach((other) => other.classList.toggle("same", on));
     mark.addEventListener("pointerenter", same(true));
     mark.addEventListener("pointerleave", same(false));
-    if (mark.dataset.href) mark.addEventListener("click", () => { location.hash = mark.dataset.href; });
+    const link = linkOf.get(mark.dataset.href);
+    if (link) mark.addEventListener("click", () => link.click());
   }
 })();

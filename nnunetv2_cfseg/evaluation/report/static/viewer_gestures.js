@@ -28,29 +28,28 @@ function listenToPointers(canvas, view) {
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     pointers.set(event.pointerId, placeOf(canvas, event));
-    drag = pointers.size > 1 ? "pinch" : dragOf(event, view);
+    drag = pointers.size > 1 ? "pinch" : dragOf(event);
     if (drag === "place") view.place(...placeOf(canvas, event));
     if (event.button === 1) event.preventDefault();
   });
 
   canvas.addEventListener("pointermove", (event) => {
-    const [x, y] = placeOf(canvas, event);
-    if (event.pointerType === "mouse") view.hover(x, y);
+    const place = placeOf(canvas, event);
+    if (event.pointerType === "mouse") view.hover(...place);
     const before = pointers.get(event.pointerId);
     if (!before) return;
-    if (drag === "tap" && Math.hypot(x - before[0], y - before[1]) < SWIPE_START) return;
+    const way = [place[0] - before[0], place[1] - before[1]];
+    if (drag === "tap" && Math.hypot(...way) < SWIPE_START) return;
     if (drag === "tap") drag = view.isZoomed() ? "pan" : "swipe";
     if (drag === "swipe") {
-      const slices = Math.trunc((x - before[0]) / SWIPE_SLICE);
-      if (slices) view.slices(slices);
-      if (slices) pointers.set(event.pointerId, [before[0] + slices * SWIPE_SLICE, y]);
+      pointers.set(event.pointerId, [before[0] + swipe(way[0], view), before[1]]);
       return;
     }
-    if (drag === "pinch") pinch(pointers, event.pointerId, [x, y], view);
-    if (drag === "place") view.place(x, y);
-    if (drag === "window") view.window(x - before[0], y - before[1]);
-    if (drag === "pan") view.pan(x - before[0], y - before[1]);
-    pointers.set(event.pointerId, [x, y]);
+    if (drag === "pinch") pinch(pointers, event.pointerId, place, view);
+    if (drag === "place") view.place(...place);
+    if (drag === "window") view.window(...way);
+    if (drag === "pan") view.pan(...way);
+    pointers.set(event.pointerId, place);
   });
 
   const end = (event) => {
@@ -67,10 +66,17 @@ function listenToPointers(canvas, view) {
   canvas.addEventListener("pointerleave", () => view.hover(null, null));
 }
 
-function dragOf(event, view) {
+function dragOf(event) {
   if (event.pointerType === "touch") return "tap"; // until it moves
   if (event.button === 2) return "window";
   return event.button === 1 || event.shiftKey ? "pan" : "place";
+}
+
+/** Whole slices of a way across. @returns {number} how much of the way they took */
+function swipe(across, view) {
+  const slices = Math.trunc(across / SWIPE_SLICE);
+  if (slices) view.slices(slices);
+  return slices * SWIPE_SLICE;
 }
 
 /** Two fingers: their distance zooms, their middle moves. */

@@ -32,20 +32,20 @@ const KEYS = {
 };
 
 function listenToKeys(viewer) {
-  const { root } = viewer;
   document.addEventListener("keydown", (event) => {
-    const focused = document.activeElement;
-    const free = !focused || focused === document.body;
-    if (!root.contains(focused) && !(free && root.matches(":hover"))) return;
-    if (event.ctrlKey || event.metaKey || event.altKey || focused?.matches(TEXT_INPUTS)) return;
-    const isMove = event.key.startsWith("Arrow") || event.key.startsWith("Page");
-    if (isMove && focused?.matches(ARROW_INPUTS)) return;
-    if (isMove && free && !root.querySelector(".views:hover")) return; // the page scrolls then
     const act = KEYS[event.key] ?? windowKey(viewer, event.key);
-    if (!act) return;
+    if (!act || event.ctrlKey || event.metaKey || event.altKey || !isMeant(viewer.root, event.key)) return;
     event.preventDefault();
     act(viewer);
   });
+}
+
+/** Whether a key is for the viewer, and not for an input of its own or for the page. */
+function isMeant(root, key) {
+  const focused = document.activeElement ?? document.body;
+  const isMove = /^(Arrow|Page)/.test(key);
+  if (focused === document.body) return isMove ? root.querySelector(".views:hover") !== null : root.matches(":hover");
+  return root.contains(focused) && !focused.matches(TEXT_INPUTS) && !(isMove && focused.matches(ARROW_INPUTS));
 }
 
 /** Digits choose the windows in their order. */

@@ -64,7 +64,7 @@ def _row(case: str, one: SegmentationClass, dice: float | str, true_ml: float) -
 def write_dataset(
     folder: Path, *, names: Sequence[str] = ("one", "two", "three"), labels: Sequence[str] = ("liver", "tumour")
 ) -> Path:
-    """A small dataset: folders truth, made and images, and dataset.json; predictions are a voxel off, the last is empty."""
+    """Folders truth, made, with dataset.json, and images; predictions are a voxel off, the last of several is empty."""
     for part in ("truth", "made", "images"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)

@@ -1,0 +1,95 @@
+"""From thin labels to two models, by the commands a user types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+pytestmark = pytest.mark.slow
+
+FACTOR = 3
+TRAINER = "nnUNetTrainerCFSegThinThick_timed"
+PLANS = "nnUNetThinThickPlans"
+
+
+@pytest.fixture(scope="module")
+def trained(workspace: Any, write_raw_dataset: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of trained models of a paired dataset."""
+    thin = write_raw_dataset(
+        tmp_path_factory.mktemp("thin"), "Dataset961_Thin", cases=5, shape=(36, 40, 40), spacing_mm=(1.0, 2.0, 2.0)
+    )
+    workspace.run("cfseg", "make_pairs", "-i", str(thin), "-d", "962", "-n", "Pairs", "--factor", str(FACTOR),
+        "-np", "1", "--no_pictures", "--no_pbar")  # fmt: skip
+    workspace.run("cfseg", "plan_and_preprocess", "-d", "962", "-pl", "ThinThickPlanner", "-gpu_memory_target", "1",
+        "-np", "1", "-npfp", "1", "--no_pbar")  # fmt: skip
+    workspace.run("nnUNetv2_train", "962", "3d_fullres", "0", "-tr", TRAINER, "-p", PLANS, "-device", "cpu",
+        CFSEG_TIME_BUDGET_S="20")  # fmt: skip
+    return workspace.results / "Dataset962_Pairs"
+
+
+def test_preprocessed_slabs_are_whole(trained: Path, workspace: Any) -> None:
+    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+
+    dataset = nnUNetDatasetBlosc2(str(workspace.preprocessed / "Dataset962_Pairs" / f"{PLANS}_3d_fullres"))
+    assert len(dataset.identifiers) == 5
+    for case in dataset.identifiers:
+        _, segmentation, _, _ = dataset.load_case(case)
+        labels = np.asarray(segmentation[:])[0]
+        assert len(labels) == 36
+        slabs = labels.reshape(-1, FACTOR, *labels.shape[1:])
+        assert (slabs == slabs[:, :1]).all()
+        assert len(np.unique(labels)) == 3
+
+
+def test_the_log_has_every_term(trained: Path) -> None:
+    (log,) = (trained / f"{TRAINER}__{PLANS}__3d_fullres" / "fold_0").glob("training_log_*.txt")
+    lines = [line.split(": ", 1)[-1] for line in log.read_text().splitlines() if "total" in line]
+    assert 1 <= len(lines) <= 20
+    words = lines[-1].split()
+    assert words[::2] == ["thick", "slab", "feature", "total"]
+    *terms, total = map(float, words[1::2])
+    assert sum(terms) == pytest.approx(total, abs=2e-4)
+
+
+@pytest.mark.parametrize(("configuration", "slices", "thickness_mm"), [("3d_fullres", 36, 1.0), ("3d_thick", 12, 3.0)])
+def test_stock_prediction_takes_both_models(
+    trained: Path, workspace: Any, tmp_path: Path, configuration: str, slices: int, thickness_mm: float
+) -> None:
+    image = sitk.ReadImage(str(workspace.raw / "Dataset962_Pairs" / "imagesTr" / "case_0_0000.nii.gz"))
+    if configuration == "3d_thick":
+        image = sitk.BinShrink(image, [1, 1, FACTOR])
+    (tmp_path / "in").mkdir()
+    sitk.WriteImage(image, str(tmp_path / "in" / "case_0_0000.nii.gz"))
+    workspace.run("nnUNetv2_predict", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "-d", "962",
+        "-c", configuration, "-f", "0", "-tr", TRAINER, "-p", PLANS, "-device", "cpu", "-npp", "1", "-nps", "1")  # fmt: skip
+    segmentation = sitk.ReadImage(str(tmp_path / "out" / "case_0.nii.gz"))
+    assert segmentation.GetSize() == (40, 40, slices)
+    assert segmentation.GetSpacing()[2] == pytest.approx(thickness_mm)
+
+
+def test_both_models_have_the_same_weights(trained: Path) -> None:
+    thin, thick = (
+        torch.load(trained / f"{TRAINER}__{PLANS}__{name}" / "fold_0" / "checkpoint_final.pth", weights_only=False)
+        for name in ("3d_fullres", "3d_thick")
+    )
+    assert thick["init_args"]["configuration"] == "3d_thick"
+    assert thin["init_args"]["configuration"] == "3d_fullres"
+    torch.testing.assert_close(thick["network_weights"], thin["network_weights"], rtol=0, atol=0)
+
+
+def test_plans_of_pairs(trained: Path) -> None:
+    plans = json.loads((trained / f"{TRAINER}__{PLANS}__3d_fullres" / "plans.json").read_text())
+    thin, thick = (plans["configurations"][name] for name in ("3d_fullres", "3d_thick"))
+    assert plans["transpose_forward"] == [0, 1, 2]
+    assert thin["spacing"][0] == pytest.approx(1.0)
+    assert thick["spacing"][0] == pytest.approx(3.0)
+    assert thick["inherits_from"] == "3d_fullres"
+    network = thin["architecture"]["arch_kwargs"]
+    assert thin["patch_size"][0] % (FACTOR * network["center_patches"] * network["patch_size"][0]) == 0
