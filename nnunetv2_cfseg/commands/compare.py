@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
+from nnunetv2_cfseg.commands import inputs
 from nnunetv2_cfseg.commands.words import words
 from nnunetv2_cfseg.evaluation.comparison_metrics import COMPARABLE, METRICS
 
@@ -61,16 +61,8 @@ def _run(args: argparse.Namespace) -> None:
         reference=args.ref,
         only_common=args.chill,
         seed=args.seed,
-        num_processes=_default_processes() if args.np is None else args.np,
+        num_processes=inputs.num_processes(args.np),
         progress=not args.no_pbar,
     )
     write_comparison(comparison, args.o)
     print(markdown(comparison), end="")
-
-
-def _default_processes() -> int:
-    value = os.environ.get("nnUNet_def_n_proc", "8")
-    try:
-        return int(value)
-    except ValueError:
-        raise ValueError(f"nnUNet_def_n_proc must be a number of processes, got {value!r}") from None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
 from typing import Any
+
+from nnunetv2_cfseg.commands import inputs
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -46,16 +47,16 @@ def _run(args: argparse.Namespace) -> None:
     check_output(output)
     if args.seed < 0:
         raise ValueError(f"a seed must be >= 0, got {args.seed}")
-    dataset_json = _dataset_json(args)
+    dataset_json = inputs.dataset_json(args.djfile, args.pred_folder)
     factor = find_factor(args.gt_folder, dataset_json) if args.factor is None else args.factor
     evaluation = evaluate_folders(
         args.gt_folder,
         args.pred_folder,
         dataset_json=dataset_json,
-        plans_json=_plans_json(args),
+        plans_json=inputs.plans_json(args.pfile, args.pred_folder),
         settings=MetricSettings(tolerance_mm=args.tolerance, lesion_overlap=args.lesion_overlap, factor=factor),
         chill=args.chill,
-        num_processes=_default_processes() if args.np is None else args.np,
+        num_processes=inputs.num_processes(args.np),
         progress=not args.no_pbar,
     )
     summary = summarise(evaluation, seed=args.seed)
@@ -68,31 +69,6 @@ def _run(args: argparse.Namespace) -> None:
             print(f"Left out {len(left_out)} {what}: {_some(left_out)}")
     print(_markdown(summary["cfseg"]))
     print(f"\nWrote {output} and {output.with_suffix('.csv')}")
-
-
-def _dataset_json(args: argparse.Namespace) -> Path:
-    if args.djfile is not None:
-        return args.djfile
-    file = args.pred_folder / "dataset.json"
-    if not file.is_file():
-        raise ValueError(f"an evaluation needs a dataset.json, give it with -djfile, there is none: {file}")
-    return file
-
-
-def _plans_json(args: argparse.Namespace) -> Path | None:
-    """Segmentations from elsewhere have no plans, and need none."""
-    if args.pfile is not None:
-        return args.pfile
-    file = args.pred_folder / "plans.json"
-    return file if file.is_file() else None
-
-
-def _default_processes() -> int:
-    value = os.environ.get("nnUNet_def_n_proc", "8")
-    try:
-        return int(value)
-    except ValueError:
-        raise ValueError(f"nnUNet_def_n_proc must be a number of processes, got {value!r}") from None
 
 
 def _some(names: Sequence[str]) -> str:

@@ -6,6 +6,8 @@ import argparse
 import shlex
 from pathlib import Path
 
+from nnunetv2_cfseg.commands import inputs
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command."""
@@ -46,7 +48,10 @@ def _run(args: argparse.Namespace) -> None:
     from nnunetv2_cfseg.evaluation.report.write import Extras, write_report
 
     output = args.o or args.pred_folder / "report.html"
-    dataset_json, plans_json = _dataset_json(args), _plans_json(args)
+    dataset_json, plans_json = (
+        inputs.dataset_json(args.djfile, args.pred_folder),
+        inputs.plans_json(args.pfile, args.pred_folder),
+    )
     _check(args, output, dataset_json)
     factor = find_factor(args.gt_folder, dataset_json) if args.factor is None else args.factor
     evaluation = evaluate_folders(
@@ -106,20 +111,3 @@ def _check(args: argparse.Namespace, output: Path, dataset_json: Path) -> None:
     if args.i is not None:
         ending = read_dataset(dataset_json)["file_ending"]
         find_images(pair_cases(args.gt_folder, args.pred_folder, ending, chill=args.chill), args.i)
-
-
-def _dataset_json(args: argparse.Namespace) -> Path:
-    if args.djfile is not None:
-        return args.djfile
-    file = args.pred_folder / "dataset.json"
-    if not file.is_file():
-        raise ValueError(f"a report needs a dataset.json, give it with -djfile, there is none: {file}")
-    return file
-
-
-def _plans_json(args: argparse.Namespace) -> Path | None:
-    """Segmentations from elsewhere have no plans, and need none."""
-    if args.pfile is not None:
-        return args.pfile
-    file = args.pred_folder / "plans.json"
-    return file if file.is_file() else None

@@ -23,9 +23,7 @@ def average_slabs(volume: np.ndarray, factor: int) -> np.ndarray:
     return _slabs(volume, factor).mean(axis=1, dtype=np.float64).astype(np.float32)
 
 
-def annotate_slabs(
-    labels: np.ndarray, factor: int, *, threshold: float = 0.5, ignore: int | None = None
-) -> np.ndarray:
+def annotate_slabs(labels: np.ndarray, factor: int, *, threshold: float = 0.5, ignore: int | None = None) -> np.ndarray:
     """What an annotator marks on thick slices: a voxel whose slab is lesion to at least ``threshold``.
 
     The value marked is the most frequent one of the slab's lesion, the smaller one of two that are equally frequent.

@@ -152,7 +152,8 @@ def _median(values: np.ndarray, key: str) -> Cell:
     if not len(values):
         return Cell(NOTHING, sort="nan")
     first, middle, third = (float(value) for value in np.quantile(values, (0.25, 0.5, 0.75)))
-    return Cell(number(middle, key), small=f"{number(first, key)} to {number(third, key)}", sort=sort_key(middle))
+    quartiles = f"{number(first, key)}\N{EN DASH}{number(third, key)}"
+    return Cell(number(middle, key), small=quartiles, sort=sort_key(middle))
 
 
 def _count(count: int, one: str, many: str) -> str:

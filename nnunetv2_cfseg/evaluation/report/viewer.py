@@ -98,9 +98,7 @@ def case_link(name: str) -> str:
 
 def _environment() -> Environment:
     loader = PackageLoader("nnunetv2_cfseg.evaluation.report")
-    return Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
-    )
+    return Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
 
 
 def _static(name: str) -> str:

@@ -41,7 +41,7 @@
       if (sorted) sort(sorted, sorted.getAttribute("aria-sort") === "descending");
     };
     choice.addEventListener("change", show);
-    choice.closest("label").hidden = false;
+    choice.closest(".choose").hidden = false;
     show();
   }
 

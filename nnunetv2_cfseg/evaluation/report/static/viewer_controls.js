@@ -11,18 +11,21 @@ class Controls {
       viewer.part(choice).addEventListener("change", (event) => viewer.set({ [choice]: event.target.checked }));
     }
     viewer.part("opacity").addEventListener("input", (event) => viewer.set({ opacity: event.target.value / 100 }));
-    for (const number of ["level", "width"]) {
-      viewer
-        .part(number)
-        .addEventListener("change", () =>
-          viewer.changeWindow(Number(viewer.part("level").value), Number(viewer.part("width").value)),
-        );
-    }
+    this.numbers = { level: viewer.part("level"), width: viewer.part("width") };
+    for (const input of Object.values(this.numbers)) input.addEventListener("change", () => this.#takeNumbers());
     root.addEventListener("click", (event) => {
       const button = event.target.closest("button[data-do]");
       if (button) viewer.act(button.dataset.do);
     });
     viewer.part("full-screen").hidden = !document.fullscreenEnabled;
+  }
+
+  /** What cannot be taken is replaced by what is shown. */
+  #takeNumbers() {
+    const { level, width } = this.numbers;
+    this.viewer.changeWindow(level.valueAsNumber, width.valueAsNumber);
+    level.value = this.viewer.state.level;
+    width.value = this.viewer.state.width;
   }
 
   #inputs(name) {
@@ -46,8 +49,9 @@ class Controls {
     }
     for (const choice of ["errors", "crosshair", "smooth"]) this.viewer.part(choice).checked = state[choice];
     this.viewer.part("opacity").value = Math.round(100 * state.opacity);
-    this.viewer.part("level").value = state.level;
-    this.viewer.part("width").value = state.width;
+    for (const [name, input] of Object.entries(this.numbers)) {
+      if (input !== document.activeElement) input.value = state[name]; // what is being typed stays
+    }
     const zoom = `${Math.round(100 * state.zoom)} %`;
     this.viewer.part("zoom").textContent = zoom;
     this.viewer.part("zoom").setAttribute("aria-label", `Zoom ${zoom}, reset`);

@@ -128,7 +128,9 @@ class TestRefusals:
             read_grid(file)
 
     def test_of_several_volumes(self, tmp_path: Path) -> None:
-        sitk.WriteImage(sitk.GetImageFromArray(np.zeros((2, 3, 4, 5), np.int16)), str(tmp_path / "a.nii"))
+        sitk.WriteImage(
+            sitk.GetImageFromArray(np.zeros((2, 3, 4, 5), np.int16), isVector=False), str(tmp_path / "a.nii")
+        )
         with pytest.raises(ValueError, match=r"must be one volume of numbers, got size \(5, 4, 3, 2\) of 1: .*a.nii$"):
             read_grid(tmp_path / "a.nii")
 

@@ -71,7 +71,7 @@ class TestSlabs:
 
     def test_no_whole_slab_is_refused(self, make_grid: GridOf) -> None:
         scan = make_grid((4, 3, 4), (1.0, 1, 1))
-        with pytest.raises(ValueError, match="and none of 3 lies wholly in its 4 slices: label.nii.gz$"):
+        with pytest.raises(ValueError, match=r"and none of 3 lies wholly in its 4 slices: label.nii.gz$"):
             lay(scan, scan.with_slices(-3, 5, 3), 5)
 
 

@@ -50,7 +50,7 @@ class TestCommonSlices:
 
     def test_refuses_none(self, make_grid: GridOf) -> None:
         scan = make_grid((10, 3, 4), (1.5, 1, 1))
-        with pytest.raises(ValueError, match="and lies on none of 10: label.nii.gz$"):
+        with pytest.raises(ValueError, match=r"and lies on none of 10: label.nii.gz$"):
             common_slices(locate(scan.with_slices(20, 1.5, 5), scan, file=FILE), file=FILE)
 
 
@@ -82,5 +82,5 @@ class TestWholeSlabs:
         assert (len(counts) - flipped.stop, len(counts) - flipped.start) == (kept.start, kept.stop)
 
     def test_refuse_less_than_one(self) -> None:
-        with pytest.raises(ValueError, match="must have a whole slab of 5 labelled slices, got 4: label.nii.gz$"):
+        with pytest.raises(ValueError, match=r"must have a whole slab of 5 labelled slices, got 4: label.nii.gz$"):
             whole_slabs(np.zeros(4), 5, ascends=True, file=FILE)

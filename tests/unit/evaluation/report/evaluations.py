@@ -71,7 +71,7 @@ def write_dataset(
     for index, name in enumerate(names):
         truth = np.zeros((10, 16, 14), np.uint8)
         for label in range(1, len(labels) + 1):
-            truth[2:6, 1 + 3 * label : 4 + 3 * label, 4 : 8 + index] = label
+            truth[3:7, 1 + 3 * label : 4 + 3 * label, 4 : 8 + index] = label
         made = np.roll(truth, 1, axis=2) if index < len(names) - 1 or len(names) == 1 else np.zeros_like(truth)
         image = rng.normal(40, 20, truth.shape).astype(np.int16)
         for part, values in (("truth", truth), ("made", made)):

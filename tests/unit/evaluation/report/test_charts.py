@@ -6,13 +6,14 @@ import re
 from math import inf, isnan, nan
 
 import pytest
-from evaluations import DIAGONAL_MM, make_evaluation
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nnunetv2_cfseg.evaluation.report.charts import agreement, strips
 from nnunetv2_cfseg.evaluation.report.lines import lines
 from nnunetv2_cfseg.evaluation.report.scale import axis
+
+from .evaluations import DIAGONAL_MM, make_evaluation
 
 values = st.lists(st.floats(-1e6, 1e6).map(lambda value: round(value, 6)), min_size=1, max_size=20)
 
@@ -36,7 +37,15 @@ class TestAxis:
 
     def test_by_hand(self) -> None:
         scale = axis([-3.2, 7.9], include=(0,))
-        assert [tick.words for tick in scale.ticks] == ["\N{MINUS SIGN}5", "\N{MINUS SIGN}2.5", "0", "2.5", "5", "7.5", "10"]
+        assert [tick.words for tick in scale.ticks] == [
+            "\N{MINUS SIGN}5",
+            "\N{MINUS SIGN}2.5",
+            "0",
+            "2.5",
+            "5",
+            "7.5",
+            "10",
+        ]
         assert scale.place(2.5) == 50
         assert (scale.place(-100), scale.place(100)) == (0, 100)
 
@@ -62,7 +71,8 @@ class TestStrips:
         table = make_evaluation({"liver": [0.5, 0.75, "missed", "false_alarm"]}).table
         chart = strips(table, "HD95_mm", ["liver"])
         assert chart.axis.high == 20 < DIAGONAL_MM
-        assert [(dot.x, dot.outside) for dot in chart.rows[0].dots] == [(50, False), (100, False), (100, True), (100, True)]
+        dots = [(dot.x, dot.outside) for dot in chart.rows[0].dots]
+        assert dots == [(50, False), (100, False), (100, True), (100, True)]
 
     def test_say_in_words_what_they_show(self) -> None:
         table = make_evaluation({"liver": [0.5, 0.75, 1.0], "tumour": ["absent"] * 3}).table
@@ -91,7 +101,8 @@ class TestAgreement:
         shown = agreement(table, "liver", bias=-10 / 3, limits=(-18.0, 11.4))
         assert shown is not None
         assert shown.count == 3
-        assert [shown.x.low + dot.x / 100 * (shown.x.high - shown.x.low) for dot in shown.dots] == pytest.approx([10, 12, 6])
+        means = [shown.x.low + dot.x / 100 * (shown.x.high - shown.x.low) for dot in shown.dots]
+        assert means == pytest.approx([10, 12, 6], abs=0.001)
         assert [shown.level(value) for value in (0, 2, -12)] == [dot.y for dot in shown.dots]
         assert shown.y.low <= -18 < 11.4 <= shown.y.high
         assert shown.dots[2].presence == "missed"
@@ -115,7 +126,7 @@ class TestLines:
         assert line.path.count("M") == 2
         points = re.findall(r"[ML]([\d.]+),([\d.]+)", line.path)
         assert points[0] == ("0.0", "0.0")
-        assert ("1000.0", "500.0") == points[-1]
+        assert points[-1] == ("1000.0", "500.0")
         assert line.last == 0.5
 
     def test_of_one_epoch_is_a_dot(self) -> None:

@@ -1,0 +1,39 @@
+"""What several commands find for themselves where nobody names it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def dataset_json(given: Path | None, predictions: Path) -> Path:
+    """``-djfile``, or the one that nnU-Net wrote beside its predictions.
+
+    Raises:
+        ValueError: there is neither.
+    """
+    file = predictions / "dataset.json" if given is None else given
+    if given is None and not file.is_file():
+        raise ValueError(f"a dataset.json is needed, give it with -djfile, there is none: {file}")
+    return file
+
+
+def plans_json(given: Path | None, predictions: Path) -> Path | None:
+    """``-pfile``, or the one beside the predictions; segmentations from elsewhere have no plans, and need none."""
+    file = predictions / "plans.json" if given is None else given
+    return file if given is not None or file.is_file() else None
+
+
+def num_processes(given: int | None) -> int:
+    """``-np``, or nnU-Net's default.
+
+    Raises:
+        ValueError: nnU-Net's variable is no number.
+    """
+    if given is not None:
+        return given
+    value = os.environ.get("nnUNet_def_n_proc", "8")
+    try:
+        return int(value)
+    except ValueError:
+        raise ValueError(f"nnUNet_def_n_proc must be a number of processes, got {value!r}") from None
