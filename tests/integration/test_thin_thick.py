@@ -67,8 +67,8 @@ def test_stock_prediction_takes_both_models(
         image = sitk.BinShrink(image, [1, 1, FACTOR])
     (tmp_path / "in").mkdir()
     sitk.WriteImage(image, str(tmp_path / "in" / "case_0_0000.nii.gz"))
-    workspace.run("nnUNetv2_predict", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "-d", "962",
-        "-c", configuration, "-f", "0", "-tr", TRAINER, "-p", PLANS, "-device", "cpu", "-npp", "1", "-nps", "1")  # fmt: skip
+    workspace.run("nnUNetv2_predict", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "-d", "962", "-f", "0",
+        "-c", configuration, "-tr", TRAINER, "-p", PLANS, "-device", "cpu", "-npp", "1", "-nps", "1")  # fmt: skip
     segmentation = sitk.ReadImage(str(tmp_path / "out" / "case_0.nii.gz"))
     assert segmentation.GetSize() == (40, 40, slices)
     assert segmentation.GetSpacing()[2] == pytest.approx(thickness_mm)

@@ -16,7 +16,8 @@ MOST_PIXELS = 128
 #: A shift must leave at most this share of the variance unexplained that the header's place leaves.
 MARGIN = 0.95
 #: On head, neck, trunk and phantoms thick scans of smoother kernels, with 100 HU of noise or with a Gaussian slice
-#: profile correlated by .978 or more with the average of thin slices; those of others and mirrored ones by at most .846.
+#: profile correlated by .978 or more with the average of thin slices; those of others and mirrored ones by at most
+#: .846.
 LEAST_CORRELATION = 0.9
 FLAT_HU2 = 1e-6
 

@@ -25,8 +25,8 @@ def choose_folds(
         most: folds, of as many cases or more.
 
     Returns:
-        min(``most``, cases) folds, each with the sorted names in ``train`` and ``val``. Every case is in one ``val``; their
-        lengths differ by one at most.
+        min(``most``, cases) folds, each with the sorted names in ``train`` and ``val``. Every case is in one ``val``;
+        their lengths differ by one at most.
 
     Raises:
         ValueError: fewer than two cases, or than two folds.

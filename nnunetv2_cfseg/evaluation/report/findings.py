@@ -70,9 +70,8 @@ def largest_structure(
 ) -> Finding | None:
     """The largest connected piece of a class in the truth; in the prediction where the truth has none."""
     for labels, source in ((truth, "ground truth"), (prediction, "prediction")):
-        found = _largest_pieces(
-            labels, lambda label, source=source: f"{names[label - 1]} ({source})", spacing_mm=spacing_mm, count=1
-        )
+        words = ["", *(f"{name} ({source})" for name in names)]  # classes count from 1
+        found = _largest_pieces(labels, words.__getitem__, spacing_mm=spacing_mm, count=1)
         if found:
             return found[0]
     return None
@@ -94,12 +93,12 @@ def _largest_pieces(
     for piece in np.argsort(-sizes.astype(np.int64), kind="stable")[:count] + 1:
         place = statistics["bounding_boxes"][piece]
         mask = pieces[place] == piece
-        at = tuple(
+        z, y, x = (
             int(inside + part.start + whole.start)
             for inside, part, whole in zip(_thickest(mask, spacing_mm), place, box, strict=True)
         )
         volume_ml = sizes[piece - 1] * float(np.prod(spacing_mm)) / 1000
-        findings.append(Finding(at, f"{words(int(labels[place][mask][0]))}, {volume_in_words(volume_ml)}"))
+        findings.append(Finding((z, y, x), f"{words(int(labels[place][mask][0]))}, {volume_in_words(volume_ml)}"))
     return tuple(findings)
 
 
@@ -113,4 +112,4 @@ def _thickest(mask: np.ndarray, spacing_mm: Sequence[float]) -> tuple[int, int, 
 def volume_in_words(volume_ml: float) -> str:
     """Two or three digits, in ml; below a tenth in cubic millimetres."""
     value, unit = (volume_ml, "ml") if volume_ml >= 0.1 else (1000 * volume_ml, "mm\N{SUPERSCRIPT THREE}")
-    return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{value:.{1 if value < 10 else 0}f}\N{NO-BREAK SPACE}{unit}"

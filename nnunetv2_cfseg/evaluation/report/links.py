@@ -66,7 +66,7 @@ def page_files(
             ": nnU-Net's summary with intervals",
             f"{stem}.json",
         ),
-        *(File(relative_link(folder, output), words, ", beside this page when it was made")
+        *(File(relative_link(folder, output), words)
           for words, folder in folders.items() if folder is not None),
     ]  # fmt: skip
 

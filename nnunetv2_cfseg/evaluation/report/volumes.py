@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from nnunetv2_cfseg.data.checks import read_image
 from nnunetv2_cfseg.evaluation.classes import Classes
-from nnunetv2_cfseg.evaluation.files import Case, Segmentation, check_same_grid, read_segmentation
+from nnunetv2_cfseg.evaluation.files import Case, check_same_grid
 from nnunetv2_cfseg.evaluation.report.body_box import box_to_show
 from nnunetv2_cfseg.evaluation.report.findings import Finding, largest_errors, largest_structure, shown_class
 from nnunetv2_cfseg.evaluation.report.grid import (
@@ -28,12 +25,8 @@ from nnunetv2_cfseg.evaluation.report.grid import (
     turned,
 )
 from nnunetv2_cfseg.evaluation.report.hounsfield_bytes import to_bytes
-
-#: One byte a voxel holds them.
-MAX_LABEL = 255
-#: Of a voxel: an image and its reference may lie that far apart.
-GRID_TOLERANCE = 1e-2
-GZIP = 16 + zlib.MAX_WBITS
+from nnunetv2_cfseg.evaluation.report.inputs import read_labels, read_scan
+from nnunetv2_cfseg.evaluation.report.packing import pack, slice_differences
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -101,20 +94,19 @@ def browser_case(
         ValueError: grids differ, a label is not among the dataset's or above 255, or the image is not one channel in
             three dimensions.
     """
-    truth, prediction = _read_labels(case.truth, classes), _read_labels(case.prediction, classes)
+    truth, prediction = read_labels(case.truth, classes), read_labels(case.prediction, classes)
     check_same_grid(prediction, truth, file=case.prediction)
-    scan = None if image is None else _read_scan(image, grid=truth)
-
     on_patient_axes = turned(truth)
     spacing_mm = _zyx(on_patient_axes.GetSpacing())
     true, predicted = (sitk.GetArrayFromImage(volume) for volume in (on_patient_axes, turned(prediction)))
-    hu = None if scan is None else sitk.GetArrayFromImage(turned(scan))
+    hu = None if image is None else sitk.GetArrayFromImage(turned(read_scan(image, grid=truth)))
+
     box = box_to_show(hu, (true > 0) | (predicted > 0), spacing_mm)
     true, predicted = true[box], predicted[box]
     factors = reduction(true.shape, spacing_mm, voxels=voxels)
     errors, structure = _findings(true, predicted, classes=classes, spacing_mm=spacing_mm)
-    to_patient_mm = affine(on_patient_axes) @ group_centres([part.start for part in box], factors)
     z, y, x = (mm * factor for mm, factor in zip(spacing_mm, factors, strict=True))
+    to_patient_mm = affine(on_patient_axes) @ group_centres([part.start for part in box], factors)
     return BrowserCase(
         name=case.name,
         caption=caption,
@@ -130,44 +122,6 @@ def browser_case(
         to_patient_mm=_matrix(to_patient_mm),
         to_file=_matrix(np.linalg.inv(affine(as_image(truth))) @ to_patient_mm),
     )
-
-
-def pack(values: np.ndarray) -> str:
-    """Bytes for the page: base64 of gzip."""
-    compressor = zlib.compressobj(6, zlib.DEFLATED, GZIP, 9, zlib.Z_FILTERED)
-    return base64.b64encode(compressor.compress(np.ascontiguousarray(values)) + compressor.flush()).decode()
-
-
-def slice_differences(values: np.ndarray) -> np.ndarray:
-    """Each slice less the one below it, modulo 256: noise aside slices are alike, and gzip makes 15 % more of that."""
-    return np.diff(values, axis=0, prepend=np.zeros_like(values[:1]))
-
-
-def _read_labels(file: Path, classes: Classes) -> Segmentation:
-    labels = read_segmentation(file)
-    values = set(np.unique(labels.values).tolist())
-    if values - classes.values:
-        raise ValueError(f"labels must be among the dataset's, got {min(values - classes.values)}: {file}")
-    if max(values) > MAX_LABEL:
-        raise ValueError(f"labels must be at most {MAX_LABEL} to be shown, got {max(values)}: {file}")
-    return replace(labels, values=labels.values.astype(np.uint8))
-
-
-def _read_scan(file: Path, *, grid: Segmentation) -> Segmentation:
-    """The HU of an image on the grid of its segmentations."""
-    image = read_image(str(file))
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        size, values = image.GetSize()[::-1], image.GetNumberOfComponentsPerPixel()
-        raise ValueError(f"an image must be 3D with one value a voxel, got {values} in a size of {size}: {file}")
-    scan = replace(grid, values=sitk.GetArrayFromImage(image))
-    found, expected = affine(image), affine(as_image(grid))
-    tolerance_mm = GRID_TOLERANCE * min(grid.spacing_mm)
-    if scan.values.shape != grid.values.shape or not np.allclose(found, expected, rtol=0, atol=tolerance_mm):
-        raise ValueError(
-            f"an image must lie on its reference's grid of {grid.values.shape} voxels (z, y, x), "
-            f"got {scan.values.shape} or another place or direction: {file}"
-        )
-    return scan
 
 
 def _findings(

@@ -47,16 +47,15 @@ class PaintedSlice {
     this.#paintScan(volumes.image && cut(volumes.image), viewer, columns, rows);
 
     const errors = state.errors ? errorKinds(shown, truth, ignore) : null;
-    const modes = { truth: fillOrOutline(state.truth, errors), prediction: fillOrOutline(state.prediction, errors) };
     const pixels = overlayPixels(viewer.classes, state.opacity);
     this.colours.paint(columns, rows, (i) => {
-      if (errors) return pixels.errors[errors[i]];
-      return pixels.classes[
-        (modes.prediction.fill && shown.prediction[i]) || (modes.truth.fill && shown.truth[i]) || 0
-      ];
+      if (errors) return pixels.errors[errors[i]]; // all that is filled is an error then; outlines remain
+      const predicted = state.prediction === "fill" ? shown.prediction[i] : 0;
+      return pixels.classes[predicted || (state.truth === "fill" ? shown.truth[i] : 0)];
     });
-    this.truthLines = modes.truth.outline ? outlines(shown.truth, columns, rows) : new Map();
-    this.predictionLines = modes.prediction.outline ? outlines(shown.prediction, columns, rows) : new Map();
+    const outlined = (part) => (state[part] === "outline" ? outlines(shown[part], columns, rows) : new Map());
+    this.truthLines = outlined("truth");
+    this.predictionLines = outlined("prediction");
     this.present = { truth: presentClasses(shown.truth), prediction: presentClasses(shown.prediction) };
   }
 
@@ -65,11 +64,6 @@ class PaintedSlice {
     const plain = pixel(PLAIN_GREY, PLAIN_GREY, PLAIN_GREY);
     this.scan.paint(columns, rows, (i) => (image ? greys[image[i]] : plain));
   }
-}
-
-/** While errors are shown all that is filled is an error; classes that were filled become outlines. */
-function fillOrOutline(mode, errors) {
-  return { fill: mode === "fill" && !errors, outline: mode === "outline" || (mode === "fill" && Boolean(errors)) };
 }
 
 /** Pixels by class and by kind of error; index 0 is clear. Errors are the stronger ones. */

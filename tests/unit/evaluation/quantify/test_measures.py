@@ -9,7 +9,7 @@ from math import isnan, sqrt
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -78,7 +78,7 @@ def test_lesions_are_numbered_by_falling_volume_then_from_the_head(make_grid: Ca
     found = measured(mask, make_grid(mask.shape, (1.0, 1.0, 1.0), origin=(0.0, 0.0, 0.0)))
     assert [lesion.number for lesion in found.lesions] == [1, 2, 3, 4]
     assert [lesion.centroid_mm for lesion in found.lesions] == [(4.5, 4, 4), (8, 8, 8), (0, 8, 8), (0, 0, 0)]
-    assert [lesion.side for lesion in found.lesions] == ["left", "left", "right", "right"]
+    assert [lesion.side for lesion in found.lesions] == ["both", "left", "right", "right"]
 
 
 def test_what_is_too_small_is_no_lesion_and_counts_for_the_class(make_grid: Callable[..., Grid]) -> None:
@@ -125,14 +125,13 @@ def test_volumes_add_up(
         assert -1e-9 <= part.left_ml <= part.volume_ml + 1e-9
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(MASKS, SPACINGS, st.tuples(*[st.floats(-180, 180)] * 3))
+@given(mask=MASKS, spacing_mm=SPACINGS, degrees=st.tuples(*[st.floats(-180, 180)] * 3))
 def test_a_diameter_is_no_shorter_than_an_extent(
+    make_image: Callable[..., sitk.Image],
+    of_image: Callable,
     mask: np.ndarray,
     spacing_mm: tuple[float, ...],
     degrees: tuple[float, ...],
-    make_image: Callable[..., sitk.Image],
-    of_image: Callable,
 ) -> None:
     _, grid = of_image(make_image(mask.astype(np.uint8), spacing_mm, degrees=degrees))
     for lesion in measured(mask, grid).lesions:

@@ -291,9 +291,9 @@ class TestFindings:
         truth[0, 18, 18], prediction[0, 18, 18] = 2, 1
         errors = largest_errors(truth, prediction, names=self.names, spacing_mm=(10, 10, 10))
         assert [error.text for error in errors] == [
-            "b where there is none, 12 ml",
-            "a missed, 9.0 ml",
-            "b taken for a, 1.0 ml",
+            "b where there is none, 12\xa0ml",
+            "a missed, 9.0\xa0ml",
+            "b taken for a, 1.0\xa0ml",
         ]
         assert errors[1].at == (1, 2, 2)
         assert errors[2].at == (0, 18, 18)
@@ -314,7 +314,7 @@ class TestFindings:
         prediction[1, 1, 1] = 1
         found = largest_structure(prediction * 0, prediction, names=self.names, spacing_mm=(1, 2, 3))
         assert found is not None
-        assert (found.at, found.text) == ((1, 1, 1), "a (prediction), 6.0 mm\N{SUPERSCRIPT THREE}")
+        assert (found.at, found.text) == ((1, 1, 1), "a (prediction), 6.0\xa0mm\N{SUPERSCRIPT THREE}")
 
     def test_are_none_of_nothing_and_eight_of_many(self) -> None:
         empty = np.zeros((1, 40, 40), np.uint8)
@@ -338,7 +338,13 @@ class TestFindings:
 
     @pytest.mark.parametrize(
         ("volume_ml", "words"),
-        [(123.4, "123 ml"), (9.96, "10.0 ml"), (0.1, "0.1 ml"), (0.0996, "100 mm\u00b3"), (0.0004, "0.4 mm\u00b3")],
+        [
+            (123.4, "123\xa0ml"),
+            (9.96, "10.0\xa0ml"),
+            (0.1, "0.1\xa0ml"),
+            (0.0996, "100\xa0mm\u00b3"),
+            (0.0004, "0.4\xa0mm\u00b3"),
+        ],
     )
     def test_give_volumes_in_words(self, volume_ml: float, words: str) -> None:
         assert volume_in_words(volume_ml) == words
