@@ -15,7 +15,7 @@ from nnunetv2_cfseg.demo.steps import FOLD, PREDICTIONS, PROCESSES, RAW, REPORT,
 from nnunetv2_cfseg.evaluation.evaluate import evaluate_folders
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings
 from nnunetv2_cfseg.evaluation.report.page import Section
-from nnunetv2_cfseg.evaluation.report.tables import Cell, Head, Row, Table
+from nnunetv2_cfseg.evaluation.report.tables import Cell, Head, Row, Table, words_table
 from nnunetv2_cfseg.evaluation.report.write import Extras
 from nnunetv2_cfseg.evaluation.report.write import write_report as write_page
 
@@ -94,8 +94,7 @@ def _times(folder: DemoFolder, steps: list[Step]) -> Table:
 def _versions(settings: DemoSettings) -> Table:
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processor cores"
     known = {"Python": platform.python_version(), **{name: version(name) for name in PACKAGES}, "machine": machine}
-    rows = tuple(Row(name, (Cell(words),)) for name, words in [*known.items(), ("seed", str(settings.seed))])
-    return Table("What ran", (Head("name"), Head("version")), rows, prose=True)
+    return words_table("What ran", ("name", "version"), [*known.items(), ("seed", str(settings.seed))])
 
 
 def _own_data() -> Markup:

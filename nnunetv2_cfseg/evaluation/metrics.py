@@ -129,10 +129,9 @@ def _check(
 
 
 def _presence(overlap: Overlap) -> str:
-    both, missed, false_alarm, absent = PRESENCE
     if overlap.reference:
-        return both if overlap.predicted else missed
-    return false_alarm if overlap.predicted else absent
+        return "both" if overlap.predicted else "missed"
+    return "false_alarm" if overlap.predicted else "absent"
 
 
 def _box(truth: np.ndarray, prediction: np.ndarray, settings: MetricSettings) -> tuple[slice, slice, slice]:

@@ -153,17 +153,24 @@ def make_case(tmp_path: Path) -> Callable[..., BrowserCase]:
     """A function that writes a head, stored from left to right and back to front, and reads it for the page."""
 
     def make(
-        name: str = "first", *, with_image: bool = True, caption: str = "mean Dice 0.42", seed: int = 0
+        name: str = "first",
+        *,
+        with_image: bool = True,
+        caption: str = "mean Dice 0.42",
+        seed: int = 0,
+        labels: tuple[np.ndarray, np.ndarray] | None = None,
+        classes: Classes = CLASSES,
     ) -> BrowserCase:
         files = [tmp_path / f"{seed}_{kind}.nrrd" for kind in ("image", "truth", "prediction")]
-        for file, values in zip(files, make_head(seed), strict=True):
-            image = sitk.GetImageFromArray(values)
-            image.SetSpacing(SPACING_MM[::-1])
-            sitk.WriteImage(sitk.DICOMOrient(image, "RAS"), str(file))
+        hu, truth, prediction = make_head(seed)
+        for file, values in zip(files, (hu, *(labels or (truth, prediction))), strict=True):
+            stored = sitk.GetImageFromArray(values)
+            stored.SetSpacing(SPACING_MM[::-1])
+            sitk.WriteImage(sitk.DICOMOrient(stored, "RAS"), str(file))
         image = files[0] if with_image else None
         links = {"CT": "../imagesTs/first_0000.nii.gz", "odd": "javascript:alert(1)"}
         case = Case(name, files[1], files[2])
-        return browser_case(case, image=image, classes=CLASSES, caption=caption, links=links)
+        return browser_case(case, image=image, classes=classes, caption=caption, links=links)
 
     return make
 
@@ -173,9 +180,9 @@ def open_viewer(chromium: Browser, tmp_path: Path) -> Iterator[Callable[..., Vie
     """A function that opens a page with cases; afterwards it must have raised nothing and asked for nothing."""
     opened: list[Viewer] = []
 
-    def open_page(*cases: BrowserCase, address: str = "", ready: bool = True, **context: Any) -> Viewer:
+    def open_page(*cases: BrowserCase, address: str = "", classes: Classes = CLASSES, **context: Any) -> Viewer:
         file = tmp_path / "report.html"
-        html = PAGE.format(css=viewer_css(), html=render_viewer(cases, CLASSES), js=viewer_js())
+        html = PAGE.format(css=viewer_css(), html=render_viewer(cases, classes), js=viewer_js())
         file.write_text(html, encoding="utf-8")
         settings = {"viewport": {"width": 1300, "height": 1000}, **context}
         page = chromium.new_context(**settings).new_page()
@@ -185,9 +192,8 @@ def open_viewer(chromium: Browser, tmp_path: Path) -> Iterator[Callable[..., Vie
         page.on("pageerror", lambda error: viewer.failures.append(str(error)))
         page.route("**/*", lambda route: _local_only(route, file.as_uri(), viewer.requests))
         page.goto(file.as_uri() + address)
-        if ready:
-            page.wait_for_selector('.cfseg-viewer[data-state="ready"]')
-            viewer.settle()
+        page.wait_for_selector('.cfseg-viewer[data-state="ready"]')
+        viewer.settle()
         return viewer
 
     yield open_page

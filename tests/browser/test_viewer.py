@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from nnunetv2_cfseg.evaluation.classes import Classes, SegmentationClass
 from nnunetv2_cfseg.evaluation.report.hounsfield_bytes import levels_hu, to_bytes
 from nnunetv2_cfseg.evaluation.report.viewer import WINDOWS
 
@@ -183,6 +184,30 @@ class TestOverlays:
             for colour, expected in kinds.items():
                 np.testing.assert_array_equal((colours == colour).all(-1), turned(expected, plane, at), err_msg=plane)
         assert all(expected[10].any() for expected in kinds.values())
+
+    def test_of_regions_show_the_innermost_and_nothing_is_wrong_where_truth_is_ignored(
+        self, open_viewer: Callable, make_case: Callable, head: tuple
+    ) -> None:
+        regions = Classes(
+            (SegmentationClass("whole", (1, 2), "(1, 2)"), SegmentationClass("core", (2,), "2")), 3, frozenset(range(4))
+        )
+        truth, prediction = head[1].copy(), head[2]
+        truth[:, 36:46, 6:10] = 3
+        viewer = open_viewer(make_case(labels=(truth, prediction), classes=regions), classes=regions)
+        viewer.only_voxels()
+        viewer.page.get_by_label("Opacity").fill("100")
+        viewer.choose("prediction", "fill")
+        viewer.view("axial").get_by_role("slider").fill("10")
+        innermost = viewer.colours("axial")
+        assert innermost[40, 8].tolist() == [0x56, 0xB4, 0xE9]
+        viewer.page.get_by_role("checkbox", name="core").uncheck()
+        assert viewer.colours("axial")[40, 8].tolist() == [0xE6, 0x9F, 0x00]
+        viewer.canvas("axial").press("e")
+        wrong = viewer.colours("axial")
+        assert wrong[40, 8].tolist() == [grey(30, 40, 80)] * 3  # ignored
+        assert wrong[40, 11].tolist() == [grey(30, 40, 80)] * 3  # core taken for the rest of the whole: it is hidden
+        viewer.page.get_by_role("checkbox", name="core").check()
+        assert viewer.colours("axial")[40, 11].tolist() == list(YELLOW)
 
     def test_are_named_for_those_who_do_not_see_them(self, open_viewer: Callable, make_case: Callable) -> None:
         viewer = open_viewer(make_case())

@@ -66,6 +66,7 @@ def _of_thin_labels(scan: Scan, labels: Labels, settings: PairSettings) -> Pair:
     in_scan, in_labels = (slices[kept.start : kept.stop] for slices in (in_scan, in_labels))
     truth = onto_plane(labels.values[in_labels.start : in_labels.stop], labels.placement)
     annotation = annotate_slabs(truth, settings.factor, threshold=settings.threshold, ignore=settings.ignore)
+    _check_known(annotation, truth, settings.ignore, file=labels.file)
     grid = scan.grid.with_slices(in_scan.start, scan.grid.spacing_mm[0], len(in_scan))
     made = {
         **_made(grid, annotation, labels, settings),
@@ -73,6 +74,15 @@ def _of_thin_labels(scan: Scan, labels: Labels, settings: PairSettings) -> Pair:
         "resampled": label_resampling(labels, scan.grid),
     }
     return Pair(grid, scan.hu[in_scan.start : in_scan.stop], annotation, truth, made)
+
+
+def _check_known(annotation: np.ndarray, truth: np.ndarray, ignore: int | None, *, file: Path) -> None:
+    """Refuse thick labels that say nothing because too few thin ones do."""
+    if ignore is not None and (annotation == ignore).all():
+        raise ValueError(
+            f"a voxel of some slab must be known well enough to be marked or not, and {(truth == ignore).mean():.0%} of "
+            f"the thin ones are to be ignored: {file}"
+        )
 
 
 def _slabs(scan: Scan, labels: Labels, settings: PairSettings) -> Slabs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,14 +100,18 @@ def _check_dataset_json(content: dict[str, Any], file: Path) -> None:
 
 
 def _cases(images: Path, labels: Path, thick_images: Path | None, *, part: str, ending: str) -> list[Source]:
-    scans = _images(_folder(images, "images", part), ending)
+    folder = _folder(images, "images", part)
+    scans = _images(folder, ending)
     if not scans:
-        raise ValueError(f"a folder of images must hold CASE_0000{ending}, and holds none: {images}")
-    found = [_labels(_folder(labels, "labels", part), ending)]
-    _check_same(scans, found[0], images, labels)
-    if thick_images is not None:
-        found.append(_images(_folder(thick_images, "images", part), ending))
-        _check_same(scans, found[1], images, thick_images)
+        raise ValueError(f"a folder of images must hold CASE_0000{ending}, and holds none: {folder}")
+    others = [(labels, "labels", _labels), *([] if thick_images is None else [(thick_images, "images", _images)])]
+    found = []
+    for root, kind, list_files in others:
+        files = list_files(_folder(root, kind, part), ending)
+        _check_has(files, scans, _folder(root, kind, part), folder)
+        if _is_dataset(root) or not _is_dataset(images):  # a plain folder may hold those of both parts
+            _check_has(scans, files, folder, _folder(root, kind, part))
+        found.append(files)
     return [Source(name, part, file, *(files[name] for files in found)) for name, file in scans.items()]
 
 
@@ -138,14 +143,7 @@ def _files(folder: Path, ending: str) -> list[Path]:
     return sorted(file for file in folder.glob(f"[!.]*{ending}") if file.is_file())
 
 
-def _check_same(scans: dict[str, Path], others: dict[str, Path], images: Path, folder: Path) -> None:
-    """Every scan has its file; a plain folder beside a dataset may hold those of its other part as well."""
-    pairs = [(scans, others, images, folder)]
-    if _is_dataset(folder) or not _is_dataset(images):
-        pairs.append((others, scans, folder, images))
-    for has, lacks, in_folder, not_in in pairs:
-        missing = sorted(set(has) - set(lacks))
-        if missing:
-            raise ValueError(
-                f"every case must have all its files, and {missing[0]} is in {in_folder} and not in {not_in}"
-            )
+def _check_has(files: Collection[str], needed: Collection[str], folder: Path, other: Path) -> None:
+    missing = sorted(set(needed) - set(files))
+    if missing:
+        raise ValueError(f"every case must have all its files, and {missing[0]} is in {other} and not in {folder}")

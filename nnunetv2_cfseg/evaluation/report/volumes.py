@@ -98,7 +98,8 @@ def browser_case(
     check_same_grid(prediction, truth, file=case.prediction)
     on_patient_axes = turned(truth)
     spacing_mm = _zyx(on_patient_axes.GetSpacing())
-    true, predicted = (sitk.GetArrayFromImage(volume) for volume in (on_patient_axes, turned(prediction)))
+    true = sitk.GetArrayFromImage(on_patient_axes)
+    predicted = sitk.GetArrayFromImage(turned(replace(truth, values=prediction.values)))
     hu = None if image is None else sitk.GetArrayFromImage(turned(read_scan(image, grid=truth)))
 
     box = box_to_show(hu, (true > 0) | (predicted > 0), spacing_mm)

@@ -66,3 +66,16 @@ def test_the_seed_decides() -> None:
 def test_refuses_fewer_than_two_cases(count: int) -> None:
     with pytest.raises(ValueError, match=f"^folds need at least two cases, got {count}$"):
         choose_folds(named([{"ICH"}] * count), seed=0)
+
+
+@pytest.mark.parametrize("most", [2, 3, 10])
+def test_there_are_as_many_as_asked_for(most: int) -> None:
+    folds = choose_folds(named([{"ICH"}] * 7), seed=0, most=most)
+    assert len(folds) == min(most, 7)
+    assert sorted(name for fold in folds for name in fold["val"]) == sorted(named([set()] * 7))
+
+
+@pytest.mark.parametrize("most", [1, 0, -1])
+def test_there_are_two_at_least(most: int) -> None:
+    with pytest.raises(ValueError, match=f"^the number of folds must be >= 2, got {most}$"):
+        choose_folds(named([{"ICH"}] * 7), seed=0, most=most)

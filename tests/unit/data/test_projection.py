@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import pytest
@@ -96,6 +97,43 @@ class TestAnnotate:
     @given(volumes(np.uint8, 0, 5))
     def test_by_one_changes_nothing(self, given_labels: tuple[np.ndarray, int]) -> None:
         np.testing.assert_array_equal(annotate_slabs(given_labels[0], 1), given_labels[0])
+
+    @pytest.mark.parametrize(
+        ("slab", "threshold", "marked"),
+        [
+            ((1, 1, 9, 9), 0.5, 1),  # lesion to a half, and no value is smaller
+            ((2, 2, 9, 9), 0.5, 9),  # the others may both hold 1
+            ((2, 2, 2, 9), 0.5, 2),
+            ((1, 9, 9, 9), 0.5, 9),
+            ((0, 0, 0, 9), 0.5, 0),
+            ((0, 0, 9, 9), 0.5, 9),
+            ((0, 0, 9, 9), 0.75, 0),
+            ((9, 9, 9, 9), 0.5, 9),
+            ((4, 5, 5, 9), 0.5, 9),  # a tie, if the last one is 4
+            ((4, 4, 5, 9), 0.5, 4),
+            ((1, 1, 0, 9), 0.75, 9),  # not yet enough
+        ],
+    )
+    def test_what_is_ignored_may_be_anything(self, slab: tuple[int, ...], threshold: float, marked: int) -> None:
+        assert annotate_slabs(column(*slab), 4, threshold=threshold, ignore=9).item() == marked
+
+    @given(volumes(np.uint8, 0, 4), st.integers(1, 10))
+    def test_a_mark_holds_whatever_is_ignored(self, given_labels: tuple[np.ndarray, int], tenths: int) -> None:
+        """Against all that the ignored voxels of a slab may hold: the values that are there and a smaller one."""
+        labels, factor = given_labels
+        labels = np.where(labels > 0, labels + 1, 0).astype(np.uint8)  # 2 to 5, of which 5 is ignored
+        thick = annotate_slabs(labels, factor, threshold=tenths / 10, ignore=5)
+        for z, y, x in np.ndindex(thick.shape):
+            slab = labels[z * factor : (z + 1) * factor, y, x]
+            unknown = np.flatnonzero(slab == 5)
+            if len(unknown) > 3:
+                continue
+            marks = set()
+            for held in product((0, 1, 2, 3, 4), repeat=len(unknown)):
+                slab[unknown] = held
+                marks.add(annotate_slabs(column(*slab), factor, threshold=tenths / 10).item())
+            slab[unknown] = 5
+            assert thick[z, y, x] == (marks.pop() if len(marks) == 1 else 5)
 
     @pytest.mark.parametrize("threshold", [0, -0.1, 1.01, float("nan")])
     def test_refuses_a_threshold_that_is_no_share(self, threshold: float) -> None:

@@ -196,6 +196,17 @@ class TestIgnore:
         np.testing.assert_equal(ignored, without)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize(("slices", "dice"), [((3, 5), 2 / 3), ((4, 6), 2 / 3), ((3, 6), nan), ((2, 5), 1 / 2)])
+def test_slabs_begin_at_slice_0_of_the_volume(axis: int, slices: tuple[int, int], dice: float) -> None:
+    """The prediction is slice 4; wherever the masks begin and end, slabs are 0 to 2, 3 to 5 and 6 to 8."""
+    truth, prediction = np.zeros((2, 9, 9, 9), bool)
+    np.moveaxis(truth, axis, 0)[slice(*slices), 4, 4] = True
+    np.moveaxis(prediction, axis, 0)[4, 4, 4] = True
+    row = measure(truth, prediction, SPACING, settings=MetricSettings(factor=3, slice_axis=axis))
+    np.testing.assert_allclose(row["boundary_Dice"], dice)
+
+
 @given(triples, st.integers(2, 4), st.sampled_from([0, 1, 2]))
 def test_crops_change_nothing(masks: tuple[np.ndarray, np.ndarray, np.ndarray], factor: int, axis: int) -> None:
     """Where slabs are cut does not depend on where the masks are."""

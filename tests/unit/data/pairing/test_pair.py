@@ -407,6 +407,14 @@ class TestRefusals:
             case, settings(4), "thin labels must lie on the scan's slices, and lie up to 0.5 slices beside them"
         )
 
+    def test_of_labels_that_leave_every_slab_open(self, grid: Grid, source: SourceOf, settings: SettingsOf) -> None:
+        labels = np.full(grid.shape, 3, np.uint8)
+        labels[::4] = 0
+        case = source((scan_of(grid), grid), (labels, grid))
+        self.refuse(
+            case, settings(4, ignore=3), r"known well enough .*, and 75% of the thin ones are to be .*: .*nrrd$"
+        )
+
     def test_of_slices_with_gaps(self, grid: Grid, source: SourceOf, settings: SettingsOf) -> None:
         thick = grid.with_slices(0, 4, 3)
         case = source((scan_of(grid), grid), (labels_of(thick), thick))

@@ -96,7 +96,7 @@ class TestTest:
             choose_test({"a": "1", "b": "2"}, share=share, seed=0)
 
     def test_with_a_patient_who_is_trained_on_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="^no patient .* and b of the test set is of a's patient$"):
+        with pytest.raises(ValueError, match=r"^no patient .* and b of the test set is of a's patient$"):
             check_apart({"a": "1", "b": "1", "c": "2"}, ["b", "c"])
 
 

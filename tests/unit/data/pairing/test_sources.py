@@ -96,16 +96,20 @@ def test_another_dataset_json_and_file_ending(fill: Fill) -> None:
         (
             ("imagesTr/a_0000.nii.gz", "imagesTr/b_0000.nii.gz", "labelsTr/a.nii.gz"),
             {"x": 1},
-            "must have all its files, and b is in .*raw and not in .*raw$",
+            "must have all its files, and b is in .*raw/imagesTr and not in .*raw/labelsTr$",
         ),
         (
             ("imagesTr/a_0000.nii.gz", "labelsTr/b.nii.gz", "labelsTr/a.nii.gz"),
             {"x": 1},
-            "must have all its files, and b is in .*raw and not in .*raw$",
+            "must have all its files, and b is in .*raw/labelsTr and not in .*raw/imagesTr$",
         ),
         (("imagesTr/a_0001.nii.gz", "labelsTr/a.nii.gz"), {"x": 1}, "one CT a case, named CASE_0000.nii.gz: .*a_0001"),
         (("imagesTr/a.nii.gz", "labelsTr/a.nii.gz"), {"x": 1}, "one CT a case, named CASE_0000.nii.gz: .*a.nii.gz$"),
-        (("imagesTr/a_0000.mha", "labelsTr/a.mha"), {"x": 1}, "must hold CASE_0000.nii.gz, and holds none: .*raw$"),
+        (
+            ("imagesTr/a_0000.mha", "labelsTr/a.mha"),
+            {"x": 1},
+            "must hold CASE_0000.nii.gz, and holds none: .*raw/imagesTr$",
+        ),
         ((), {"channel_names": {"0": "T1"}}, r"the one channel must be CT, .*, got \['T1'\]: .*dataset.json$"),
         ((), {"channel_names": {"0": "CT", "1": "CT"}}, r"the one channel must be CT, .*, got \['CT', 'CT'\]"),
         ((), {"dataset": {}}, "must lie in imagesTr and labelsTr, and dataset.json lists their files: .*dataset.json$"),
@@ -124,5 +128,5 @@ def test_refusals(fill: Fill, files: tuple[str, ...], content: dict[str, Any], n
 
 def test_every_case_needs_its_thick_image(fill: Fill) -> None:
     folder = fill("raw", "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", description="x")
-    with pytest.raises(ValueError, match="and a is in .*raw and not in .*thick$"):
+    with pytest.raises(ValueError, match=r"and a is in .*raw/imagesTr and not in .*thick$"):
         find_sources(folder, None, fill("thick", "b_0000.nii.gz"))
