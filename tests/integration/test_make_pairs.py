@@ -102,7 +102,7 @@ class TestThickScanOfAHead:
         thick.SetOrigin(head.TransformContinuousIndexToPhysicalPoint((0, 0, middle)))
         thick.SetDirection(head.GetDirection())
 
-    @pytest.mark.parametrize(("off_slices", "found_mm"), [(1, "-1.5"), (-2, r"\+3"), (2, "-3"), (3, "-4.5")])
+    @pytest.mark.parametrize(("off_slices", "found_mm"), [(1, "-1.5"), (-2, "+3"), (2, "-3"), (3, "-4.5")])
     def test_off_its_place_is_refused(
         self,
         make: Callable[..., int],
@@ -113,7 +113,7 @@ class TestThickScanOfAHead:
     ) -> None:
         assert make(off_slices) == 2
         message = capsys.readouterr().err
-        assert f"its voxels lie {abs(off_slices)} thin slices ({found_mm.replace(chr(92), '')} mm) off" in message
+        assert f"its voxels lie {abs(off_slices)} thin slices ({found_mm} mm) off" in message
         assert not list((tmp_path / "raw").iterdir())
 
     def test_in_its_place_is_taken(self, make: Callable[..., int], tmp_path: Path) -> None:

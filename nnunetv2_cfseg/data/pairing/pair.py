@@ -80,8 +80,8 @@ def _check_known(annotation: np.ndarray, truth: np.ndarray, ignore: int | None, 
     """Refuse thick labels that say nothing because too few thin ones do."""
     if ignore is not None and (annotation == ignore).all():
         raise ValueError(
-            f"a voxel of some slab must be known well enough to be marked or not, and {(truth == ignore).mean():.0%} of "
-            f"the thin ones are to be ignored: {file}"
+            f"a voxel of some slab must be known well enough to be marked or not, and "
+            f"{(truth == ignore).mean():.0%} of the thin ones are to be ignored: {file}"
         )
 
 

@@ -52,7 +52,7 @@ def test_thin_labels_go_to_nnunets_folder(
     folder = nnunet_folders.raw / "Dataset007_ThinThick"
     captured = capsys.readouterr()
     line = captured.out.splitlines()[0]
-    assert line.startswith("3 training and 1 test cases, 4 thin slices in a thick one, thick labels simulated, ")
+    assert line.startswith("3 training and 1 test cases, 4 thin slices in a thick one, thick labels simulated")
     assert line.endswith(f": {folder}")
     assert captured.err == ""
     assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 3
@@ -82,8 +82,7 @@ def test_says_what_was_resampled_and_left_out(raw: Path, tmp_path: Path, capsys:
     (raw / "imagesTs").mkdir()
     (raw / "imagesTr/case_3_0000.nii.gz").rename(raw / "imagesTs/case_3_0000.nii.gz")
     (labels / "case_3.nii.gz").unlink()
-    for name in ("labelsTr/case_3.nii.gz",):
-        (raw / name).unlink()
+    (raw / "labelsTr/case_3.nii.gz").unlink()
     for file in labels.iterdir():
         (raw / "labelsTr" / file.name).write_bytes(file.read_bytes())
     assert run("-i", raw, "-o", tmp_path, *QUIET, "--factor", "3") == 0
