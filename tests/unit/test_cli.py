@@ -78,13 +78,15 @@ class TestArguments:
     ) -> None:
         calls: list[tuple[tuple, dict[str, Any]]] = []
         monkeypatch.setattr(run, "plan_and_preprocess", lambda *args, **kwargs: calls.append((args, kwargs)))
-        flags = "-d 1 2 -preset paper -gpu_memory_target 1.5 -overwrite_target_spacing 3 1 1 -overwrite_plans_name Mine"
+        flags = "-d 1 2 -pl ThinThickPlanner -preset paper -gpu_memory_target 1.5 -overwrite_target_spacing 3 1 1"
+        flags += " -overwrite_plans_name Mine"
         flags += " -c 3d_fullres -np 2 -npfp 3 --verify_dataset_integrity --clean --no_pp --verbose --no_pbar"
         assert cli.main(["plan_and_preprocess", *flags.split()]) == 0
         assert calls == [
             (
                 ([1, 2],),
                 {
+                    "planner": "ThinThickPlanner",
                     "preset": "paper",
                     "gpu_memory_target_gb": 1.5,
                     "overwrite_target_spacing": [3.0, 1.0, 1.0],

@@ -71,8 +71,9 @@ def lay_slabs(
             to be cut by the factor.
     """
     step = slices_in_thickness(spacing_mm, thickness_mm, file=file)
-    phases = range(min(step, placement.shape[0]))
-    found = [_inside(placement, step, phase, factor) for phase in (phases if ascends else reversed(phases))]
+    count = placement.shape[0]
+    phases = [phase if ascends else (count - 1 - phase) % step for phase in range(min(step, count))]
+    found = [_inside(placement, step, phase, factor) for phase in phases]
     choices = [slabs for slabs in found if slabs is not None]
     if not choices:
         raise ValueError(

@@ -13,7 +13,17 @@ import pytest
 from nnunetv2_cfseg import cli
 from nnunetv2_cfseg.data.phantom.settings import CLASSES
 from nnunetv2_cfseg.demo.settings import DemoSettings
-from nnunetv2_cfseg.demo.steps import PLANS, RAW, TRAINER, Command, demo_steps, shell_script
+from nnunetv2_cfseg.demo.steps import (
+    PLANS,
+    PREDICTIONS,
+    RAW,
+    REPORT,
+    SUMMARY,
+    TRAINER,
+    Command,
+    demo_steps,
+    shell_script,
+)
 from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME
 from nnunetv2_cfseg.trainers import variants
 
@@ -28,12 +38,20 @@ def commands(settings: DemoSettings = SETTINGS) -> list[Command]:
 
 def test_cfseg_takes_its_commands() -> None:
     parsed = [cli._parser().parse_args(c.arguments[1:]) for c in commands() if c.arguments[0] == "cfseg"]
-    phantom, plan = parsed
+    phantom, plan, evaluate = parsed
     assert (phantom.d, phantom.n, phantom.train, phantom.test, phantom.seed) == (999, "PhantomDemo", 7, 3, 8)
     assert (phantom.matrix, phantom.spacing) == ([32, 40, 48], [5, 2.5, 2])
     assert dict(phantom.frequencies) == dict.fromkeys(CLASSES, 1.0)
     assert (phantom.smallest, phantom.fresh) == (0.66, True)
-    assert (plan.d, plan.c, plan.overwrite_plans_name) == ([999], ["3d_fullres"], PLANS)
+    assert (plan.d, plan.c, plan.pl, plan.overwrite_plans_name) == ([999], ["3d_fullres"], "CFSegPlanner", None)
+    assert (str(evaluate.pred_folder), str(evaluate.o)) == (PREDICTIONS, SUMMARY)
+
+
+def test_cfseg_takes_the_scripts_last_command() -> None:
+    last = shlex.split(shell_script(demo_steps(SETTINGS)).replace("\\\n", " ").splitlines()[-1])
+    report = cli._parser().parse_args(last[1:])
+    assert (report.command, str(report.pred_folder), str(report.o)) == ("report", PREDICTIONS, REPORT)
+    assert report.model.name == f"{TRAINER}__{PLANS}__3d_fullres"
 
 
 def test_names_are_the_planners_and_the_trainers() -> None:
@@ -67,7 +85,9 @@ def test_the_script_is_what_runs(tmp_path: Path) -> None:
         ["bash"], input=fakes + "\n" + script, text=True, capture_output=True, cwd=tmp_path, check=True
     )
     seen = [json.loads(line) for line in done.stdout.splitlines()]
+    *seen, report = seen
     assert seen == [[list(c.arguments), c.environment.get("CFSEG_SEED")] for c in commands()]
+    assert report[0][:2] == ["cfseg", "report"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["nnUNet_preprocessed", "nnUNet_raw", "nnUNet_results"]
 
 

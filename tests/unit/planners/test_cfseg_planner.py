@@ -295,7 +295,9 @@ class TestPresets:
 class TestRefusals:
     @pytest.mark.parametrize("configuration", ["2d", "3d_cascade_fullres", "3d_fulres"])
     def test_of_a_configuration_that_does_not_exist_here(self, ct: Planning, configuration: str) -> None:
-        with pytest.raises(ValueError, match=f"plans 3d_fullres and 3d_lowres, got '{configuration}'; for 2d.* use"):
+        with pytest.raises(
+            ValueError, match=f"preprocesses 3d_fullres and 3d_lowres, got '{configuration}'; for 2d.* use"
+        ):
             ct.plan(configurations=["3d_fullres", configuration])
         assert ct.written() == []
 
