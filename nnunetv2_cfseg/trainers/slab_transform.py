@@ -5,17 +5,17 @@ Shapes: C channels, Z Y X voxels of the thin crop, M thick blocks, r thin slices
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from torch import Tensor
 
 from nnunetv2_cfseg.data.blocks import BlockSampling, cut_blocks, draw_centers
+from nnunetv2_cfseg.trainers.block_transform import DrawBlocks
 
 
-class DrawSlabBlocks(BasicTransform):
+class DrawSlabBlocks(DrawBlocks):
     """Turns ``image`` (C, Z, Y, X) into (M, 1 + r, C, *block_size) and ``segmentation`` into (M, R, r c_z, c_y, c_x).
 
     Of each M the first block is thick: cut out of the crop's average over slabs. Its centre, of the same number of
@@ -24,31 +24,13 @@ class DrawSlabBlocks(BasicTransform):
 
     Args:
         sampling: how thick centres are drawn, ``blocks_per_crop`` is M.
-        block_size: voxels of a block along z, y, x, thick or thin.
-        center_size: voxels of a centre.
         factor: r.
-        ignore_label: of the dataset, if it has one.
-        foreground_range: between which values of the first channel, normalised, foreground lies, if that is known.
+        others: see :class:`~.block_transform.DrawBlocks`; sizes are voxels, thick or thin.
     """
 
-    def __init__(
-        self,
-        sampling: BlockSampling,
-        *,
-        block_size: Sequence[int],
-        center_size: Sequence[int],
-        factor: int,
-        ignore_label: int | None,
-        foreground_range: tuple[float, float] | None = None,
-    ) -> None:
-        super().__init__()
-        self.sampling = sampling
-        self.block_size = tuple(block_size)
-        self.center_size = tuple(center_size)
-        self.margin = tuple((b - c) // 2 for b, c in zip(self.block_size, self.center_size, strict=True))
+    def __init__(self, sampling: BlockSampling, *, factor: int, **others: Any) -> None:
+        super().__init__(sampling, **others)
         self.factor = factor
-        self.ignore_label = ignore_label
-        self.foreground_range = foreground_range
 
     def apply(self, data_dict: dict, **params: object) -> dict:
         """Replace image and segmentation.
@@ -80,12 +62,6 @@ class DrawSlabBlocks(BasicTransform):
         whole = (self.factor * depth, *self.center_size[1:])
         data_dict["segmentation"] = cut_blocks(target, top, size=whole)
         return data_dict
-
-    def _looks_like_foreground(self, thick_image: Tensor) -> Tensor | None:
-        if self.foreground_range is None:
-            return None
-        low, high = self.foreground_range
-        return (thick_image[0] >= low) & (thick_image[0] <= high)
 
 
 def average_slabs(image: Tensor, factor: int) -> Tensor:
