@@ -43,14 +43,9 @@ def symmetry_midline(image: sitk.Image, grid: Grid) -> Midline:
     except RuntimeError:
         return image_centre_midline(grid, reason="the scan could not be registered to its mirror image")
     agreement = _agreement(coarse, plane)
-    for name, rule, holds in (
-        ("bone_correlation", f"at least {LEAST_BONE_CORRELATION:g}", LEAST_BONE_CORRELATION.__le__),
-        ("overlap", f"at least {LEAST_OVERLAP:g}", LEAST_OVERLAP.__le__),
-        ("tilt_deg", f"at most {LARGEST_TILT_DEG:g}", LARGEST_TILT_DEG.__ge__),
-    ):
-        if not holds(agreement[name]):
-            reason = f"{name} must be {rule}, and is {agreement[name]:.3g}"
-            return image_centre_midline(grid, reason=reason, agreement=agreement)
+    reason = _objection(agreement)
+    if reason:
+        return image_centre_midline(grid, reason=reason, agreement=agreement)
     x, y, z = plane.normal.tolist()
     return Midline((x, y, z), plane.offset_mm, SYMMETRY, agreement=agreement)
 
@@ -78,3 +73,15 @@ def _agreement(coarse: sitk.Image, plane: Plane) -> dict[str, float]:
         "overlap": float(inside[hu > BODY_HU].mean()) if (hu > BODY_HU).any() else 0.0,
         "tilt_deg": float(np.degrees(np.arccos(np.clip(plane.normal[0], 0, 1)))),
     }
+
+
+def _objection(agreement: dict[str, float]) -> str:
+    """Why a plane is not trusted; empty if it is."""
+    bone, overlap, tilt = (agreement[name] for name in ("bone_correlation", "overlap", "tilt_deg"))
+    if bone < LEAST_BONE_CORRELATION:
+        return f"bone_correlation must be at least {LEAST_BONE_CORRELATION:g}, and is {bone:.3g}"
+    if overlap < LEAST_OVERLAP:
+        return f"overlap must be at least {LEAST_OVERLAP:g}, and is {overlap:.3g}"
+    if tilt > LARGEST_TILT_DEG:
+        return f"tilt_deg must be at most {LARGEST_TILT_DEG:g}, and is {tilt:.3g}"
+    return ""

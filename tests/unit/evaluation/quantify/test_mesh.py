@@ -86,6 +86,12 @@ def test_of_a_speck_is_a_blob_of_its_volume(make_grid: Callable[..., Grid]) -> N
     assert [part.volume for part in mesh.split()] == pytest.approx([6, 6], rel=0.02)
 
 
+def test_of_voxels_that_touch_by_an_edge_has_their_volume(make_grid: Callable[..., Grid]) -> None:
+    """Where their surfaces join no level has it: there the volume leaps by a seventh."""
+    mesh = built(np.array([[[True, False], [False, True]]]), make_grid((1, 2, 2), (0.5, 2.5, 2.5)))
+    assert mesh.volume == pytest.approx(2 * 0.5 * 2.5 * 2.5, rel=0.02)
+
+
 def test_of_nothing_is_none(make_grid: Callable[..., Grid]) -> None:
     assert build_mesh(np.zeros((3, 3, 3), bool), make_grid((3, 3, 3))) is None
     assert build_mesh(np.ones((1, 1, 1), bool), make_grid((1, 1, 1)), smallest_ml=1.0) is None

@@ -9,8 +9,10 @@ import pytest
 import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
+from nnunetv2_cfseg.evaluation.quantify import symmetry
 from nnunetv2_cfseg.evaluation.quantify.grid import Grid
 from nnunetv2_cfseg.evaluation.quantify.midline import Midline
+from nnunetv2_cfseg.evaluation.quantify.reflection import Plane
 from nnunetv2_cfseg.evaluation.quantify.symmetry import symmetry_midline
 
 SHAPE = (56, 64, 60)
@@ -48,7 +50,7 @@ def test_is_found_where_the_head_lies(
     assert midline.source == "symmetry"
     assert midline.reason == ""
     expected = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()[:, 0]
-    assert np.degrees(np.arccos(expected @ midline.normal)) < 2
+    assert np.degrees(np.arccos(min(1.0, expected @ midline.normal))) < 2
     assert np.array(shift_mm) @ np.array(midline.normal) == pytest.approx(midline.offset_mm, abs=2)
     assert midline.agreement["tilt_deg"] == pytest.approx(np.degrees(np.arccos(expected[0])), abs=2)
     assert midline.agreement["overlap"] > 0.95
@@ -90,10 +92,39 @@ def test_of_noise_is_not_trusted(make_image: Callable[..., sitk.Image]) -> None:
     assert midline.reason
 
 
-def test_of_half_a_head_is_not_trusted(make_image: Callable[..., sitk.Image]) -> None:
-    """The right half is missing: there is nothing to compare the left one with."""
-    midline = found(np.where(np.indices(SHAPE)[2] < 32, -1000.0, head()), make_image)
-    assert midline.source == "image centre"
+def test_of_a_head_at_the_edge_of_the_scan_is_not_trusted(make_image: Callable[..., sitk.Image]) -> None:
+    """Most of its right half is not in the scan: there is little to compare the left one with."""
+    width = 30
+    hu, origin = head()[:, :, -width:].astype(np.int16), (ORIGIN[0] + 4.0 * (SHAPE[2] - width), *ORIGIN[1:])
+    grid = Grid((*SHAPE[:2], width), SPACING_MM, origin, (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+    midline = symmetry_midline(make_image(hu, SPACING_MM, origin=origin), grid)
+    assert (midline.source, midline.offset_mm) == ("image centre", pytest.approx(60))
+    assert midline.reason
+
+
+@pytest.mark.parametrize(
+    ("bone", "overlap", "tilt", "reason"),
+    [
+        (0.4, 0.8, 40.0, ""),
+        (0.39, 0.8, 40.0, "bone_correlation must be at least 0.4, and is 0.39"),
+        (0.4, 0.79, 40.0, "overlap must be at least 0.8, and is 0.79"),
+        (0.4, 0.8, 41.0, "tilt_deg must be at most 40, and is 41"),
+    ],
+)
+def test_is_trusted_up_to_its_limits(
+    bone: float,
+    overlap: float,
+    tilt: float,
+    reason: str,
+    make_image: Callable[..., sitk.Image],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    agreement = {"bone_correlation": bone, "overlap": overlap, "tilt_deg": tilt}
+    monkeypatch.setattr(symmetry, "find_symmetry", lambda _: Plane(np.array([0.0, 1.0, 0.0]), 3.0))
+    monkeypatch.setattr(symmetry, "_agreement", lambda *_: agreement)
+    midline = found(head(), make_image)
+    assert (midline.reason, midline.agreement) == (reason, agreement)
+    assert (midline.source, midline.offset_mm) == (("image centre", 0) if reason else ("symmetry", 3))
 
 
 def test_of_a_single_slice_is_looked_for_without_an_error(make_image: Callable[..., sitk.Image]) -> None:
