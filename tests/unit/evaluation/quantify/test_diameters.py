@@ -60,6 +60,19 @@ def test_of_equal_slices_are_those_nearest_to_the_head() -> None:
     assert axial_diameters(np.ones((5, 2, 2), bool), ISOTROPIC * [1, 1, -1], 0).slice_index == 0
 
 
+@pytest.mark.parametrize("flip", [(1,), (2,), (1, 2)])
+def test_of_equal_diagonals_are_those_of_one_whatever_the_order_of_voxels(flip: tuple[int, ...]) -> None:
+    """Both diagonals of the bounding box are as long, but across one of them the outline reaches farther."""
+    mask = np.zeros((1, 5, 9), bool)
+    mask[0, ::4, ::8] = mask[0, 1, 2:4] = mask[0, 3, 5:7] = True
+    steps_mm = ISOTROPIC.copy()
+    steps_mm[list(flip)] *= -1
+    mirrored = axial_diameters(np.flip(mask, 1), ISOTROPIC, 0).perpendicular_mm
+    found = axial_diameters(mask, ISOTROPIC, 0).perpendicular_mm
+    assert abs(found - mirrored) > 0.1
+    assert axial_diameters(np.flip(mask, flip), steps_mm, 0).perpendicular_mm == pytest.approx(found)
+
+
 @pytest.mark.parametrize("radius", [5, 10, 20])
 def test_of_a_ball_are_right_within_a_voxel(radius: int) -> None:
     z, y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1, -radius : radius + 1]
