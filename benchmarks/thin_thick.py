@@ -28,6 +28,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,10 @@ PAIRS, THIN = "Dataset711_Pairs", "Dataset712_Thin"
 PLANS = "nnUNetThinThickPlans"
 OURS, PAIRED, STOCK = "nnUNetTrainerCFSeg_timed", "nnUNetTrainerCFSegThinThick_timed", "nnUNetTrainer_timed"
 TRAIN = """
-import os, torch
+import torch
 from nnunetv2.run.run_training import get_trainer_from_args
 if __name__ == "__main__":
-    torch.set_num_threads(os.cpu_count())
+    torch.set_num_threads({threads})
     trainer = get_trainer_from_args("{dataset}", "3d_fullres", 0, "{trainer}", "{plans}", device=torch.device("cpu"))
     trainer.run_training()
 """
@@ -94,6 +95,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=[*ROWS])
     parser.add_argument("--loss", nargs="+", default=[], metavar="NAME=JSON",
         help="rows of one's own: changes to the plans' thin-thick loss")  # fmt: skip
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time; they share the cores")
     args = parser.parse_args()
     rows = {name: ROWS[name] for name in args.rows}
     for text in args.loss:
@@ -103,9 +105,12 @@ def main() -> None:
     factor = prepare(args.i, args.o)
     truth = args.o / "nnUNet_raw" / PAIRS / "labelsTs_thin"
     tables = {"ceiling": [evaluate(args.o / "nnUNet_raw" / PAIRS / "labelsTs", truth, args.o / "ceiling.json", factor)]}
-    for seed in args.seeds:
-        for name, row in rows.items():
-            for shown, predictions in run_row(name, row, seed, args.o, factor).items():
+    threads = max(1, (os.cpu_count() or 1) // args.jobs)
+    with ThreadPoolExecutor(args.jobs) as pool:
+        cells = [(seed, name) for seed in args.seeds for name in rows]
+        running = [pool.submit(run_row, name, rows[name], seed, args.o, factor, threads) for seed, name in cells]
+        for (seed, _), row in zip(cells, running, strict=True):
+            for shown, predictions in row.result().items():
                 table = evaluate(predictions, truth, args.o / f"seed_{seed}" / f"{shown}.json", factor)
                 tables.setdefault(shown, []).append(table)
                 print(f"seed {seed} {shown}: {describe([table])}", file=sys.stderr, flush=True)
@@ -159,21 +164,25 @@ def write_thick_images(thin: Path, thick: Path, factor: int) -> None:
         sitk.WriteImage(average, str(thick / file.name))
 
 
-def run_row(name: str, row: Row, seed: int, output: Path, factor: int) -> dict[str, Path]:
+def run_row(name: str, row: Row, seed: int, output: Path, factor: int, threads: int) -> dict[str, Path]:
     """Train and predict the test set; returns folders of thin segmentations by the name of their row."""
     results = output / f"seed_{seed}" / "nnUNet_results"
     results.mkdir(parents=True, exist_ok=True)
-    os.environ["nnUNet_results"], os.environ[SEED_VARIABLE] = str(results.resolve()), str(seed)
+    environment = {
+        "nnUNet_results": str(results.resolve()),
+        SEED_VARIABLE: str(seed),
+        **{variable: str(threads) for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "nnUNet_n_proc_DA")},
+    }
     plans = plans_of(name, row, output)
     model = results / row.dataset / f"{row.trainer}__{plans}__3d_fullres"
     if not (model / "fold_0" / "checkpoint_final.pth").exists():
-        script = TRAIN.format(dataset=row.dataset, trainer=row.trainer, plans=plans)
-        subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        script = TRAIN.format(dataset=row.dataset, trainer=row.trainer, plans=plans, threads=threads)
+        run(sys.executable, "-c", script, **environment)
     folder = output / f"seed_{seed}" / "predictions"
     made = {name: folder / name}
-    predict(output / "nnUNet_raw" / PAIRS / "imagesTs", folder / name, row, plans, "3d_fullres")
+    predict(output / "nnUNet_raw" / PAIRS / "imagesTs", folder / name, row, plans, "3d_fullres", environment)
     if name == "thick":
-        predict(output / "images_thick", folder / "thick_slices", row, plans, "3d_thick")
+        predict(output / "images_thick", folder / "thick_slices", row, plans, "3d_thick", environment)
         repeat(folder / "thick_slices", folder / "repeated", output / "nnUNet_raw" / PAIRS / "labelsTs", factor)
         made["repeated"] = folder / "repeated"
     return made
@@ -191,12 +200,14 @@ def plans_of(name: str, row: Row, output: Path) -> str:
     return plans["plans_name"]
 
 
-def predict(images: Path, folder: Path, row: Row, plans: str, configuration: str) -> None:
+def predict(
+    images: Path, folder: Path, row: Row, plans: str, configuration: str, environment: Mapping[str, str]
+) -> None:
     """nnU-Net's prediction without test-time mirroring."""
     if not folder.exists():
         run("nnUNetv2_predict", "-i", images, "-o", folder.with_suffix(".part"), "-d", row.dataset,
             "-c", configuration, "-f", "0", "-tr", row.trainer, "-p", plans, "-device", "cpu", "--disable_tta",
-            "-npp", "1", "-nps", "1")  # fmt: skip
+            "-npp", "1", "-nps", "1", **environment)  # fmt: skip
         folder.with_suffix(".part").rename(folder)
 
 
@@ -237,9 +248,12 @@ def markdown(tables: Mapping[str, Sequence[pd.DataFrame]], truth: Path, seeds: S
     return "\n".join([f"{cases} test cases, seeds {list(seeds)}", "", head, *lines])
 
 
-def run(*command: object) -> None:
-    """Run a command, quietly."""
-    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def run(*command: object, **environment: str) -> None:
+    """Run a command, quietly, with more in its environment."""
+    words = [str(word) for word in command]
+    result = subprocess.run(words, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(words)} failed:\n{result.stdout[-2000:]}{result.stderr[-4000:]}")
 
 
 def dataset_id(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Terms of thin-thick training beside the two labelled ones: features that agree, and two that are off by default.
+"""Terms of thin-thick training that need no label: features that agree, and thin predictions that are sure.
 
 Shapes: N blocks or crops, K classes (background first) or regions, D thick slices, r D thin ones, Y X rows and
 columns, E features, d y x tokens of a thick view.
@@ -7,15 +7,12 @@ columns, E features, d y x tokens of a thick view.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from nnunetv2_cfseg.losses.annotation import in_full_precision, read_annotation
-from nnunetv2_cfseg.losses.segmentation import cross_entropy_loss
-from nnunetv2_cfseg.losses.slices import repeat_slices, slab_mean, split_slabs
+from nnunetv2_cfseg.losses.slices import repeat_slices, slab_mean
 
 FEATURE_LOSSES = ("mse", "cosine")
 STOP_GRADIENTS = ("thick", "thin", "none")
@@ -91,50 +88,6 @@ def thin_entropy(
     if known is None:
         return entropy.mean()
     return (entropy * known).sum() / known.sum().clamp_min(1)
-
-
-def homogeneous_slab_loss(
-    thin_logits: Tensor,
-    thick_target: Tensor,
-    thin_hu: Tensor,
-    *,
-    factor: int,
-    scale_hu: float,
-    regions: bool,
-    ignore_label: int | None,
-) -> Tensor:
-    """Cross-entropy with the copied label, weighted by how alike the slices of a slab look.
-
-    Where all thin slices show what the thick one shows, its label holds for each of them; where they differ, it tells
-    nothing of any one. A slab of variance v HU^2 has the weight exp(-v / (2 scale_hu^2)), so ``scale_hu`` should be
-    the thin scan's noise or a little more.
-
-    Args:
-        thin_logits: (N, K, r D, Y, X).
-        thick_target: labels (N, 1, D, Y, X) or regions.
-        thin_hu: (N, 1, r D, Y, X), the scan in HU.
-        factor: r.
-        scale_hu: above 0.
-        regions: the channels are regions.
-        ignore_label: see :func:`~.annotation.read_annotation`.
-
-    Returns:
-        A scalar, 0 if no voxel counts.
-
-    Raises:
-        ValueError: the shapes do not fit.
-    """
-    logits = in_full_precision(thin_logits)
-    if thin_hu.shape != (logits.shape[0], 1, *logits.shape[2:]):
-        raise ValueError(
-            f"thin_hu must have the shape {(logits.shape[0], 1, *logits.shape[2:])}, got {tuple(thin_hu.shape)}"
-        )
-    variance = split_slabs(in_full_precision(thin_hu.detach()), factor).var(3, correction=0)
-    alike = repeat_slices(torch.exp(-variance / (2 * scale_hu**2)), factor)
-    target = repeat_slices(thick_target, factor)
-    annotation = read_annotation(target, logits, regions=regions, ignore_label=ignore_label)
-    known = alike if annotation.known is None else alike * annotation.known
-    return cross_entropy_loss(logits, replace(annotation, known=known))
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

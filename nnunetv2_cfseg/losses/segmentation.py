@@ -10,6 +10,8 @@ Shapes: N blocks or crops, K classes (background first) or regions, Z Y X voxels
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -44,19 +46,23 @@ class SegmentationLoss(nn.Module):
         self.batch_dice = batch_dice
         self.balance = balance
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
         """The loss, a scalar; at its least -1.
 
         Args:
             logits: (N, K, Z, Y, X).
             target: labels (N, 1, Z, Y, X), or regions (N, K, Z, Y, X) with the ignored voxels as one more, last
                 channel where there is an ignore label.
+            where: booleans (N, 1, Z, Y, X), the voxels that count; all those annotated where it is ``None``.
 
         Raises:
             ValueError: the shapes do not fit.
         """
         logits = in_full_precision(logits)
         annotation = read_annotation(target, logits, regions=self.regions, ignore_label=self.ignore_label)
+        if where is not None:
+            known = where if annotation.known is None else where & annotation.known
+            annotation = replace(annotation, known=known)
         dice = soft_dice_loss(logits, annotation, batch_dice=self.batch_dice)
         cross_entropy = cross_entropy_loss(logits, annotation, balance=self.balance)
         if self.regions and self.ignore_label is not None:

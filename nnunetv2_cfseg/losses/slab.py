@@ -95,7 +95,7 @@ class SlabAnnotator(SlabOperator):
     tau: Tensor
 
     def __init__(
-        self, *, factor: int, regions: bool = False, tau: float | Sequence[float] = 0.5, temperature: float = 0.1
+        self, *, factor: int, regions: bool = False, tau: float | Sequence[float] = 0.5, temperature: float = 0.05
     ) -> None:
         super().__init__(factor=factor, regions=regions)
         shares = torch.tensor(tau, dtype=torch.float32).reshape(1, -1, 1, 1, 1)

@@ -2,11 +2,14 @@
 
 Gang 2025 (arXiv 2502.05396), section 3.6: thick predictions are supervised by thick labels; the slab of a thin
 prediction by the same label; and the mean of a slab's thin features is to be the thick one. The defaults depart from
-the paper in the operator on slabs (see :mod:`.slab`) and in the feature term's gradient, which stops at the thick
-side. The paper's own are ``operator="mean"`` and ``stop_gradient="none"``.
+the paper in the operator on slabs (see :mod:`.slab`), in the feature term's gradient, which stops at the thick side,
+and in one more term, ``interior``: inside a lesion and away from any, every thin slice has the thick one's label. The
+paper's own are ``operator="mean"``, ``stop_gradient="none"`` and no weight for ``interior``.
 
-Shapes: N blocks or crops, K classes (background first) or regions, D thick slices, r D thin ones, Y X rows and
-columns, E features, d y x tokens of a thick view.
+Thick and thin blocks are of different places, but for the columns whose features are compared.
+
+Shapes: N thick blocks, L thin ones, M columns, K classes (background first) or regions, R channels of a target, r thin
+slices in a thick one, D and r D their slices, Y X rows and columns, E features, d y x tokens of a thick block.
 """
 
 from __future__ import annotations
@@ -23,13 +26,16 @@ from nnunetv2_cfseg.losses.consistency import (
     FEATURE_LOSSES,
     STOP_GRADIENTS,
     feature_loss,
-    homogeneous_slab_loss,
     thin_entropy,
 )
 from nnunetv2_cfseg.losses.segmentation import SegmentationLoss
 from nnunetv2_cfseg.losses.slab import slab_operator
+from nnunetv2_cfseg.losses.slices import interior_slices, repeat_slices
 
-TERMS = ("thick", "slab", "feature", "thin_consistency", "edge")
+THICK_TERMS = ("thick", "feature")
+THIN_TERMS = ("slab", "interior", "thin_consistency")
+TERMS = ("thick", "slab", "interior", "feature", "thin_consistency")
+DEFAULT_WEIGHTS = {"thick": 1.0, "slab": 1.0, "interior": 1.0, "feature": 1.0}
 
 
 @dataclass(frozen=True)
@@ -37,28 +43,27 @@ class ThinThickSettings:
     """What the plans say of the loss; all values are plain, ``dataclasses.asdict`` writes them.
 
     Attributes:
-        weights: of the terms, at least 0: ``thick``, ``slab``, ``feature``, ``thin_consistency`` (entropy of the thin
-            prediction) and ``edge`` (copied label where a slab is homogeneous). One not named has weight 0.
+        weights: of the terms, at least 0: ``thick``, ``slab``, ``interior`` (the copied label where the slabs before
+            and after have it too), ``feature`` and ``thin_consistency`` (entropy of the thin prediction). One not
+            named has weight 0.
         operator: ``annotator``, ``mean`` or ``copy``, see :func:`~.slab.slab_operator`.
         operator_parameters: of the operator.
         feature: ``mse`` or ``cosine``.
         stop_gradient: side of the feature term that is taken as given: ``thick``, ``thin`` or ``none``.
         balance: ``none``, ``inverse_frequency`` or ``dynamic``, see :func:`~.balance.class_balance`.
         balance_parameters: of the balance.
-        edge_scale_hu: see :func:`~.consistency.homogeneous_slab_loss`.
 
     Raises:
-        ValueError: an unknown name, a weight that is negative or not finite, all weights 0, a scale not above 0.
+        ValueError: an unknown name, a weight that is negative or not finite, all weights 0.
     """
 
-    weights: Mapping[str, float] = field(default_factory=lambda: {"thick": 1.0, "slab": 1.0, "feature": 1.0})
+    weights: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
     operator: str = "annotator"
     operator_parameters: Mapping[str, Any] = field(default_factory=dict)
     feature: str = "mse"
     stop_gradient: str = "thick"
     balance: str = "none"
     balance_parameters: Mapping[str, Any] = field(default_factory=dict)
-    edge_scale_hu: float = 10.0
 
     def __post_init__(self) -> None:
         if unknown := sorted(self.weights.keys() - set(TERMS)):
@@ -68,8 +73,6 @@ class ThinThickSettings:
         for name, choices in (("feature", FEATURE_LOSSES), ("stop_gradient", STOP_GRADIENTS)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        if not 0 < self.edge_scale_hu < math.inf:
-            raise ValueError(f"edge_scale_hu must be above 0 and finite, got {self.edge_scale_hu}")
         self._check_parameters()
 
     @classmethod
@@ -129,51 +132,57 @@ class ThinThickLoss(nn.Module):
 
     def forward(
         self,
-        thin_logits: Tensor,
-        thick_logits: Tensor,
-        thick_target: Tensor,
         *,
-        thin_features: Tensor | None = None,
+        thick_logits: Tensor | None = None,
+        thick_target: Tensor | None = None,
+        thin_logits: Tensor | None = None,
+        slab_target: Tensor | None = None,
         thick_features: Tensor | None = None,
-        thin_hu: Tensor | None = None,
+        thin_features: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Each term with a weight above 0, unweighted, and ``total``, their weighted sum; all scalars.
 
+        What no term with a weight needs may be left out.
+
         Args:
-            thin_logits: (N, K, r D, Y, X).
-            thick_logits: (N, K, D, Y, X), the prediction for the thick view of the same anatomy.
+            thick_logits: (N, K, D, Y, X).
             thick_target: labels (N, 1, D, Y, X) or regions (N, R, D, Y, X), ignored voxels last.
-            thin_features: (N, E, r d, y, x), where ``feature`` has a weight.
-            thick_features: (N, E, d, y, x), where ``feature`` has a weight.
-            thin_hu: (N, 1, r D, Y, X), the thin scan in HU, where ``edge`` has a weight.
+            thin_logits: (L, K, r D', Y, X).
+            slab_target: (L, 1 or R, D' + 2, Y, X), the thick labels of these slices' slabs, of the slab before and of
+                the one after.
+            thick_features: (M, E, d, y, x).
+            thin_features: (M, E, r d, y, x), of the thin slices that fill the thick ones.
 
         Raises:
             ValueError: shapes that do not fit, or a tensor that a term needs is missing.
         """
         terms: dict[str, Tensor] = {}
         if "thick" in self.weights:
-            terms["thick"] = self.segmentation(thick_logits, thick_target)
-        if "slab" in self.weights:
-            terms["slab"] = self.segmentation(*self.slab(thin_logits, thick_target))
+            terms["thick"] = self.segmentation(*_needed("thick", thick_logits=thick_logits, thick_target=thick_target))
         if "feature" in self.weights:
-            terms["feature"] = self._feature_term(thin_features, thick_features)
-        if "thin_consistency" in self.weights:
-            terms["thin_consistency"] = thin_entropy(thin_logits, thick_target, factor=self.factor, **self.labels)
-        if "edge" in self.weights:
-            terms["edge"] = self._edge_term(thin_logits, thick_target, thin_hu)
+            thin, thick = _needed("feature", thin_features=thin_features, thick_features=thick_features)
+            kind, stop = self.settings.feature, self.settings.stop_gradient
+            terms["feature"] = feature_loss(thin, thick, factor=self.factor, kind=kind, stop_gradient=stop)
+        if any(name in self.weights for name in THIN_TERMS):
+            terms.update(self._thin_terms(*_needed("thin", thin_logits=thin_logits, slab_target=slab_target)))
         weighted = [self.weights[name] * term for name, term in terms.items()]
         return {**terms, "total": sum(weighted[1:], weighted[0])}
 
-    def _feature_term(self, thin: Tensor | None, thick: Tensor | None) -> Tensor:
-        if thin is None or thick is None:
-            raise ValueError("the feature term needs thin_features and thick_features, got None")
-        kind, stop = self.settings.feature, self.settings.stop_gradient
-        return feature_loss(thin, thick, factor=self.factor, kind=kind, stop_gradient=stop)
+    def _thin_terms(self, logits: Tensor, with_neighbours: Tensor) -> dict[str, Tensor]:
+        terms = {}
+        target = with_neighbours[:, :, 1:-1]
+        if "slab" in self.weights:
+            terms["slab"] = self.segmentation(*self.slab(logits, target))
+        if "interior" in self.weights:
+            where = repeat_slices(interior_slices(with_neighbours), self.factor)
+            terms["interior"] = self.segmentation(logits, repeat_slices(target, self.factor), where)
+        if "thin_consistency" in self.weights:
+            terms["thin_consistency"] = thin_entropy(logits, target, factor=self.factor, **self.labels)
+        return terms
 
-    def _edge_term(self, thin_logits: Tensor, thick_target: Tensor, thin_hu: Tensor | None) -> Tensor:
-        if thin_hu is None:
-            raise ValueError("the edge term needs thin_hu, got None")
-        scale_hu = self.settings.edge_scale_hu
-        return homogeneous_slab_loss(
-            thin_logits, thick_target, thin_hu, factor=self.factor, scale_hu=scale_hu, **self.labels
-        )
+
+def _needed(term: str, **tensors: Tensor | None) -> list[Tensor]:
+    given = [tensor for tensor in tensors.values() if tensor is not None]
+    if len(given) < len(tensors):
+        raise ValueError(f"the {term} term needs {' and '.join(tensors)}, got None")
+    return given

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from math import sqrt
+from math import gcd, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,12 @@ class ThinThickPlanner(CFSegPlanner):
         return spacing_mm
 
     def choose_patch(self, spacing_mm: np.ndarray) -> Size3:
-        """A patch that is as deep too small on thin slices as it is too deep on thick ones."""
+        """A patch as much too shallow on thin slices as too deep on thick ones, of which a centre is whole slabs."""
         z, y, x = spacing_mm
-        return super().choose_patch(np.array([z * sqrt(self.factor), y, x]))
+        depth, height, width = super().choose_patch(np.array([z * sqrt(self.factor), y, x]))
+        center = as_size3(self.preset.get("center_patches", 1), "center_patches")[0]
+        step = self.factor // gcd(self.factor, center)
+        return max(1, round(depth / step)) * step, height, width
 
     def choose_crop(
         self,
@@ -83,10 +86,11 @@ class ThinThickPlanner(CFSegPlanner):
     def training_section(self, arch_kwargs: dict[str, Any], blocks: int) -> dict[str, Any]:
         """Also what :class:`~nnunetv2_cfseg.trainers.thin_thick.nnUNetTrainerCFSegThinThick` reads."""
         section = super().training_section(arch_kwargs, blocks)
-        a_step = max(1, blocks // (self.batch_size * (1 + self.factor)))
+        section["blocks_per_crop"] = max(section["blocks_per_crop"], 1 + self.factor)
         section["thin_thick"] = {
             "factor": self.factor,
-            "thick_blocks_per_crop": a_step,
+            "column_share": 0.3,
+            "thick_share": 0.2,
             "loss": asdict(ThinThickSettings()),
         }
         return section

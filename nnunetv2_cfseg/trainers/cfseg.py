@@ -142,7 +142,8 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
         Raises:
             ValueError: a label that the dataset does not have.
         """
-        self._check_labels(batch["target"])
+        for target in batch["target"] if isinstance(batch["target"], list) else [batch["target"]]:
+            self._check_labels(target)
         self.lr_scheduler.step(self.schedule_position())
         self._iteration += 1
 
@@ -193,7 +194,7 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
 
     def _check_labels(self, target: torch.Tensor) -> None:
         """Labels are checked on the CPU, where they still are: on a GPU a wrong one ends in a device assert."""
-        if self.label_manager.has_regions:
+        if self.label_manager.has_regions or not target.numel():
             return
         known = [int(label) for label in self.label_manager.all_labels]
         if self.label_manager.ignore_label is not None:

@@ -1,10 +1,13 @@
-"""The last step of the augmentation of thin-thick training: a thin crop becomes thick blocks and the thin ones below.
+"""The last step of the augmentation of thin-thick training: a thin crop becomes thick blocks and thin ones.
 
-Shapes: C channels, Z Y X voxels of the thin crop, M thick blocks, r thin slices in a thick one.
+Shapes: C channels, Z Y X voxels of the thin crop, r thin slices in a thick one, R channels of the target, blocks as
+counted by :class:`SlabBlocks`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,21 +18,55 @@ from nnunetv2_cfseg.data.blocks import BlockSampling, cut_blocks, draw_centers
 from nnunetv2_cfseg.trainers.block_transform import DrawBlocks
 
 
-class DrawSlabBlocks(DrawBlocks):
-    """Turns ``image`` (C, Z, Y, X) into (M, 1 + r, C, *block_size) and ``segmentation`` into (M, R, r c_z, c_y, c_x).
+@dataclass(frozen=True)
+class SlabBlocks:
+    """How many blocks of which kind are drawn from a crop.
 
-    Of each M the first block is thick: cut out of the crop's average over slabs. Its centre, of the same number of
-    voxels as a thin one, is r times as deep in mm; the r thin blocks after it are those whose centres fill it, from
-    the first slice on. The segmentation is that of the thin centres together.
+    Attributes:
+        columns: thick blocks with the r thin ones whose centres fill theirs, for the feature term.
+        thick: thick blocks alone.
+        thin: thin blocks alone.
 
-    Args:
-        sampling: how thick centres are drawn, ``blocks_per_crop`` is M.
-        factor: r.
-        others: see :class:`~.block_transform.DrawBlocks`; sizes are voxels, thick or thin.
+    Raises:
+        ValueError: one below 0, or none at all.
     """
 
-    def __init__(self, sampling: BlockSampling, *, factor: int, **others: Any) -> None:
+    columns: int
+    thick: int
+    thin: int
+
+    def __post_init__(self) -> None:
+        if min(self.columns, self.thick, self.thin) < 0 or self.columns + self.thick + self.thin < 1:
+            raise ValueError(f"columns, thick and thin blocks must be >= 0 and not all 0, got {self}")
+
+
+class DrawSlabBlocks(DrawBlocks):
+    """Turns ``image`` (C, Z, Y, X) into blocks, ``segmentation`` (R, Z, Y, X) into the thick labels of their centres.
+
+    A thick block is cut out of the crop's average over slabs. Its centre has as many voxels as a thin one and is r
+    times as deep in mm. A thin centre is whole slabs, too.
+
+    ``image`` becomes (columns + thick + columns r + thin, C, *block_size): the thick blocks, those of columns first;
+    then each column's thin blocks from the first slice on; then those alone. ``segmentation`` becomes a list of two,
+    both on thick slices: of thick blocks (columns + thick, R, c_z, c_y, c_x); and of thin ones (columns r + thin, R,
+    c_z / r + 2, c_y, c_x), with the slice before and the one after the centre. Beyond the crop its outermost slice goes
+    on.
+
+    Args:
+        sampling: how centres are drawn, on thick slices; their number is that of ``blocks``.
+        blocks: how many.
+        factor: r.
+        others: see :class:`~.block_transform.DrawBlocks`; sizes are voxels, thick or thin.
+
+    Raises:
+        ValueError: a thin centre is not whole slabs.
+    """
+
+    def __init__(self, sampling: BlockSampling, *, blocks: SlabBlocks, factor: int, **others: Any) -> None:
         super().__init__(sampling, **others)
+        if self.center_size[0] % factor:
+            raise ValueError(f"a block's centre must be whole slabs of {factor} slices, got {self.center_size[0]}")
+        self.blocks = blocks
         self.factor = factor
 
     def apply(self, data_dict: dict, **params: object) -> dict:
@@ -39,28 +76,47 @@ class DrawSlabBlocks(DrawBlocks):
             ValueError: the crop is not whole slabs.
         """
         image: Tensor = data_dict["image"]
-        target: Tensor = data_dict["segmentation"]
         thick_image = average_slabs(image, self.factor)
+        thick_target: Tensor = data_dict["segmentation"][:, :: self.factor]
         # nnU-Net seeds numpy's global stream in every worker; all of this step's randomness comes from there.
-        starts = draw_centers(
-            target[:, :: self.factor],
-            self.sampling,
-            center_size=self.center_size,
-            block_size=self.block_size,
-            ignore_label=self.ignore_label,
-            rng=np.random.default_rng(np.random.randint(2**31, size=4)),
-            looks_like_foreground=self._looks_like_foreground(thick_image),
+        rng = np.random.default_rng(np.random.randint(2**31, size=4))
+        brightness = self._looks_like_foreground(thick_image)
+
+        def draw(count: int, center_size: Sequence[int], block_size: Sequence[int]) -> np.ndarray:
+            if not count:
+                return np.empty((0, 3), dtype=np.int64)
+            return draw_centers(
+                thick_target,
+                replace(self.sampling, blocks_per_crop=count),
+                center_size=center_size,
+                block_size=block_size,
+                ignore_label=self.ignore_label,
+                rng=rng,
+                looks_like_foreground=brightness,
+            )
+
+        depth, *in_plane = self.center_size
+        block_depth, *block_in_plane = self.block_size
+        slabs = depth // self.factor
+        thick = draw(self.blocks.columns + self.blocks.thick, self.center_size, self.block_size)
+        # Of thin centres, thick slices are counted as well: each starts with a slab.
+        steps = np.array([[i * slabs, 0, 0] for i in range(self.factor)])
+        columns = thick[: self.blocks.columns]
+        alone = draw(self.blocks.thin, (slabs, *in_plane), (-(-block_depth // self.factor), *block_in_plane))
+        thin = np.concatenate([(columns[:, None] + steps).reshape(-1, 3), alone])
+
+        to_thin = np.array([self.factor, 1, 1])
+        data_dict["image"] = torch.cat(
+            [
+                cut_blocks(thick_image, thick, size=self.block_size, margin=self.margin),
+                cut_blocks(image, thin * to_thin, size=self.block_size, margin=self.margin),
+            ]
         )
-        thick = cut_blocks(thick_image, starts, size=self.block_size, margin=self.margin)
-        depth = self.center_size[0]
-        top = starts * np.array([self.factor, 1, 1])  # thick slices to thin ones
-        thin = [
-            cut_blocks(image, top + np.array([i * depth, 0, 0]), size=self.block_size, margin=self.margin)
-            for i in range(self.factor)
+        with_neighbours = torch.cat([thick_target[:, :1], thick_target, thick_target[:, -1:]], dim=1)
+        data_dict["segmentation"] = [
+            cut_blocks(thick_target, thick, size=self.center_size),
+            cut_blocks(with_neighbours, thin, size=(slabs + 2, *in_plane)),
         ]
-        data_dict["image"] = torch.stack([thick, *thin], dim=1)
-        whole = (self.factor * depth, *self.center_size[1:])
-        data_dict["segmentation"] = cut_blocks(target, top, size=whole)
         return data_dict
 
 

@@ -4,7 +4,8 @@ Gang 2025 (arXiv 2502.05396), section 3.6. A crop of thin slices is augmented in
 the thick scan, and the network sees blocks of both. The labels are those of the thick slices. What each term of the
 loss asks is in :mod:`nnunetv2_cfseg.losses.thin_thick`.
 
-Shapes: B crops, M thick blocks of each, r thin slices in a thick one, P classes, R channels of the target.
+Shapes: B crops, r thin slices in a thick one, K classes or regions, R channels of the target, E features; a crop's
+blocks as :class:`~nnunetv2_cfseg.trainers.slab_transform.SlabBlocks` counts them.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from torch import Tensor, autocast
 
 from nnunetv2_cfseg.losses.thin_thick import ThinThickLoss, ThinThickSettings
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
+from nnunetv2_cfseg.trainers.plans import block_sampling
 from nnunetv2_cfseg.trainers.slab_loader import slab_data_loaders
-from nnunetv2_cfseg.trainers.slab_transform import DrawSlabBlocks
+from nnunetv2_cfseg.trainers.slab_transform import DrawSlabBlocks, SlabBlocks
 from nnunetv2_cfseg.trainers.thick_model import write_thick_model
-from nnunetv2_cfseg.trainers.thin_thick_plans import slab_sampling, thin_thick_section
+from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, thin_thick_section
 
 
 class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
@@ -37,10 +39,10 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
                  device: torch.device = torch.device("cuda")) -> None:  # fmt: skip
-        section = thin_thick_section(
-            PlansManager(plans).get_configuration(configuration).configuration, trainer=type(self).__name__
-        )
+        planned = PlansManager(plans).get_configuration(configuration).configuration
+        section = thin_thick_section(planned, trainer=type(self).__name__)
         self.loss_settings = ThinThickSettings.from_plans(section.get("loss", {}))
+        self.blocks = count_blocks(planned["cfseg"]["blocks_per_crop"], section, self.loss_settings)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.factor: int = section["factor"]
         self._terms: dict[str, list[Tensor]] = defaultdict(list)
@@ -86,7 +88,8 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         """The last step of the augmentation."""
         network = self.block_center_network()
         return DrawSlabBlocks(
-            slab_sampling(self.configuration_manager.configuration),
+            block_sampling(self.configuration_manager.configuration),
+            blocks=self.blocks,
             block_size=network.block_size,
             center_size=network.center_size,
             factor=self.factor,
@@ -95,23 +98,27 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         )
 
     def loss_on_centers(self, batch: dict) -> Tensor:
-        """The loss of a batch.
+        """The loss of a batch, as :class:`~nnunetv2_cfseg.trainers.slab_transform.DrawSlabBlocks` leaves crops.
 
         Args:
-            batch: ``data`` (B, M, 1 + r, C, *block_size), thick block first, and ``target`` (B, M, R, r c_z, c_y, c_x).
+            batch: ``data`` (B, blocks, C, *block_size) and ``target``, a list of (B, thick blocks, R, c_z, c_y, c_x)
+                and (B, thin blocks, R, c_z / r + 2, c_y, c_x).
         """
-        blocks = batch["data"].flatten(0, 1).to(self.device, non_blocking=True)
-        target = batch["target"].flatten(0, 1).to(self.device, non_blocking=True)
+        data = batch["data"].to(self.device, non_blocking=True)
+        of_thick, of_thin = (target.to(self.device, non_blocking=True).flatten(0, 1) for target in batch["target"])
         with autocast(self.device.type, enabled=True) if self.device.type == "cuda" else dummy_context():
-            logits, features = self.network(blocks.flatten(0, 1), centers_only=True, with_features=True)
-            thick_logits, thin_logits = split_views(logits, self.factor)
-            thick_features, thin_features = split_views(features, self.factor)
+            logits, features = self.network(data.flatten(0, 1), centers_only=True, with_features=True)
+            # Kinds of blocks follow each other within a crop.
+            logits, features = (values.unflatten(0, data.shape[:2]) for values in (logits, features))
+            thick = self.blocks.columns + self.blocks.thick
+            thick_features, thin_features = column_features(features, self.blocks, self.factor)
             terms = self.thin_thick_loss(
-                thin_logits=thin_logits,
-                thick_logits=thick_logits,
-                thick_target=target[:, :, :: self.factor],
-                thin_features=thin_features,
+                thick_logits=logits[:, :thick].flatten(0, 1),
+                thick_target=of_thick,
+                thin_logits=logits[:, thick:].flatten(0, 1),
+                slab_target=of_thin,
                 thick_features=thick_features,
+                thin_features=thin_features,
             )
         for name, value in terms.items():
             self._terms[name].append(value.detach())
@@ -140,15 +147,18 @@ def count_classes(segmentations: Iterable[np.ndarray], classes: Sequence[int | S
     return counts.tolist()
 
 
-def split_views(values: Tensor, factor: int) -> tuple[Tensor, Tensor]:
-    """What the network gave for thick blocks and the thin ones below, of all together.
+def column_features(features: Tensor, blocks: SlabBlocks, factor: int) -> tuple[Tensor, Tensor]:
+    """Features of the columns' thick blocks and of the thin ones below, on top of each other.
 
     Args:
-        values: (N (1 + r), P, z, y, x), each thick block's followed by its thin ones'.
+        features: (B, blocks, E, d, y, x).
+        blocks: how many of each kind.
+        factor: r.
 
     Returns:
-        Thick (N, P, z, y, x), and thin ones on top of each other (N, P, r z, y, x).
+        Thick (B columns, E, d, y, x) and thin (B columns, E, r d, y, x).
     """
-    views = values.unflatten(0, (-1, 1 + factor))
-    thin = views[:, 1:].transpose(1, 2).flatten(2, 3)  # (N, r, P, z, ...) -> (N, P, r z, ...)
-    return views[:, 0], thin
+    thick = blocks.columns + blocks.thick
+    thin = features[:, thick : thick + blocks.columns * factor].unflatten(1, (blocks.columns, factor))
+    stacked = thin.transpose(2, 3).flatten(3, 4)  # (B, columns, r, E, d, ...) -> (B, columns, E, r d, ...)
+    return features[:, : blocks.columns].flatten(0, 1), stacked.flatten(0, 1)

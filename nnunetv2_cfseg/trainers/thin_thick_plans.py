@@ -1,19 +1,19 @@
 """What thin-thick training reads from the plans: ``cfseg.thin_thick`` of a configuration.
 
-``factor`` (thin slices in a thick one), ``thick_blocks_per_crop`` and ``loss``, the arguments of
-:class:`~nnunetv2_cfseg.losses.thin_thick.ThinThickSettings`. An ablation is an edit of ``loss``.
+``factor`` (thin slices in a thick one), ``column_share`` and ``thick_share`` (of a crop's blocks, see
+:func:`count_blocks`) and ``loss``, the arguments of :class:`~nnunetv2_cfseg.losses.thin_thick.ThinThickSettings`. An
+ablation is an edit of ``loss``.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_cfseg.data.blocks import BlockSampling
 from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR
-from nnunetv2_cfseg.trainers.plans import block_sampling
+from nnunetv2_cfseg.losses.thin_thick import THICK_TERMS, THIN_TERMS, ThinThickSettings
+from nnunetv2_cfseg.trainers.slab_transform import SlabBlocks
 
 
 def read_factor(raw_dataset: Path) -> int:
@@ -62,15 +62,28 @@ def thin_thick_section(configuration: dict[str, Any], *, trainer: str) -> dict[s
     return section
 
 
-def slab_sampling(configuration: dict[str, Any]) -> BlockSampling:
-    """How thick blocks are drawn.
+def count_blocks(total: int, section: dict[str, Any], settings: ThinThickSettings) -> SlabBlocks:
+    """Blocks of each kind, as many together as ``total``; none that no term of the loss looks at.
+
+    Args:
+        total: of a crop.
+        section: of the plans; of all blocks ``column_share`` are those of columns, and ``thick_share`` thick ones.
+        settings: of the loss.
 
     Raises:
-        ValueError: a missing entry, or one out of range.
+        ValueError: a missing share, one that is not in [0, 1], or too few blocks for one column.
     """
-    section = configuration["cfseg"]["thin_thick"]
-    if "thick_blocks_per_crop" not in section:
-        raise ValueError(
-            f"the thin_thick section of the plans must have thick_blocks_per_crop, and has {sorted(section)}"
-        )
-    return replace(block_sampling(configuration), blocks_per_crop=section["thick_blocks_per_crop"])
+    for name in ("column_share", "thick_share"):
+        share = section.get(name)
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ValueError(f"{name} in the plans' thin_thick section must be between 0 and 1, got {share}")
+    used = {name for name, weight in settings.weights.items() if weight}
+    column = 1 + section["factor"]
+    columns = max(1, round(total * section["column_share"] / column)) if "feature" in used else 0
+    left = total - columns * column
+    if left < 0:
+        raise ValueError(f"blocks_per_crop in the plans must be >= {column}, thick and thin of a slab, got {total}")
+    if not used.intersection(THIN_TERMS):
+        return SlabBlocks(columns, thick=left, thin=0)
+    thick = min(left, max(0, round(total * section["thick_share"]) - columns)) if used.intersection(THICK_TERMS) else 0
+    return SlabBlocks(columns, thick=thick, thin=left - thick)

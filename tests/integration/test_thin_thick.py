@@ -53,7 +53,7 @@ def test_the_log_has_every_term(trained: Path) -> None:
     lines = [line.split(": ", 1)[-1] for line in log.read_text().splitlines() if "total" in line]
     assert 1 <= len(lines) <= 20
     words = lines[-1].split()
-    assert words[::2] == ["thick", "slab", "feature", "total"]
+    assert words[::2] == ["thick", "feature", "slab", "interior", "total"]
     *terms, total = map(float, words[1::2])
     assert sum(terms) == pytest.approx(total, abs=2e-4)
 
@@ -92,4 +92,6 @@ def test_plans_of_pairs(trained: Path) -> None:
     assert thick["spacing"][0] == pytest.approx(3.0)
     assert thick["inherits_from"] == "3d_fullres"
     network = thin["architecture"]["arch_kwargs"]
-    assert thin["patch_size"][0] % (FACTOR * network["center_patches"] * network["patch_size"][0]) == 0
+    center = network["center_patches"] * network["patch_size"][0]
+    assert center % FACTOR == 0
+    assert thin["patch_size"][0] % (FACTOR * center) == 0

@@ -1,4 +1,4 @@
-"""Features that agree, certainty, and the label of a homogeneous slab."""
+"""Features that agree, and certainty."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nnunetv2_cfseg.losses.annotation import read_annotation
-from nnunetv2_cfseg.losses.consistency import feature_loss, homogeneous_slab_loss, thin_entropy
-from nnunetv2_cfseg.losses.segmentation import cross_entropy_loss
+from nnunetv2_cfseg.losses.consistency import feature_loss, thin_entropy
 from nnunetv2_cfseg.losses.slices import repeat_slices
 
 Example = Callable[..., tuple[Tensor, Tensor]]
@@ -109,77 +107,37 @@ class TestEntropy:
         assert values[-1] == pytest.approx(0, abs=1e-9)
 
 
-class TestHomogeneousSlabs:
-    def loss(self, thin: Tensor, target: Tensor, hu: Tensor, **parameters: object) -> Tensor:
-        settings = {"factor": 2, "scale_hu": 10.0, "regions": True, "ignore_label": None, **parameters}
-        return homogeneous_slab_loss(thin, target, hu, **settings)
-
-    def test_by_hand(self) -> None:
-        # The first slab is homogeneous; the second varies by 400 HU^2, so its weight is e^-2
-        p = along_z(0.5, 0.25, 0.5, 0.5)
-        value = self.loss(p.logit(), along_z(1, 0), along_z(30, 30, 10, 50))
-        losses = math.log(2) + math.log(4) + math.exp(-2) * 2 * math.log(2)
-        assert value.item() == pytest.approx(losses / (2 + 2 * math.exp(-2)))
-
-    def test_in_a_homogeneous_scan_is_the_copied_label(self, example: Example) -> None:
-        thin, _ = example(shape=(4, 2, 2), ignore_label=7)
-        _, target = example(shape=(2, 2, 2), ignore_label=7)
-        value = self.loss(thin, target, torch.full((2, 1, 4, 2, 2), 40.0), regions=False, ignore_label=7)
-        annotation = read_annotation(repeat_slices(target, 2), thin, regions=False, ignore_label=7)
-        torch.testing.assert_close(value, cross_entropy_loss(thin, annotation))
-
-    def test_edges_are_left_alone(self) -> None:
-        thin = along_z(0.0, 0.0).requires_grad_()
-        self.loss(thin, along_z(1), along_z(-1000, 1000)).backward()
-        assert not thin.grad.any()
-
-    def test_a_scan_of_another_shape(self) -> None:
-        with pytest.raises(ValueError, match=r"thin_hu must have the shape \(1, 1, 2, 1, 1\), got \(1, 1, 1, 1, 1\)"):
-            self.loss(along_z(0, 0), along_z(1), along_z(40))
-
-
-@pytest.mark.parametrize("term", ["entropy", "edge"])
 @pytest.mark.parametrize(("regions", "ignore_label"), KINDS)
-class TestBoth:
-    def value(self, term: str, thin: Tensor, target: Tensor, regions: bool, ignore_label: int | None) -> Tensor:
-        settings = {"factor": 2, "regions": regions, "ignore_label": ignore_label}
-        if term == "entropy":
-            return thin_entropy(thin, target, **settings)
-        hu = torch.linspace(0, 60, thin[:, :1].numel()).reshape(thin[:, :1].shape)
-        return homogeneous_slab_loss(thin, target, hu, scale_hu=10, **settings)
+class TestEntropyAtItsLimits:
+    def value(self, thin: Tensor, target: Tensor, regions: bool, ignore_label: int | None) -> Tensor:
+        return thin_entropy(thin, target, factor=2, regions=regions, ignore_label=ignore_label)
 
     def test_gradient_is_right_and_none_at_ignored_voxels(
-        self, example: Example, term: str, regions: bool, ignore_label: int | None
+        self, example: Example, regions: bool, ignore_label: int | None
     ) -> None:
         thin, _ = example(n=1, shape=(4, 2, 2))
         _, target = example(n=1, shape=(2, 2, 2), regions=regions, ignore_label=ignore_label)
-        assert torch.autograd.gradcheck(
-            lambda x: self.value(term, x, target, regions, ignore_label), thin.requires_grad_()
-        )
+        assert torch.autograd.gradcheck(lambda x: self.value(x, target, regions, ignore_label), thin.requires_grad_())
         if ignore_label is not None:
-            self.value(term, thin, target, regions, ignore_label).backward()
+            self.value(thin, target, regions, ignore_label).backward()
             ignored = repeat_slices(target[:, -1:] if regions else target == ignore_label, 2).expand_as(thin)
             assert ignored.any()
             assert not thin.grad[ignored].any()
             assert thin.grad[~ignored].any()
 
-    def test_extreme_logits_in_half_precision(
-        self, example: Example, term: str, regions: bool, ignore_label: int | None
-    ) -> None:
+    def test_extreme_logits_in_half_precision(self, example: Example, regions: bool, ignore_label: int | None) -> None:
         thin, _ = example(shape=(4, 2, 2))
         _, target = example(shape=(2, 2, 2), regions=regions, ignore_label=ignore_label)
         extreme = (1e4 * thin.sign()).half().requires_grad_()
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            value = self.value(term, extreme, target, regions, ignore_label)
+            value = self.value(extreme, target, regions, ignore_label)
         value.backward()
         assert value.dtype == torch.float32
         assert value.isfinite()
         assert extreme.grad.isfinite().all()
 
-    def test_nothing_but_ignored_voxels(
-        self, example: Example, term: str, regions: bool, ignore_label: int | None
-    ) -> None:
+    def test_nothing_but_ignored_voxels(self, example: Example, regions: bool, ignore_label: int | None) -> None:
         thin, _ = example(shape=(4, 2, 2))
         _, target = example(shape=(2, 2, 2), regions=regions, ignore_label=7)
         target = torch.ones_like(target) if regions else torch.full_like(target, 7)
-        assert self.value(term, thin, target, regions, 7).item() == 0
+        assert self.value(thin, target, regions, 7).item() == 0

@@ -88,6 +88,22 @@ class TestIgnoredVoxels:
         assert not logits.grad.any()
 
 
+class TestWhere:
+    @pytest.mark.parametrize(("regions", "ignore_label"), [(False, None), (False, 3), (True, None), (True, 3)])
+    def test_other_voxels_are_as_good_as_ignored(
+        self, example: Example, regions: bool, ignore_label: int | None
+    ) -> None:
+        logits, target = example(regions=regions, ignore_label=ignore_label)
+        where = torch.rand(target[:, :1].shape) < 0.5
+        value = SegmentationLoss(regions=regions, ignore_label=ignore_label)(logits.requires_grad_(), target, where)
+        value.backward()
+        assert not logits.grad[~where.expand_as(logits)].any()
+        if regions and ignore_label is None:
+            return  # no channel says what to ignore
+        ignored = torch.cat([target[:, :-1], target[:, -1:] | ~where], 1) if regions else target.where(where, 3)
+        torch.testing.assert_close(value, SegmentationLoss(regions=regions, ignore_label=3)(logits, ignored))
+
+
 class TestGradient:
     @pytest.mark.parametrize("balance", ["none", "inverse_frequency", "dynamic"])
     @pytest.mark.parametrize(("regions", "ignore_label"), KINDS)

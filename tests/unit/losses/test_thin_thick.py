@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from nnunetv2_cfseg.losses import SegmentationLoss, ThinThickLoss, ThinThickSettings
 from nnunetv2_cfseg.losses.balance import class_balance
-from nnunetv2_cfseg.losses.consistency import feature_loss, homogeneous_slab_loss, thin_entropy
+from nnunetv2_cfseg.losses.consistency import feature_loss, thin_entropy
 from nnunetv2_cfseg.losses.slab import slab_operator
-from nnunetv2_cfseg.losses.thin_thick import TERMS
+from nnunetv2_cfseg.losses.slices import interior_slices, repeat_slices
+from nnunetv2_cfseg.losses.thin_thick import TERMS, THIN_TERMS
 
 Example = Callable[..., tuple[Tensor, Tensor]]
 FACTOR = 2
@@ -26,14 +28,15 @@ def batch(example: Example) -> Callable[..., dict[str, Tensor]]:
 
     def make(**kind: Any) -> dict[str, Tensor]:
         thick, target = example(shape=(2, 2, 2), **kind)
-        thin, _ = example(shape=(2 * FACTOR, 2, 2), seed=1)
+        thin, _ = example(n=3, shape=(2 * FACTOR, 8, 8), seed=1)  # other blocks than the thick ones
+        _, with_neighbours = example(n=3, shape=(4, 8, 8), seed=2, **kind)
         return {
-            "thin_logits": thin,
             "thick_logits": thick,
             "thick_target": target,
+            "thin_logits": thin,
+            "slab_target": with_neighbours,
             "thin_features": example(channels=5, shape=(FACTOR, 1, 1), seed=2)[0],
             "thick_features": example(channels=5, shape=(1, 1, 1), seed=3)[0],
-            "thin_hu": 40 + 10 * example(channels=1, shape=(2 * FACTOR, 2, 2), seed=4)[0],
         }
 
     return make
@@ -46,16 +49,19 @@ class TestTerms:
     ) -> None:
         kind: dict[str, Any] = {"regions": regions, "ignore_label": ignore_label}
         given = batch(**kind)
-        thin, target = given["thin_logits"], given["thick_target"]
+        thin, with_neighbours = given["thin_logits"], given["slab_target"]
+        target = with_neighbours[:, :, 1:-1]
+        inside = repeat_slices(interior_slices(with_neighbours), FACTOR)
+        assert inside.any()
         loss = ThinThickLoss(ThinThickSettings(weights=EVERY_TERM), factor=FACTOR, **kind)
         segmentation = SegmentationLoss(**kind)
         operator = slab_operator("annotator", factor=FACTOR, regions=regions)
         terms = {
-            "thick": segmentation(given["thick_logits"], target),
-            "slab": segmentation(*operator(thin, target)),
+            "thick": segmentation(given["thick_logits"], given["thick_target"]),
             "feature": feature_loss(given["thin_features"], given["thick_features"], factor=FACTOR),
+            "slab": segmentation(*operator(thin, target)),
+            "interior": segmentation(thin, repeat_slices(target, FACTOR), inside),
             "thin_consistency": thin_entropy(thin, target, factor=FACTOR, **kind),
-            "edge": homogeneous_slab_loss(thin, target, given["thin_hu"], factor=FACTOR, scale_hu=10, **kind),
         }
         terms["total"] = sum(weight * terms[name] for name, weight in EVERY_TERM.items())
         torch.testing.assert_close(loss(**given), terms)
@@ -64,18 +70,13 @@ class TestTerms:
     def test_of_weight_zero_are_not_computed(
         self, batch: Callable[..., dict[str, Tensor]], name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        given = batch()
-        needed = {"feature": ["thin_features", "thick_features"], "edge": ["thin_hu"]}
-        given = {
-            key: value
-            for key, value in given.items()
-            if key.endswith(("logits", "target")) or key in needed.get(name, [])
-        }
+        needed = {"thick": "thick_[lt]", "feature": ".*features", **dict.fromkeys(THIN_TERMS, "thin_logits|slab_")}
+        given = {key: value for key, value in batch().items() if re.match(needed[name], key)}
         weights = {**dict.fromkeys(TERMS, 0.0), name: 3.0}
         loss = ThinThickLoss(ThinThickSettings(weights=weights), factor=FACTOR)
         if name != "slab":
             monkeypatch.setattr(loss.slab, "forward", None)
-        if name not in ("thick", "slab"):
+        if name not in ("thick", "slab", "interior"):
             monkeypatch.setattr(loss.segmentation, "forward", None)
         terms = loss(**given)
         assert list(terms) == [name, "total"]
@@ -110,16 +111,16 @@ class TestTerms:
         terms = ThinThickLoss(settings, factor=FACTOR, batch_dice=True, class_counts=[80, 15, 5])(**given)
         balance = class_balance("dynamic", [80, 15, 5], calibration=0.5)
         segmentation = SegmentationLoss(batch_dice=True, balance=balance)
-        target = given["thick_target"]
-        slabs, _ = slab_operator(operator, factor=FACTOR, **parameters)(given["thin_logits"], target)
+        of_slabs = given["slab_target"][:, :, 1:-1]
+        slabs, _ = slab_operator(operator, factor=FACTOR, **parameters)(given["thin_logits"], of_slabs)
         features = (given["thin_features"], given["thick_features"])
-        torch.testing.assert_close(terms["thick"], segmentation(given["thick_logits"], target))
-        torch.testing.assert_close(terms["slab"], segmentation(slabs, target))
+        torch.testing.assert_close(terms["thick"], segmentation(given["thick_logits"], given["thick_target"]))
+        torch.testing.assert_close(terms["slab"], segmentation(slabs, of_slabs))
         torch.testing.assert_close(terms["feature"], feature_loss(*features, factor=FACTOR, kind="cosine"))
 
     @pytest.mark.parametrize("operator", ["mean", "annotator", "copy"])
     def test_half_precision(self, batch: Callable[..., dict[str, Tensor]], operator: str) -> None:
-        given = {name: value if name == "thick_target" else value.bfloat16() for name, value in batch().items()}
+        given = {name: value if "target" in name else value.bfloat16() for name, value in batch().items()}
         leaves = [value.requires_grad_() for name, value in given.items() if "logits" in name]
         loss = ThinThickLoss(ThinThickSettings(weights=EVERY_TERM, operator=operator), factor=FACTOR)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -154,9 +155,9 @@ class TestRefuses:
         loss = ThinThickLoss(ThinThickSettings(weights={"feature": 1.0}), factor=FACTOR)
         with pytest.raises(ValueError, match="the feature term needs thin_features and thick_features, got None"):
             loss(**{**given, "thick_features": None})
-        loss = ThinThickLoss(ThinThickSettings(weights={"edge": 1.0}), factor=FACTOR)
-        with pytest.raises(ValueError, match="the edge term needs thin_hu, got None"):
-            loss(**{**given, "thin_hu": None})
+        loss = ThinThickLoss(ThinThickSettings(weights={"slab": 1.0}), factor=FACTOR)
+        with pytest.raises(ValueError, match="the thin term needs thin_logits and slab_target, got None"):
+            loss(**{**given, "slab_target": None})
 
     def test_another_factor(self, batch: Callable[..., dict[str, Tensor]]) -> None:
         loss = ThinThickLoss(ThinThickSettings(weights={"slab": 1.0}), factor=4)

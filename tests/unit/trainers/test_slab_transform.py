@@ -12,17 +12,22 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor
 
 from nnunetv2_cfseg.data.blocks import BlockSampling
-from nnunetv2_cfseg.trainers.slab_transform import DrawSlabBlocks, average_slabs
-from nnunetv2_cfseg.trainers.thin_thick import split_views
+from nnunetv2_cfseg.trainers.slab_transform import DrawSlabBlocks, SlabBlocks, average_slabs
 
 FACTOR = 3
-CENTER = (4, 4, 4)
-BLOCK = (8, 8, 8)
+CENTER = (6, 4, 4)
+BLOCK = (12, 8, 8)
+BLOCKS = SlabBlocks(columns=4, thick=2, thin=5)
+THICK = BLOCKS.columns + BLOCKS.thick
+COMPANIONS = slice(THICK, THICK + BLOCKS.columns * FACTOR)
+CROP = (72, 20, 20)
 
 
-def draw_slab_blocks(count: int = 6, **settings: Any) -> DrawSlabBlocks:
-    sampling = BlockSampling(count, **{"foreground_share": 0.5, "cut_share": 0.5, **settings})
-    return DrawSlabBlocks(sampling, block_size=BLOCK, center_size=CENTER, factor=FACTOR, ignore_label=None)
+def draw_slab_blocks(blocks: SlabBlocks = BLOCKS, **settings: Any) -> DrawSlabBlocks:
+    sampling = BlockSampling(1, **{"foreground_share": 0.5, "cut_share": 0.5, **settings})
+    return DrawSlabBlocks(
+        sampling, blocks=blocks, block_size=BLOCK, center_size=CENTER, factor=FACTOR, ignore_label=None
+    )
 
 
 def slab_index(shape: tuple[int, int, int]) -> Tensor:
@@ -33,58 +38,86 @@ def slab_index(shape: tuple[int, int, int]) -> Tensor:
 
 def centers(blocks: Tensor) -> Tensor:
     """(..., *BLOCK) to (..., *CENTER)."""
-    return blocks[..., 2:6, 2:6, 2:6]
+    return blocks[..., 3:9, 2:6, 2:6]
+
+
+def column_centers(image: Tensor) -> Tensor:
+    """The thin centres of each column, on top of each other: (columns, C, r c_z, c_y, c_x)."""
+    return centers(image[COMPANIONS]).unflatten(0, (-1, FACTOR)).transpose(1, 2).flatten(2, 3)
 
 
 class TestDrawSlabBlocks:
     def test_shapes(self) -> None:
-        sample = draw_slab_blocks()(image=torch.randn(2, 36, 20, 20), segmentation=torch.zeros(1, 36, 20, 20).short())
-        assert sample["image"].shape == (6, 1 + FACTOR, 2, *BLOCK)
-        assert sample["segmentation"].shape == (6, 1, FACTOR * 4, 4, 4)
+        sample = draw_slab_blocks()(image=torch.randn(2, *CROP), segmentation=torch.zeros(1, *CROP).short())
+        assert sample["image"].shape == (6 + 12 + 5, 2, *BLOCK)
+        thick, thin = sample["segmentation"]
+        assert thick.shape == (6, 1, 6, 4, 4)
+        assert thin.shape == (12 + 5, 1, 2 + 2, 4, 4)
 
-    def test_the_thick_centre_is_the_average_of_the_thin_ones(self) -> None:
+    @pytest.mark.parametrize("blocks", [SlabBlocks(0, 3, 0), SlabBlocks(0, 0, 3), SlabBlocks(1, 0, 0)])
+    def test_kinds_may_be_left_out(self, blocks: SlabBlocks) -> None:
+        sample = draw_slab_blocks(blocks)(image=torch.randn(1, *CROP), segmentation=torch.zeros(1, *CROP).short())
+        thick, thin = sample["segmentation"]
+        assert len(thick) == blocks.columns + blocks.thick
+        assert len(thin) == blocks.columns * FACTOR + blocks.thin
+        assert len(sample["image"]) == len(thick) + len(thin)
+
+    def test_the_thick_centre_of_a_column_is_the_average_of_the_thin_ones(self) -> None:
         torch.manual_seed(0)
-        image = torch.randn(1, 36, 20, 20)
-        sample = draw_slab_blocks()(image=image, segmentation=torch.zeros(1, 36, 20, 20).short())
-        thick, thin = split_views(sample["image"].flatten(0, 1), FACTOR)
-        thin_center = torch.cat(
-            [centers(thin[:, :, 8 * i : 8 * (i + 1)]) for i in range(FACTOR)], dim=2
-        )  # (M, 1, r 4, 4, 4)
-        torch.testing.assert_close(thin_center.unflatten(2, (-1, FACTOR)).mean(3), centers(thick))
+        image = torch.randn(1, *CROP)
+        sample = draw_slab_blocks()(image=image, segmentation=torch.zeros(1, *CROP).short())["image"]
+        means = column_centers(sample).unflatten(2, (-1, FACTOR)).mean(3)
+        torch.testing.assert_close(means, centers(sample[: BLOCKS.columns]))
 
-    def test_the_target_is_that_of_the_thin_centres(self) -> None:
-        labels = torch.randint(0, 3, (1, 36, 20, 20)).short()
+    def test_every_centre_has_the_labels_of_its_own_slices(self) -> None:
+        labels = torch.randint(0, 3, (1, CROP[0] // FACTOR, 20, 20)).short().repeat_interleave(FACTOR, dim=1)
         sample = draw_slab_blocks()(image=labels.float(), segmentation=labels)
-        _, thin = split_views(sample["image"].flatten(0, 1), FACTOR)
-        for i in range(FACTOR):
-            part = sample["segmentation"][:, :, 4 * i : 4 * (i + 1)]
-            torch.testing.assert_close(centers(thin[:, :, 8 * i : 8 * (i + 1)]), part.float())
+        thick, thin = sample["segmentation"]
+        torch.testing.assert_close(centers(sample["image"][:THICK]), thick.float())
+        copied = thin[:, :, 1:-1].repeat_interleave(FACTOR, dim=2).float()
+        torch.testing.assert_close(centers(sample["image"][THICK:]), copied)
 
-    def test_targets_are_whole_slabs(self) -> None:
-        index = slab_index((36, 20, 20)).short()
-        target = draw_slab_blocks(20)(image=index.float(), segmentation=index)["segmentation"]
-        slabs = target.unflatten(2, (-1, FACTOR))
-        assert bool((slabs == slabs[:, :, :, :1]).all())
+    def test_neighbours_are_the_slabs_before_and_after(self) -> None:
+        index = slab_index(CROP).short()
+        _, thin = draw_slab_blocks(SlabBlocks(8, 8, 60))(image=index.float(), segmentation=index)["segmentation"]
+        assert bool((thin == thin[..., :1, :1]).all())
+        slabs = thin[:, 0, :, 0, 0]
+        first, last = 1, CROP[0] // FACTOR
+        expected = (slabs[:, 1:2] + torch.arange(-1, 3)).clamp(first, last)  # beyond the crop its end goes on
+        torch.testing.assert_close(slabs.long(), expected)
+        assert bool((slabs[:, 0] == slabs[:, 1]).any() or (slabs[:, -1] == slabs[:, -2]).any())
 
-    def test_foreground_is_looked_for_on_thick_slices(self) -> None:
-        labels = torch.zeros(1, 36, 20, 20).short()
-        labels[0, 15:18, 9, 9] = 1  # one slab
-        target = draw_slab_blocks(8, foreground_share=1.0)(image=labels.float(), segmentation=labels)["segmentation"]
-        assert bool((target == 1).flatten(1).any(1).all())
+    def test_foreground_is_looked_for_in_thick_blocks_and_in_thin_ones(self) -> None:
+        labels = torch.zeros(1, *CROP).short()
+        labels[0, 30:33, 9, 9] = 1  # one slab
+        transform = draw_slab_blocks(foreground_share=1.0)
+        thick, thin = transform(image=labels.float(), segmentation=labels)["segmentation"]
+        assert bool((thick == 1).flatten(1).any(1).all())
+        assert bool((thin[-BLOCKS.thin :, :, 1:-1] == 1).flatten(1).any(1).all())
 
     def test_background_as_bright_as_foreground_is_looked_for_in_the_average(self) -> None:
-        image = torch.zeros(1, 36, 20, 20)
-        image[0, 12:15, 8:12, 8:12] = torch.tensor([0.0, 3.0, 0.0]).view(3, 1, 1)  # 1 on average
-        transform = draw_slab_blocks(4, foreground_share=0.0, lookalike_share=1.0)
+        image = torch.zeros(1, *CROP)
+        image[0, 30:33, 8:12, 8:12] = torch.tensor([0.0, 3.0, 0.0]).view(3, 1, 1)  # 1 on average
+        transform = draw_slab_blocks(foreground_share=0.0, lookalike_share=1.0)
         transform.foreground_range = (0.9, 1.1)
-        thick, _ = split_views(
-            transform(image=image, segmentation=torch.zeros(1, 36, 20, 20).short())["image"].flatten(0, 1), FACTOR
-        )
-        assert bool(((centers(thick) > 0.9).flatten(1).any(1)).all())
+        blocks = transform(image=image, segmentation=torch.zeros(1, *CROP).short())["image"]
+        assert bool(((centers(blocks[:THICK]) > 0.9).flatten(1).any(1)).all())
+        assert bool(((centers(blocks[-BLOCKS.thin :]) > 0.9).flatten(1).any(1)).all())
 
     def test_refuses_a_crop_that_is_not_whole_slabs(self) -> None:
-        with pytest.raises(ValueError, match="whole slabs of 3 slices, got 35"):
-            draw_slab_blocks()(image=torch.zeros(1, 35, 20, 20), segmentation=torch.zeros(1, 35, 20, 20).short())
+        with pytest.raises(ValueError, match="whole slabs of 3 slices, got 71"):
+            draw_slab_blocks()(image=torch.zeros(1, 71, 20, 20), segmentation=torch.zeros(1, 71, 20, 20).short())
+
+    def test_refuses_a_centre_that_is_not_whole_slabs(self) -> None:
+        with pytest.raises(ValueError, match="a block's centre must be whole slabs of 4 slices, got 6"):
+            DrawSlabBlocks(
+                BlockSampling(1), blocks=BLOCKS, block_size=BLOCK, center_size=CENTER, factor=4, ignore_label=None
+            )
+
+    @pytest.mark.parametrize("counts", [(0, 0, 0), (-1, 2, 2)])
+    def test_refuses_no_blocks(self, counts: tuple[int, int, int]) -> None:
+        with pytest.raises(ValueError, match="must be >= 0 and not all 0"):
+            SlabBlocks(*counts)
 
 
 class TestAugmentation:
@@ -118,27 +151,11 @@ class TestAugmentation:
         np.random.seed(1)
         for _ in range(4):
             sample = augmentation(image=torch.randn(1, 36, 34, 34), segmentation=torch.zeros(1, 36, 34, 34).short())
-            thick, thin = split_views(sample["image"].flatten(0, 1), FACTOR)
-            parts = [centers(thin[:, :, 8 * i : 8 * (i + 1)]) for i in range(FACTOR)]
-            torch.testing.assert_close(torch.cat(parts, dim=2).unflatten(2, (-1, FACTOR)).mean(3), centers(thick))
+            means = column_centers(sample["image"]).unflatten(2, (-1, FACTOR)).mean(3)
+            torch.testing.assert_close(means, centers(sample["image"][: BLOCKS.columns]))
 
 
 class TestAverageSlabs:
     def test_by_hand(self) -> None:
         image = torch.tensor([1.0, 2.0, 6.0, 0.0, 0.0, 3.0]).view(1, 6, 1, 1)
         assert average_slabs(image, 3).flatten().tolist() == [3.0, 1.0]
-
-
-class TestSplitViews:
-    def test_by_hand(self) -> None:
-        # Two thick blocks of one voxel with two thin ones each.
-        values = torch.tensor([10.0, 1.0, 2.0, 20.0, 3.0, 4.0]).view(6, 1, 1, 1, 1)
-        thick, thin = split_views(values, 2)
-        assert thick.flatten().tolist() == [10.0, 20.0]
-        assert thin.shape == (2, 1, 2, 1, 1)
-        assert thin[:, 0, :, 0, 0].tolist() == [[1.0, 2.0], [3.0, 4.0]]
-
-    def test_thin_slices_lie_on_top_of_each_other(self) -> None:
-        values = torch.arange(2 * 3 * 2 * 2).float().view(2 * 3, 1, 2, 1, 2)  # r = 2, blocks two slices deep
-        _, thin = split_views(values, 2)
-        torch.testing.assert_close(thin[0, 0, :, 0], torch.cat([values[1, 0, :, 0], values[2, 0, :, 0]]))

@@ -6,15 +6,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from nnunetv2_cfseg.trainers.thin_thick import count_classes
-from nnunetv2_cfseg.trainers.thin_thick_plans import read_factor, slab_sampling, thin_thick_section
+from nnunetv2_cfseg.losses.thin_thick import TERMS, ThinThickSettings
+from nnunetv2_cfseg.trainers.slab_transform import SlabBlocks
+from nnunetv2_cfseg.trainers.thin_thick import column_features, count_classes
+from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, read_factor, thin_thick_section
 
 
 def configuration(**section: Any) -> dict[str, Any]:
     return {
         "patch_size": [24, 16, 16],
-        "cfseg": {"blocks_per_crop": 20, "thin_thick": {"factor": 4, "thick_blocks_per_crop": 3, **section}},
+        "cfseg": {
+            "blocks_per_crop": 20,
+            "thin_thick": {"factor": 4, "column_share": 0.3, "thick_share": 0.2, **section},
+        },
     }
 
 
@@ -28,7 +36,6 @@ class TestCountClasses:
 class TestPlans:
     def test_the_section(self) -> None:
         assert thin_thick_section(configuration(), trainer="T")["factor"] == 4
-        assert slab_sampling(configuration()).blocks_per_crop == 3
 
     def test_other_plans_are_refused(self) -> None:
         with pytest.raises(ValueError, match="T needs plans for pairs"):
@@ -43,11 +50,50 @@ class TestPlans:
         with pytest.raises(ValueError, match="whole slabs of 5 slices, got 24"):
             thin_thick_section(configuration(factor=5), trainer="T")
 
-    def test_blocks_must_be_counted(self) -> None:
-        plans = configuration()
-        del plans["cfseg"]["thin_thick"]["thick_blocks_per_crop"]
-        with pytest.raises(ValueError, match="must have thick_blocks_per_crop"):
-            slab_sampling(plans)
+
+class TestCountBlocks:
+    def count(self, total: int = 20, section: dict[str, Any] | None = None, **weights: float) -> SlabBlocks:
+        plans = {**configuration()["cfseg"]["thin_thick"], **(section or {})}
+        return count_blocks(total, plans, ThinThickSettings(weights=weights))
+
+    def test_by_hand(self) -> None:
+        assert self.count(thick=1, slab=1, feature=1) == SlabBlocks(columns=1, thick=3, thin=12)
+
+    def test_none_that_no_term_looks_at(self) -> None:
+        assert self.count(thick=1, slab=0) == SlabBlocks(columns=0, thick=20, thin=0)
+        assert self.count(slab=1, interior=1) == SlabBlocks(columns=0, thick=0, thin=20)
+        assert self.count(thick=1, feature=1) == SlabBlocks(columns=1, thick=15, thin=0)
+
+    @given(
+        total=st.integers(5, 200),
+        columns=st.floats(0, 1),
+        thick=st.floats(0, 1),
+        used=st.sets(st.sampled_from(TERMS), min_size=1),
+    )
+    def test_are_as_many_as_planned(self, total: int, columns: float, thick: float, used: set[str]) -> None:
+        section = {"column_share": columns, "thick_share": thick}
+        blocks = self.count(total, section, **dict.fromkeys(used, 1.0))
+        assert blocks.columns * 5 + blocks.thick + blocks.thin == total
+        assert (blocks.columns > 0) == ("feature" in used)
+
+    @pytest.mark.parametrize("share", [None, -0.1, 1.5, "a"])
+    def test_a_share_that_is_none_is_refused(self, share: object) -> None:
+        with pytest.raises(ValueError, match="column_share in the plans' thin_thick section must be between 0 and 1"):
+            self.count(section={"column_share": share}, thick=1)
+
+    def test_fewer_blocks_than_a_column_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="must be >= 5, thick and thin of a slab, got 4"):
+            self.count(4, feature=1)
+
+
+class TestColumnFeatures:
+    def test_thin_ones_lie_on_top_of_each_other(self) -> None:
+        # A crop's blocks: one column and a thick block; r = 2 thin ones of the column, two slices deep, and one more.
+        features = torch.arange(5 * 2).float().view(1, 5, 1, 2, 1, 1)
+        thick, thin = column_features(features, SlabBlocks(columns=1, thick=1, thin=1), factor=2)
+        assert thick.flatten().tolist() == [0, 1]
+        assert thin.shape == (1, 1, 4, 1, 1)
+        assert thin.flatten().tolist() == [4, 5, 6, 7]
 
 
 class TestReadFactor:
