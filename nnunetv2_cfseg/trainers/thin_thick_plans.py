@@ -79,10 +79,11 @@ def count_blocks(total: int, section: dict[str, Any], settings: ThinThickSetting
             raise ValueError(f"{name} in the plans' thin_thick section must be between 0 and 1, got {share}")
     used = {name for name, weight in settings.weights.items() if weight}
     column = 1 + section["factor"]
-    columns = max(1, round(total * section["column_share"] / column)) if "feature" in used else 0
-    left = total - columns * column
-    if left < 0:
+    if "feature" in used and total < column:
         raise ValueError(f"blocks_per_crop in the plans must be >= {column}, thick and thin of a slab, got {total}")
+    wanted = max(1, round(total * section["column_share"] / column))
+    columns = min(wanted, total // column) if "feature" in used else 0
+    left = total - columns * column
     if not used.intersection(THIN_TERMS):
         return SlabBlocks(columns, thick=left, thin=0)
     thick = min(left, max(0, round(total * section["thick_share"]) - columns)) if used.intersection(THICK_TERMS) else 0

@@ -28,8 +28,9 @@ def batch(example: Example) -> Callable[..., dict[str, Tensor]]:
 
     def make(**kind: Any) -> dict[str, Tensor]:
         thick, target = example(shape=(2, 2, 2), **kind)
-        thin, _ = example(n=3, shape=(2 * FACTOR, 8, 8), seed=1)  # other blocks than the thick ones
-        _, with_neighbours = example(n=3, shape=(4, 8, 8), seed=2, **kind)
+        thin, _ = example(n=3, shape=(2 * FACTOR, 4, 4), seed=1)  # other blocks than the thick ones
+        _, with_neighbours = example(n=3, shape=(4, 4, 4), seed=2, **kind)
+        with_neighbours[..., :2] = with_neighbours[:, :, 1:2, :, :2]  # on one side all slices are alike
         return {
             "thick_logits": thick,
             "thick_target": target,
