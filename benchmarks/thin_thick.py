@@ -7,7 +7,9 @@ Rows, each trained for the same seconds on the same fold, and scored on a test s
     repeated    the same network's thick predictions, repeated over their slabs
     mean        the slab's mean against the thick label, nothing else
     paper       thick supervision, the slab's mean and features, gradients through both sides (Gang 2025, section 3.6)
-    annotator   the default of nnUNetTrainerCFSegThinThick
+    annotator   thick supervision and features, and on slabs what an annotator would mark
+    paired_copy the same with the copied label on slabs
+    transition  the same with the copied label and a ramp where it changes: nnUNetTrainerCFSegThinThick as it is
     oracle      ours, trained on the thin labels
     stock       nnU-Net, trained on the repeated thick labels
     ceiling     the true thick labels, repeated: nothing is trained
@@ -78,8 +80,13 @@ ROWS = {
     "copy": Row(OURS),
     "thick": Row(PAIRED, loss={"weights": {"thick": 1.0}}),
     "mean": Row(PAIRED, loss={"weights": {"slab": 1.0}, "operator": "mean"}),
-    "paper": Row(PAIRED, loss={"operator": "mean", "stop_gradient": "none"}),
-    "annotator": Row(PAIRED),
+    "paper": Row(
+        PAIRED,
+        loss={"weights": {"thick": 1.0, "slab": 1.0, "feature": 1.0}, "operator": "mean", "stop_gradient": "none"},
+    ),
+    "annotator": Row(PAIRED, loss={"operator": "annotator"}),
+    "paired_copy": Row(PAIRED, loss={"operator": "copy"}),
+    "transition": Row(PAIRED),
     "oracle": Row(OURS, dataset=THIN),
     "stock": Row(STOCK, plans="nnUNetPlans_1GB"),
 }
@@ -92,7 +99,7 @@ def main() -> None:
     parser.add_argument("-o", type=Path, required=True, help="output folder")
     parser.add_argument("--budget", type=float, default=240, help="seconds of training for each row")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=[*ROWS])
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=[*ROWS])
     parser.add_argument("--loss", nargs="+", default=[], metavar="NAME=JSON",
         help="rows of one's own: changes to the plans' thin-thick loss")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time; they share the cores")

@@ -5,9 +5,11 @@ Shapes: N blocks or crops, K classes (background first) or regions, Z Y X voxels
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -16,44 +18,67 @@ class Annotation:
     """A target, read.
 
     Attributes:
-        truth: (N, K, Z, Y, X) bool, class k or region k is there.
-        labels: (N, 1, Z, Y, X) int64, 0 where nobody knows; None for regions.
-        known: (N, 1, Z, Y, X), how much a voxel counts: 0 where the label is to be ignored; None where all count.
+        truth: (N, K, Z, Y, X), class k or region k is there: bool, or the probability that it is.
+        known: (N, 1, Z, Y, X) bool, somebody said what is there; None where that is so everywhere.
+        regions: the K are regions, which may overlap.
     """
 
     truth: Tensor
-    labels: Tensor | None
     known: Tensor | None
+    regions: bool
 
 
-def read_annotation(target: Tensor, logits: Tensor, *, regions: bool, ignore_label: int | None) -> Annotation:
+def read_annotation(target: Tensor, shape: Sequence[int], *, regions: bool, ignore_label: int | None) -> Annotation:
     """Read a target as nnU-Net writes it.
 
     Args:
         target: labels (N, 1, Z, Y, X), or regions (N, R, Z, Y, X) with the ignored voxels as one more, last channel
             where there is an ignore label.
-        logits: (N, K, Z, Y, X), the prediction it is compared with.
+        shape: (N, K, Z, Y, X), of the prediction it is compared with.
         regions: the channels of the target are regions, which may overlap.
         ignore_label: value of the voxels that nobody annotated; with regions it only says that there is a last channel.
 
     Raises:
         ValueError: the shapes do not fit.
     """
-    expected = logits.shape[1] + (ignore_label is not None) if regions else 1
-    if target.shape != (logits.shape[0], expected, *logits.shape[2:]):
+    channels = shape[1] + (ignore_label is not None) if regions else 1
+    if target.shape != (shape[0], channels, *shape[2:]):
         raise ValueError(
-            f"a target must have the shape {(logits.shape[0], expected, *logits.shape[2:])} for logits of "
-            f"{tuple(logits.shape)}, got {tuple(target.shape)}"
+            f"a target must have the shape {(shape[0], channels, *shape[2:])} for logits of {tuple(shape)}, got "
+            f"{tuple(target.shape)}"
         )
     if regions:
-        channels = target.bool()
+        inside = target.bool()
         if ignore_label is None:
-            return Annotation(channels, None, None)
-        return Annotation(channels[:, :-1], None, ~channels[:, -1:])
-    known = None if ignore_label is None else target != ignore_label
-    labels = (target if known is None else torch.where(known, target, 0)).long()
-    classes = torch.arange(logits.shape[1], device=target.device).view(1, -1, 1, 1, 1)
-    return Annotation(labels == classes, labels, known)
+            return Annotation(inside, None, regions)
+        return Annotation(inside[:, :-1], ~inside[:, -1:], regions)
+    classes = torch.arange(shape[1], device=target.device).view(1, -1, 1, 1, 1)
+    if ignore_label is None:
+        return Annotation(target == classes, None, regions)
+    known = target != ignore_label
+    return Annotation(torch.where(known, target, 0) == classes, known, regions)
+
+
+def as_questions(truth: Tensor, *, regions: bool) -> Tensor:
+    """One question for labels, which class; one for each region, outside or inside.
+
+    Args:
+        truth: (N, K, Z, Y, X), bool or probabilities.
+        regions: the K are regions.
+
+    Returns:
+        Of the same kind, (N, 1, K, Z, Y, X), or (N, R, 2, Z, Y, X) with outside first.
+    """
+    if not regions:
+        return truth.unsqueeze(1)
+    return torch.stack([~truth if truth.dtype == torch.bool else 1 - truth, truth], dim=2)
+
+
+def log_answers(logits: Tensor, *, regions: bool) -> Tensor:
+    """Log-probabilities of the answers to :func:`as_questions`, of the same shape, from logits (N, K, Z, Y, X)."""
+    if not regions:
+        return logits.log_softmax(1).unsqueeze(1)
+    return torch.stack([F.logsigmoid(-logits), F.logsigmoid(logits)], dim=2)
 
 
 def in_full_precision(x: Tensor) -> Tensor:

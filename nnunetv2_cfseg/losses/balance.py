@@ -22,15 +22,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_cfseg.losses.annotation import Annotation
-
 Counts = Sequence[int] | Sequence[Sequence[int]] | Tensor
 
 BALANCES = ("none", "inverse_frequency", "dynamic")
 
 
 class Balance(nn.Module):
-    """Turns log-probabilities of the true classes into losses; :func:`class_balance` makes one by its name.
+    """Turns log-probabilities into losses; :func:`class_balance` makes one by its name.
 
     Args:
         weights: (K,) of the classes, or (R, 2) for the outside and the inside of each region.
@@ -40,42 +38,39 @@ class Balance(nn.Module):
 
     def __init__(self, weights: Tensor) -> None:
         super().__init__()
-        self.register_buffer("weights", weights.float(), persistent=False)
+        self.register_buffer("weights", weights.float().reshape(1, -1, weights.shape[-1], 1, 1, 1), persistent=False)
 
-    def weights_of(self, annotation: Annotation) -> Tensor:
-        """The weight of each voxel's true class, (N, 1, Z, Y, X) for labels and (N, R, Z, Y, X) for regions.
+    def forward(self, log_p: Tensor) -> tuple[Tensor, Tensor]:
+        """Each answer's loss where it is the true one, and by how much it then counts in the mean.
+
+        Args:
+            log_p: log-probabilities of :func:`~.annotation.log_answers`, (N, 1, K, Z, Y, X) or (N, R, 2, Z, Y, X).
+
+        Returns:
+            Two tensors that broadcast to that shape.
 
         Raises:
             ValueError: the weights are for another number of classes or regions.
         """
-        channels, is_regions = annotation.truth.shape[1], annotation.labels is None
-        expected = (channels, 2) if is_regions else (channels,)
-        if self.weights.shape != expected:
-            raise ValueError(
-                f"class counts must have the shape {expected} for {channels} {'regions' if is_regions else 'classes'}, "
-                f"got {tuple(self.weights.shape)}"
-            )
-        if annotation.labels is not None:
-            return self.weights[annotation.labels]
-        outside, inside = self.weights.view(1, -1, 2, 1, 1, 1).unbind(2)
-        return inside.where(annotation.truth, outside)
+        if log_p.shape[1:3] != self.weights.shape[1:3]:
+            raise ValueError(f"class counts must be for {_describe(log_p.shape)}, got {_describe(self.weights.shape)}")
+        return self.losses(log_p)
 
-    def forward(self, log_true: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Losses of voxels, and by how much each counts in their mean.
-
-        Args:
-            log_true: logarithm of the probability of the true class, (N, 1 or R, Z, Y, X).
-            weights: of the true classes, of the same shape.
-        """
+    def losses(self, log_p: Tensor) -> tuple[Tensor, Tensor]:
+        """What :meth:`forward` returns, once it has checked the shape."""
         raise NotImplementedError
+
+
+def _describe(shape: Sequence[int]) -> str:
+    return f"{shape[1]} regions" if shape[1] > 1 else f"{shape[2]} classes"
 
 
 class InverseFrequency(Balance):
     """Weighted cross-entropy; as in ``torch.nn.CrossEntropyLoss`` the mean is a weighted one."""
 
-    def forward(self, log_true: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(self, log_p: Tensor) -> tuple[Tensor, Tensor]:
         """Losses and their weights."""
-        return -weights * log_true, weights
+        return -self.weights * log_p, self.weights
 
 
 class Dynamic(Balance):
@@ -90,10 +85,10 @@ class Dynamic(Balance):
         super().__init__(weights)
         self.calibration = calibration
 
-    def forward(self, log_true: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(self, log_p: Tensor) -> tuple[Tensor, Tensor]:
         """Losses, all of which count the same."""
-        p = log_true.exp()
-        return -(weights ** (1 - p)) * log_true - self.calibration * p * (1 - p), log_true.new_ones(())
+        p = log_p.exp()
+        return -(self.weights ** (1 - p)) * log_p - self.calibration * p * (1 - p), log_p.new_ones(())
 
 
 def class_balance(

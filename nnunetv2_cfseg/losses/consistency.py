@@ -78,7 +78,7 @@ def thin_entropy(
     """
     logits = in_full_precision(thin_logits)
     target = repeat_slices(thick_target, factor)
-    known = read_annotation(target, logits, regions=regions, ignore_label=ignore_label).known
+    known = read_annotation(target, logits.shape, regions=regions, ignore_label=ignore_label).known
     if regions:
         inside, outside = F.logsigmoid(logits), F.logsigmoid(-logits)
         entropy = -(inside.exp() * inside + outside.exp() * outside).mean(1, keepdim=True) / math.log(2)

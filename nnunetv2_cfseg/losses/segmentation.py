@@ -10,12 +10,17 @@ Shapes: N blocks or crops, K classes (background first) or regions, Z Y X voxels
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnunetv2_cfseg.losses.annotation import Annotation, in_full_precision, read_annotation
+from nnunetv2_cfseg.losses.annotation import (
+    Annotation,
+    as_questions,
+    in_full_precision,
+    log_answers,
+    read_annotation,
+)
 from nnunetv2_cfseg.losses.balance import Balance
 
 #: nnU-Net's; a class that is neither there nor predicted has a Dice of 1.
@@ -46,29 +51,28 @@ class SegmentationLoss(nn.Module):
         self.batch_dice = batch_dice
         self.balance = balance
 
-    def forward(self, logits: Tensor, target: Tensor, where: Tensor | None = None) -> Tensor:
+    def forward(self, logits: Tensor, target: Tensor | Annotation) -> Tensor:
         """The loss, a scalar; at its least -1.
 
         Args:
             logits: (N, K, Z, Y, X).
             target: labels (N, 1, Z, Y, X), or regions (N, K, Z, Y, X) with the ignored voxels as one more, last
-                channel where there is an ignore label.
-            where: booleans (N, 1, Z, Y, X), the voxels that count; all those annotated where it is ``None``.
+                channel where there is an ignore label; or an annotation of the same voxels, which may be unsure.
 
         Raises:
             ValueError: the shapes do not fit.
         """
         logits = in_full_precision(logits)
-        annotation = read_annotation(target, logits, regions=self.regions, ignore_label=self.ignore_label)
-        if where is not None:
-            known = where if annotation.known is None else where & annotation.known
-            annotation = replace(annotation, known=known)
+        annotation = target if isinstance(target, Annotation) else self._read(target, logits.shape)
         dice = soft_dice_loss(logits, annotation, batch_dice=self.batch_dice)
         cross_entropy = cross_entropy_loss(logits, annotation, balance=self.balance)
         if self.regions and self.ignore_label is not None:
             # nnU-Net takes the mean over regions, but with an ignore label the sum.
             cross_entropy = cross_entropy * logits.shape[1]
         return dice + cross_entropy
+
+    def _read(self, target: Tensor, shape: Sequence[int]) -> Annotation:
+        return read_annotation(target, shape, regions=self.regions, ignore_label=self.ignore_label)
 
 
 def soft_dice_loss(logits: Tensor, annotation: Annotation, *, batch_dice: bool = False) -> Tensor:
@@ -82,17 +86,17 @@ def soft_dice_loss(logits: Tensor, annotation: Annotation, *, batch_dice: bool =
     Returns:
         A scalar in [-1, 0].
     """
-    if annotation.labels is None:
-        probabilities, truth = logits.sigmoid(), annotation.truth
+    truth = annotation.truth.to(logits.dtype)
+    if annotation.regions:
+        probabilities = logits.sigmoid()
     else:
-        probabilities, truth = logits.softmax(1)[:, 1:], annotation.truth[:, 1:]
-    weights = truth.to(logits.dtype)
+        probabilities, truth = logits.softmax(1)[:, 1:], truth[:, 1:]
     if annotation.known is not None:
         known = annotation.known.to(logits.dtype)
-        probabilities, weights = probabilities * known, weights * known
+        probabilities, truth = probabilities * known, truth * known
     axes = (0, 2, 3, 4) if batch_dice else (2, 3, 4)
     intersection = (probabilities * truth).sum(axes)
-    dice = (2 * intersection + SMOOTH) / (probabilities.sum(axes) + weights.sum(axes) + SMOOTH)
+    dice = (2 * intersection + SMOOTH) / (probabilities.sum(axes) + truth.sum(axes) + SMOOTH)
     return -dice.mean()
 
 
@@ -107,20 +111,11 @@ def cross_entropy_loss(logits: Tensor, annotation: Annotation, *, balance: Balan
     Returns:
         A scalar, 0 if no voxel counts.
     """
-    log_true = _log_probability_of_truth(logits, annotation)  # (N, 1 or R, Z, Y, X)
-    if balance is None:
-        losses, shares = -log_true, log_true.new_ones(())
-    else:
-        losses, shares = balance(log_true, balance.weights_of(annotation))
-    shares = shares.expand_as(losses)
+    log_p = log_answers(logits, regions=annotation.regions)  # (N, 1, K, Z, Y, X) or (N, R, 2, Z, Y, X)
+    truth = as_questions(annotation.truth, regions=annotation.regions).to(logits.dtype)
+    losses, shares = (-log_p, log_p.new_ones(())) if balance is None else balance(log_p)
+    losses, shares = (truth * losses).sum(2), (truth * shares).sum(2)
     if annotation.known is not None:
         known = annotation.known.to(logits.dtype)
         losses, shares = losses * known, shares * known
     return losses.sum() / shares.sum().clamp_min(1e-8)
-
-
-def _log_probability_of_truth(logits: Tensor, annotation: Annotation) -> Tensor:
-    """(N, K, Z, Y, X) to (N, 1, Z, Y, X) for labels; to (N, R, Z, Y, X) for regions, inside or outside each."""
-    if annotation.labels is None:
-        return F.logsigmoid(logits.where(annotation.truth, -logits))
-    return logits.log_softmax(1).gather(1, annotation.labels)

@@ -14,7 +14,7 @@ most :math:`e^{-|f - \tau| / T}` for every thin map that lies on the label's sid
 the copy gains nothing over the truth: at f = 0.6 and :math:`\tau` = 0.5 it gains 0.31 with T = 0.1, 0.007 with
 T = 0.02. Which of these maps it is to be, the image has to tell, through weights shared with the thick prediction.
 
-``copy`` repeats the label: the baseline.
+``copy`` repeats the label: the baseline. ``transition`` (:mod:`.transition`) repeats it where it does not change.
 
 All return logits, not probabilities: the loss of :mod:`.segmentation` applies to them as it stands, and nothing
 overflows or becomes -inf where a probability is 0 or 1.
@@ -24,37 +24,42 @@ Shapes: N blocks or crops, K classes (background first) or regions, D thick slic
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnunetv2_cfseg.losses.annotation import in_full_precision
+from nnunetv2_cfseg.losses.annotation import Annotation, in_full_precision
 from nnunetv2_cfseg.losses.slices import repeat_slices, slab_mean, split_slabs
 
 
 class SlabOperator(nn.Module):
-    """Makes a thin prediction and a thick label comparable; :func:`slab_operator` makes one by its name.
+    """Makes a thin prediction and a thick label comparable; :func:`~.operators.slab_operator` makes one by its name.
 
     Args:
         factor: r.
         regions: the channels are regions, which may overlap: sigmoid instead of softmax.
+        ignore_label: see :func:`~.annotation.read_annotation`.
+
+    Attributes:
+        reads_neighbours: the target is to have the slab before and the one after as well.
 
     Raises:
         ValueError: the factor is below 1.
     """
 
-    def __init__(self, *, factor: int, regions: bool = False) -> None:
+    reads_neighbours = False
+
+    def __init__(self, *, factor: int, regions: bool = False, ignore_label: int | None = None) -> None:
         super().__init__()
         if factor < 1:
             raise ValueError(f"factor must be >= 1, got {factor}")
         self.factor = factor
         self.regions = regions
+        self.ignore_label = ignore_label
 
-    def forward(self, thin_logits: Tensor, thick_target: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, thin_logits: Tensor, thick_target: Tensor) -> tuple[Tensor, Tensor | Annotation]:
         """Logits, and the target that they are to be compared with, on one grid.
 
         Args:
@@ -84,6 +89,7 @@ class SlabAnnotator(SlabOperator):
     Args:
         factor: r.
         regions: see :class:`SlabOperator`.
+        ignore_label: see :class:`SlabOperator`.
         tau: share of the slab from which on a class is marked, in (0, 1); one for all, or one for each foreground
             class or region.
         temperature: T, above 0; how far from tau annotators waver.
@@ -95,9 +101,15 @@ class SlabAnnotator(SlabOperator):
     tau: Tensor
 
     def __init__(
-        self, *, factor: int, regions: bool = False, tau: float | Sequence[float] = 0.5, temperature: float = 0.05
+        self,
+        *,
+        factor: int,
+        regions: bool = False,
+        ignore_label: int | None = None,
+        tau: float | Sequence[float] = 0.5,
+        temperature: float = 0.05,
     ) -> None:
-        super().__init__(factor=factor, regions=regions)
+        super().__init__(factor=factor, regions=regions, ignore_label=ignore_label)
         shares = torch.tensor(tau, dtype=torch.float32).reshape(1, -1, 1, 1, 1)
         if not shares.numel() or not bool(((shares > 0) & (shares < 1)).all()):
             raise ValueError(f"tau must be above 0 and below 1, got {tau}")
@@ -121,32 +133,6 @@ class SlabCopy(SlabOperator):
         """The thin logits as they are, and a thin target (N, 1 or R, r D, Y, X)."""
         split_slabs(thin_logits, self.factor)
         return thin_logits, repeat_slices(thick_target, self.factor)
-
-
-OPERATORS: dict[str, type[SlabOperator]] = {"mean": SlabMean, "annotator": SlabAnnotator, "copy": SlabCopy}
-
-
-def slab_operator(name: str, *, factor: int, regions: bool = False, **parameters: Any) -> SlabOperator:
-    """The operator that plans name.
-
-    Args:
-        name: ``mean``, ``annotator`` or ``copy``.
-        factor: r.
-        regions: see :class:`SlabOperator`.
-        parameters: ``tau`` and ``temperature`` of :class:`SlabAnnotator`; the others take none.
-
-    Raises:
-        ValueError: an unknown name or parameter, or a value out of range.
-    """
-    if name not in OPERATORS:
-        raise ValueError(f"slab operator must be one of {', '.join(OPERATORS)}, got {name!r}")
-    known = inspect.signature(OPERATORS[name]).parameters.keys() - {"factor", "regions"}
-    if unknown := parameters.keys() - known:
-        raise ValueError(
-            f"slab operator {name} takes {' and '.join(sorted(known)) or 'no parameters'}, got "
-            f"{', '.join(sorted(unknown))}"
-        )
-    return OPERATORS[name](factor=factor, regions=regions, **parameters)
 
 
 def annotator_logits(fractions: Tensor, *, tau: Tensor | float, temperature: float, regions: bool) -> Tensor:

@@ -31,20 +31,3 @@ def split_slabs(x: Tensor, factor: int) -> Tensor:
     if x.shape[2] % factor:
         raise ValueError(f"a factor must divide the number of thin slices, got {factor} for {x.shape[2]} slices")
     return x.unflatten(2, (-1, factor))
-
-
-def interior_slices(target: Tensor) -> Tensor:
-    """Where a thick label is also that of the slice before and of the one after.
-
-    In such a slab every thin slice has the label: its surface lies elsewhere. In the others some slices have it and
-    some have the neighbour's.
-
-    Args:
-        target: (N, R, D + 2, Y, X), labels or regions with a slice more at either end.
-
-    Returns:
-        Booleans (N, 1, D, Y, X).
-    """
-    inner = target[:, :, 1:-1]
-    same = (inner == target[:, :, :-2]) & (inner == target[:, :, 2:])
-    return same.all(1, keepdim=True)

@@ -2,9 +2,8 @@
 
 Gang 2025 (arXiv 2502.05396), section 3.6: thick predictions are supervised by thick labels; the slab of a thin
 prediction by the same label; and the mean of a slab's thin features is to be the thick one. The defaults depart from
-the paper in the operator on slabs (see :mod:`.slab`), in the feature term's gradient, which stops at the thick side,
-and in one more term, ``interior``: inside a lesion and away from any, every thin slice has the thick one's label. The
-paper's own are ``operator="mean"``, ``stop_gradient="none"`` and no weight for ``interior``.
+the paper in the operator on slabs (see :mod:`.slab`), in the weights, and in the feature term's gradient, which stops
+at the thick side. The paper's own are ``operator="mean"``, ``stop_gradient="none"`` and equal weights.
 
 Thick and thin blocks are of different places, but for the columns whose features are compared.
 
@@ -28,14 +27,13 @@ from nnunetv2_cfseg.losses.consistency import (
     feature_loss,
     thin_entropy,
 )
+from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.segmentation import SegmentationLoss
-from nnunetv2_cfseg.losses.slab import slab_operator
-from nnunetv2_cfseg.losses.slices import interior_slices, repeat_slices
 
 THICK_TERMS = ("thick", "feature")
-THIN_TERMS = ("slab", "interior", "thin_consistency")
-TERMS = ("thick", "slab", "interior", "feature", "thin_consistency")
-DEFAULT_WEIGHTS = {"thick": 1.0, "slab": 1.0, "interior": 1.0, "feature": 1.0}
+THIN_TERMS = ("slab", "thin_consistency")
+TERMS = ("thick", "slab", "feature", "thin_consistency")
+DEFAULT_WEIGHTS = {"thick": 0.5, "slab": 1.0, "feature": 0.1}
 
 
 @dataclass(frozen=True)
@@ -43,10 +41,9 @@ class ThinThickSettings:
     """What the plans say of the loss; all values are plain, ``dataclasses.asdict`` writes them.
 
     Attributes:
-        weights: of the terms, at least 0: ``thick``, ``slab``, ``interior`` (the copied label where the slabs before
-            and after have it too), ``feature`` and ``thin_consistency`` (entropy of the thin prediction). One not
-            named has weight 0.
-        operator: ``annotator``, ``mean`` or ``copy``, see :func:`~.slab.slab_operator`.
+        weights: of the terms, at least 0: ``thick``, ``slab``, ``feature`` and ``thin_consistency`` (entropy of the
+            thin prediction). One not named has weight 0.
+        operator: ``transition``, ``annotator``, ``mean`` or ``copy``, see :func:`~.operators.slab_operator`.
         operator_parameters: of the operator.
         feature: ``mse`` or ``cosine``.
         stop_gradient: side of the feature term that is taken as given: ``thick``, ``thin`` or ``none``.
@@ -58,7 +55,7 @@ class ThinThickSettings:
     """
 
     weights: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
-    operator: str = "annotator"
+    operator: str = "transition"
     operator_parameters: Mapping[str, Any] = field(default_factory=dict)
     feature: str = "mse"
     stop_gradient: str = "thick"
@@ -89,7 +86,9 @@ class ThinThickSettings:
 
     def _check_parameters(self) -> None:
         """Build what they are for, so that plans are refused before training."""
-        if reserved := {"factor", "regions", "counts"} & (self.operator_parameters.keys() | self.balance_parameters):
+        if reserved := {"factor", "regions", "ignore_label", "counts"} & (
+            self.operator_parameters.keys() | self.balance_parameters
+        ):
             raise ValueError(f"parameters must not name what the dataset says, got {', '.join(sorted(reserved))}")
         slab_operator(self.operator, factor=1, **self.operator_parameters)
         class_balance(self.balance, (1, 1), **self.balance_parameters)
@@ -128,7 +127,7 @@ class ThinThickLoss(nn.Module):
         self.labels: dict[str, Any] = {"regions": regions, "ignore_label": ignore_label}
         balance = class_balance(settings.balance, class_counts, regions=regions, **settings.balance_parameters)
         self.segmentation = SegmentationLoss(**self.labels, batch_dice=batch_dice, balance=balance)
-        self.slab = slab_operator(settings.operator, factor=factor, regions=regions, **settings.operator_parameters)
+        self.slab = slab_operator(settings.operator, factor=factor, **self.labels, **settings.operator_parameters)
 
     def forward(
         self,
@@ -172,10 +171,8 @@ class ThinThickLoss(nn.Module):
         terms = {}
         target = with_neighbours[:, :, 1:-1]
         if "slab" in self.weights:
-            terms["slab"] = self.segmentation(*self.slab(logits, target))
-        if "interior" in self.weights:
-            where = repeat_slices(interior_slices(with_neighbours), self.factor)
-            terms["interior"] = self.segmentation(logits, repeat_slices(target, self.factor), where)
+            slabs = with_neighbours if self.slab.reads_neighbours else target
+            terms["slab"] = self.segmentation(*self.slab(logits, slabs))
         if "thin_consistency" in self.weights:
             terms["thin_consistency"] = thin_entropy(logits, target, factor=self.factor, **self.labels)
         return terms

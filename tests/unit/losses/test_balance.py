@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nnunetv2_cfseg.losses.annotation import read_annotation
-from nnunetv2_cfseg.losses.balance import class_balance, dynamic_weights, inverse_frequency_weights
+from nnunetv2_cfseg.losses.balance import Dynamic, class_balance, dynamic_weights, inverse_frequency_weights
 from nnunetv2_cfseg.losses.segmentation import cross_entropy_loss
 
 Example = Callable[..., tuple[Tensor, Tensor]]
@@ -49,7 +49,7 @@ class TestInverseFrequency:
     def test_loss_is_the_weighted_one_of_torch(self, example: Example) -> None:
         logits, target = example(ignore_label=3)
         balance = class_balance("inverse_frequency", [100, 50, 25])
-        annotation = read_annotation(target, logits, regions=False, ignore_label=3)
+        annotation = read_annotation(target, logits.shape, regions=False, ignore_label=3)
         weights = inverse_frequency_weights([100, 50, 25])
         expected = F.cross_entropy(logits, target[:, 0].long(), weight=weights, ignore_index=3)
         torch.testing.assert_close(cross_entropy_loss(logits, annotation, balance=balance), expected)
@@ -58,7 +58,7 @@ class TestInverseFrequency:
         logits = torch.zeros(1, 1, 2, 1, 1)
         logits[0, 0, 1] = -math.log(3)
         target = torch.tensor([True, False]).reshape(1, 1, 2, 1, 1)
-        annotation = read_annotation(target, logits, regions=True, ignore_label=None)
+        annotation = read_annotation(target, logits.shape, regions=True, ignore_label=None)
         balance = class_balance("inverse_frequency", [[30, 10]], regions=True)
         expected = (1.5 * math.log(2) - 0.5 * math.log(0.75)) / 2
         assert cross_entropy_loss(logits, annotation, balance=balance).item() == pytest.approx(expected)
@@ -72,7 +72,7 @@ class TestDynamic:
         # Class 1 is rare, w = 1 + ln 10 = 3.302585, and has p = 0.75; class 0 has p = 0.5
         logits = torch.tensor([[0, 0], [math.log(3), 0]], dtype=torch.float64).reshape(1, 2, 2, 1, 1)
         target = torch.tensor([1, 0]).reshape(1, 1, 2, 1, 1)
-        annotation = read_annotation(target, logits, regions=False, ignore_label=None)
+        annotation = read_annotation(target, logits.shape, regions=False, ignore_label=None)
         rare = 3.302585**0.25 * 0.287682 - 0.75 * 0.25
         common = 0.693147 - 0.25
         value = cross_entropy_loss(logits, annotation, balance=class_balance("dynamic", [1000, 100]))
@@ -82,21 +82,20 @@ class TestDynamic:
 
     @given(st.floats(1e-6, 1 - 1e-6), st.floats(1, 20))
     def test_a_surer_true_class_never_costs_more(self, p: float, weight: float) -> None:
-        balance = class_balance("dynamic", [1, 1])
-        log_p = torch.tensor(p, dtype=torch.float64).log().requires_grad_()
-        losses, _ = balance(log_p, torch.tensor(weight))
-        (slope,) = torch.autograd.grad(losses, log_p)
-        assert slope < 0
+        log_p = torch.full((1, 1, 2, 1, 1, 1), p, dtype=torch.float64).log().requires_grad_()
+        losses, _ = Dynamic(torch.full((2,), weight))(log_p)
+        (slope,) = torch.autograd.grad(losses.sum(), log_p)
+        assert (slope < 0).all()
 
     def test_is_least_at_certainty(self) -> None:
-        log_p = torch.linspace(0.01, 1, 100).log()
-        losses, _ = class_balance("dynamic", [5, 1])(log_p, torch.full((100,), 2.6))
-        assert losses.argmin() == 99
-        assert losses[99] == 0
+        log_p = torch.linspace(0.01, 1, 100).log().view(100, 1, 1, 1, 1, 1).expand(-1, -1, 2, -1, -1, -1)
+        losses, _ = Dynamic(torch.tensor([1, 2.6]))(log_p)
+        assert losses.argmin(0).flatten().tolist() == [99, 99]
+        assert not losses[99].any()
 
     def test_of_equal_classes_without_calibration_is_cross_entropy(self, example: Example) -> None:
         logits, target = example()
-        annotation = read_annotation(target, logits, regions=False, ignore_label=None)
+        annotation = read_annotation(target, logits.shape, regions=False, ignore_label=None)
         balance = class_balance("dynamic", [7, 7, 7], calibration=0)
         torch.testing.assert_close(
             cross_entropy_loss(logits, annotation, balance=balance), cross_entropy_loss(logits, annotation)
@@ -130,6 +129,6 @@ def test_refuses(name: str, n: list[int] | None, parameters: dict[str, Any], mes
 
 def test_counts_of_another_number_of_classes(example: Example) -> None:
     logits, target = example()
-    annotation = read_annotation(target, logits, regions=False, ignore_label=None)
-    with pytest.raises(ValueError, match=r"class counts must have the shape \(3,\) for 3 classes, got \(2,\)"):
+    annotation = read_annotation(target, logits.shape, regions=False, ignore_label=None)
+    with pytest.raises(ValueError, match="class counts must be for 3 classes, got 2 classes"):
         cross_entropy_loss(logits, annotation, balance=class_balance("dynamic", [1, 1]))

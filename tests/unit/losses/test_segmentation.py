@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nnunetv2_cfseg.losses.annotation import read_annotation
+from nnunetv2_cfseg.losses.annotation import Annotation, read_annotation
 from nnunetv2_cfseg.losses.balance import Balance, class_balance
 from nnunetv2_cfseg.losses.segmentation import SegmentationLoss, cross_entropy_loss, soft_dice_loss
 
@@ -29,31 +29,31 @@ def balance_for(name: str, *, regions: bool) -> Balance | None:
 class TestByHand:
     def test_labels(self) -> None:
         logits = column([0, math.log(3)], [math.log(3), 0])  # p of class 1: 0.75, 0.25
-        annotation = read_annotation(column([1, 0]), logits, regions=False, ignore_label=None)
+        annotation = read_annotation(column([1, 0]), logits.shape, regions=False, ignore_label=None)
         assert cross_entropy_loss(logits, annotation).item() == pytest.approx(-math.log(0.75))
         assert soft_dice_loss(logits, annotation).item() == pytest.approx(-2 * 0.75 / 2, abs=1e-5)
 
     def test_regions(self) -> None:
         logits = column([math.log(3)], [-math.log(4)])  # p 0.75 and 0.2
-        annotation = read_annotation(column([1], [1]), logits, regions=True, ignore_label=None)
+        annotation = read_annotation(column([1], [1]), logits.shape, regions=True, ignore_label=None)
         expected = -(math.log(0.75) + math.log(0.2)) / 2
         assert cross_entropy_loss(logits, annotation).item() == pytest.approx(expected)
         assert soft_dice_loss(logits, annotation).item() == pytest.approx(-(1.5 / 1.75 + 0.4 / 1.2) / 2, abs=1e-4)
 
     def test_background_is_no_class_of_the_dice(self) -> None:
         logits = column([50, 50], [0, 0])
-        annotation = read_annotation(column([0, 0]), logits, regions=False, ignore_label=None)
+        annotation = read_annotation(column([0, 0]), logits.shape, regions=False, ignore_label=None)
         assert soft_dice_loss(logits, annotation).item() == pytest.approx(-1, abs=1e-6)
 
     def test_dice_of_the_batch_counts_voxels_once(self) -> None:
         logits = torch.tensor([-50.0, 50.0], dtype=torch.float64).reshape(2, 1, 1, 1, 1)  # missed, and found
-        truth = read_annotation(torch.ones_like(logits), logits, regions=True, ignore_label=None)
+        truth = read_annotation(torch.ones_like(logits), logits.shape, regions=True, ignore_label=None)
         assert soft_dice_loss(logits, truth, batch_dice=True).item() == pytest.approx(-2 / 3, abs=1e-5)
         assert soft_dice_loss(logits, truth, batch_dice=False).item() == pytest.approx(-1 / 2, abs=1e-4)
 
     def test_loss_is_the_sum(self, example: Example) -> None:
         logits, target = example()
-        annotation = read_annotation(target, logits, regions=False, ignore_label=None)
+        annotation = read_annotation(target, logits.shape, regions=False, ignore_label=None)
         expected = soft_dice_loss(logits, annotation) + cross_entropy_loss(logits, annotation)
         torch.testing.assert_close(SegmentationLoss()(logits, target), expected)
 
@@ -88,20 +88,31 @@ class TestIgnoredVoxels:
         assert not logits.grad.any()
 
 
-class TestWhere:
-    @pytest.mark.parametrize(("regions", "ignore_label"), [(False, None), (False, 3), (True, None), (True, 3)])
-    def test_other_voxels_are_as_good_as_ignored(
-        self, example: Example, regions: bool, ignore_label: int | None
+class TestUnsureTruth:
+    @pytest.mark.parametrize("balance", ["none", "inverse_frequency", "dynamic"])
+    @pytest.mark.parametrize(("regions", "ignore_label"), KINDS)
+    def test_that_is_sure_is_the_target(
+        self, example: Example, regions: bool, ignore_label: int | None, balance: str
     ) -> None:
         logits, target = example(regions=regions, ignore_label=ignore_label)
-        where = torch.rand(target[:, :1].shape) < 0.5
-        value = SegmentationLoss(regions=regions, ignore_label=ignore_label)(logits.requires_grad_(), target, where)
-        value.backward()
-        assert not logits.grad[~where.expand_as(logits)].any()
-        if regions and ignore_label is None:
-            return  # no channel says what to ignore
-        ignored = torch.cat([target[:, :-1], target[:, -1:] | ~where], 1) if regions else target.where(where, 3)
-        torch.testing.assert_close(value, SegmentationLoss(regions=regions, ignore_label=3)(logits, ignored))
+        sure = read_annotation(target, logits.shape, regions=regions, ignore_label=ignore_label)
+        loss = SegmentationLoss(
+            regions=regions, ignore_label=ignore_label, balance=balance_for(balance, regions=regions)
+        )
+        unsure = Annotation(sure.truth.double(), sure.known, regions)
+        torch.testing.assert_close(loss(logits, unsure), loss(logits, target))
+
+    def test_cross_entropy_is_the_one_of_torch(self, example: Example) -> None:
+        logits, _ = example()
+        truth = torch.randn(logits.shape, dtype=torch.float64).softmax(1)
+        expected = torch.nn.functional.cross_entropy(logits, truth)
+        torch.testing.assert_close(cross_entropy_loss(logits, Annotation(truth, None, regions=False)), expected)
+
+    def test_cross_entropy_of_regions_is_the_one_of_torch(self, example: Example) -> None:
+        logits, _ = example(regions=True)
+        truth = torch.rand(logits.shape, dtype=torch.float64)
+        expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth)
+        torch.testing.assert_close(cross_entropy_loss(logits, Annotation(truth, None, regions=True)), expected)
 
 
 class TestGradient:

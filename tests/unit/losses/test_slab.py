@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nnunetv2_cfseg.losses.slab import annotator_logits, slab_operator
+from nnunetv2_cfseg.losses.operators import slab_operator
+from nnunetv2_cfseg.losses.slab import annotator_logits
 from nnunetv2_cfseg.losses.slices import repeat_slices, slab_mean
 
 probabilities = st.floats(0.001, 0.999)
@@ -108,7 +109,7 @@ class TestRefuses:
     @pytest.mark.parametrize(
         ("name", "parameters", "message"),
         [
-            ("max", {"factor": 2}, "slab operator must be one of mean, annotator, copy, got 'max'"),
+            ("max", {"factor": 2}, "slab operator must be one of mean, annotator, copy, transition, got 'max'"),
             ("mean", {"factor": 2, "tau": 0.5}, "slab operator mean takes no parameters, got tau"),
             ("annotator", {"factor": 2, "t": 1}, "slab operator annotator takes tau and temperature, got t"),
             ("copy", {"factor": 0}, "factor must be >= 1, got 0"),

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.segmentation import SegmentationLoss
-from nnunetv2_cfseg.losses.slab import slab_operator
 from nnunetv2_cfseg.losses.slices import repeat_slices
 
 Example = Callable[..., tuple[Tensor, Tensor]]

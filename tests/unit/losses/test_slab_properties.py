@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nnunetv2_cfseg.data.projection import annotate_slabs
-from nnunetv2_cfseg.losses.slab import annotator_logits, slab_operator
+from nnunetv2_cfseg.losses.operators import slab_operator
+from nnunetv2_cfseg.losses.slab import annotator_logits
 
 INVARIANT: list[tuple[str, dict[str, Any]]] = [("mean", {}), ("annotator", {}), ("annotator", {"tau": [0.3, 0.6]})]
 

@@ -13,13 +13,12 @@ from torch import Tensor
 from nnunetv2_cfseg.losses import SegmentationLoss, ThinThickLoss, ThinThickSettings
 from nnunetv2_cfseg.losses.balance import class_balance
 from nnunetv2_cfseg.losses.consistency import feature_loss, thin_entropy
-from nnunetv2_cfseg.losses.slab import slab_operator
-from nnunetv2_cfseg.losses.slices import interior_slices, repeat_slices
+from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.thin_thick import TERMS, THIN_TERMS
 
 Example = Callable[..., tuple[Tensor, Tensor]]
 FACTOR = 2
-EVERY_TERM = dict(zip(TERMS, (1.0, 0.5, 0.25, 2.0, 4.0), strict=True))
+EVERY_TERM = dict(zip(TERMS, (1.0, 0.5, 2.0, 4.0), strict=True))
 
 
 @pytest.fixture
@@ -30,7 +29,6 @@ def batch(example: Example) -> Callable[..., dict[str, Tensor]]:
         thick, target = example(shape=(2, 2, 2), **kind)
         thin, _ = example(n=3, shape=(2 * FACTOR, 4, 4), seed=1)  # other blocks than the thick ones
         _, with_neighbours = example(n=3, shape=(4, 4, 4), seed=2, **kind)
-        with_neighbours[..., :2] = with_neighbours[:, :, 1:2, :, :2]  # on one side all slices are alike
         return {
             "thick_logits": thick,
             "thick_target": target,
@@ -52,16 +50,13 @@ class TestTerms:
         given = batch(**kind)
         thin, with_neighbours = given["thin_logits"], given["slab_target"]
         target = with_neighbours[:, :, 1:-1]
-        inside = repeat_slices(interior_slices(with_neighbours), FACTOR)
-        assert inside.any()
         loss = ThinThickLoss(ThinThickSettings(weights=EVERY_TERM), factor=FACTOR, **kind)
         segmentation = SegmentationLoss(**kind)
-        operator = slab_operator("annotator", factor=FACTOR, regions=regions)
+        operator = slab_operator("transition", factor=FACTOR, **kind)
         terms = {
             "thick": segmentation(given["thick_logits"], given["thick_target"]),
             "feature": feature_loss(given["thin_features"], given["thick_features"], factor=FACTOR),
-            "slab": segmentation(*operator(thin, target)),
-            "interior": segmentation(thin, repeat_slices(target, FACTOR), inside),
+            "slab": segmentation(*operator(thin, with_neighbours)),
             "thin_consistency": thin_entropy(thin, target, factor=FACTOR, **kind),
         }
         terms["total"] = sum(weight * terms[name] for name, weight in EVERY_TERM.items())
@@ -77,7 +72,7 @@ class TestTerms:
         loss = ThinThickLoss(ThinThickSettings(weights=weights), factor=FACTOR)
         if name != "slab":
             monkeypatch.setattr(loss.slab, "forward", None)
-        if name not in ("thick", "slab", "interior"):
+        if name not in ("thick", "slab"):
             monkeypatch.setattr(loss.segmentation, "forward", None)
         terms = loss(**given)
         assert list(terms) == [name, "total"]
@@ -143,7 +138,7 @@ class TestTerms:
         torch.testing.assert_close(compiled(**given), loss(**given))
 
     def test_no_parameter_and_nothing_to_store(self) -> None:
-        settings = ThinThickSettings(operator_parameters={"tau": [0.3, 0.4]}, balance="dynamic")
+        settings = ThinThickSettings(operator="annotator", operator_parameters={"tau": [0.3, 0.4]}, balance="dynamic")
         loss = ThinThickLoss(settings, factor=FACTOR, class_counts=[5, 3, 2])
         assert not list(loss.parameters())
         assert not loss.state_dict()

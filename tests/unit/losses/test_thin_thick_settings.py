@@ -14,8 +14,8 @@ from nnunetv2_cfseg.losses import ThinThickSettings
 class TestSettings:
     def test_default_is_the_design_and_survives_the_plans(self) -> None:
         settings = ThinThickSettings()
-        assert settings.weights == {"thick": 1, "slab": 1, "interior": 1, "feature": 1}
-        assert (settings.operator, settings.stop_gradient) == ("annotator", "thick")
+        assert settings.weights == {"thick": 0.5, "slab": 1, "feature": 0.1}
+        assert (settings.operator, settings.stop_gradient) == ("transition", "thick")
         plans = json.loads(json.dumps(dataclasses.asdict(settings)))
         assert ThinThickSettings.from_plans(plans) == settings
 
@@ -23,7 +23,7 @@ class TestSettings:
         ("section", "message"),
         [
             ({"lamda": 1}, "the thin-thick loss takes weights, operator, .*, got lamda"),
-            ({"weights": {"thin": 1}}, "weights must be of thick, slab, interior, feature, thin_consistency, got thin"),
+            ({"weights": {"thin": 1}}, "weights must be of thick, slab, feature, thin_consistency, got thin"),
             ({"weights": {"slab": -1}}, r"weights must be finite, at least 0 and not all 0, got \{'slab': -1\}"),
             ({"weights": {"slab": float("nan")}}, "weights must be finite"),
             ({"weights": {"slab": 0}}, "not all 0"),

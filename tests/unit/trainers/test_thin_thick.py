@@ -61,7 +61,7 @@ class TestCountBlocks:
 
     def test_none_that_no_term_looks_at(self) -> None:
         assert self.count(thick=1, slab=0) == SlabBlocks(columns=0, thick=20, thin=0)
-        assert self.count(slab=1, interior=1) == SlabBlocks(columns=0, thick=0, thin=20)
+        assert self.count(slab=1) == SlabBlocks(columns=0, thick=0, thin=20)
         assert self.count(thick=1, feature=1) == SlabBlocks(columns=1, thick=15, thin=0)
 
     @given(

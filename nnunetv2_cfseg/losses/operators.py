@@ -1,0 +1,43 @@
+"""The operators on slabs, by the names that plans give them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from nnunetv2_cfseg.losses.slab import SlabAnnotator, SlabCopy, SlabMean, SlabOperator
+from nnunetv2_cfseg.losses.transition import SlabTransition
+
+OPERATORS: dict[str, type[SlabOperator]] = {
+    "mean": SlabMean,
+    "annotator": SlabAnnotator,
+    "copy": SlabCopy,
+    "transition": SlabTransition,
+}
+
+
+def slab_operator(
+    name: str, *, factor: int, regions: bool = False, ignore_label: int | None = None, **parameters: Any
+) -> SlabOperator:
+    """The operator that plans name.
+
+    Args:
+        name: ``mean``, ``annotator``, ``copy`` or ``transition``.
+        factor: r.
+        regions: see :class:`SlabOperator`.
+        ignore_label: see :class:`SlabOperator`.
+        parameters: ``tau`` and ``temperature`` of :class:`SlabAnnotator`; ``tau`` and ``evidence`` of
+            :class:`SlabTransition`; the others take none.
+
+    Raises:
+        ValueError: an unknown name or parameter, or a value out of range.
+    """
+    if name not in OPERATORS:
+        raise ValueError(f"slab operator must be one of {', '.join(OPERATORS)}, got {name!r}")
+    known = inspect.signature(OPERATORS[name]).parameters.keys() - {"self", "factor", "regions", "ignore_label"}
+    if unknown := parameters.keys() - known:
+        raise ValueError(
+            f"slab operator {name} takes {' and '.join(sorted(known)) or 'no parameters'}, got "
+            f"{', '.join(sorted(unknown))}"
+        )
+    return OPERATORS[name](factor=factor, regions=regions, ignore_label=ignore_label, **parameters)
