@@ -114,7 +114,7 @@ class TestTerms:
         torch.testing.assert_close(terms["slab"], segmentation(slabs, of_slabs))
         torch.testing.assert_close(terms["feature"], feature_loss(*features, factor=FACTOR, kind="cosine"))
 
-    @pytest.mark.parametrize("operator", ["mean", "annotator", "copy"])
+    @pytest.mark.parametrize("operator", ["mean", "annotator", "copy", "transition"])
     def test_half_precision(self, batch: Callable[..., dict[str, Tensor]], operator: str) -> None:
         given = {name: value if "target" in name else value.bfloat16() for name, value in batch().items()}
         leaves = [value.requires_grad_() for name, value in given.items() if "logits" in name]
@@ -125,7 +125,7 @@ class TestTerms:
         assert {value.dtype for value in terms.values()} == {torch.float32}
         assert all(leaf.grad.isfinite().all() for leaf in leaves)
 
-    @pytest.mark.parametrize("operator", ["mean", "annotator", "copy"])
+    @pytest.mark.parametrize("operator", ["mean", "annotator", "copy", "transition"])
     @pytest.mark.parametrize(("regions", "ignore_label"), [(False, 7), (True, 7)])
     def test_compile_to_one_graph(
         self, batch: Callable[..., dict[str, Tensor]], operator: str, regions: bool, ignore_label: int

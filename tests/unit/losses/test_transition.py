@@ -49,12 +49,14 @@ class TestWithoutEvidence:
 class TestEvidence:
     def test_a_sure_network_decides(self) -> None:
         seen = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 1, 1])  # one slice earlier than the label
-        lesion = targets((40.0 * seen - 20).view(1, 1, -1, 1, 1), along_z(0, 0, 1, 1), factor=5, regions=True)[0]
+        lesion = targets(
+            (40.0 * seen - 20).view(1, 1, -1, 1, 1), along_z(0, 0, 1, 1), factor=5, regions=True, evidence=1
+        )[0]
         torch.testing.assert_close(lesion, seen.float(), atol=1e-6, rtol=0)
 
     def test_but_not_against_the_label(self) -> None:
         everything = torch.full((1, 1, 10, 1, 1), 20.0)
-        lesion = targets(everything, along_z(0, 0, 1, 1), factor=5, regions=True)[0]
+        lesion = targets(everything, along_z(0, 0, 1, 1), factor=5, regions=True, evidence=1)[0]
         assert lesion.tolist() == pytest.approx([0, 0, 0, 1, 1, 1, 1, 1, 1, 1], abs=1e-6)
 
     @settings(max_examples=50)
@@ -90,7 +92,7 @@ class TestWhatIsLikely:
     def test_would_be_annotated_as_it_was(self, factor: int, tau: float, regions: bool) -> None:
         logits = 30 * torch.randn(1, 1 + (not regions), 3 * factor, 4, 4, dtype=torch.float64)
         thick = torch.randint(2, (1, 1, 5, 4, 4))
-        _, annotation = slab_operator("transition", factor=factor, tau=tau, regions=regions)(logits, thick)
+        _, annotation = slab_operator("transition", factor=factor, tau=tau, regions=regions, evidence=1)(logits, thick)
         lesion = annotation.truth[0, -1].numpy()
         for slab, label in zip(lesion.reshape(3, factor, 4, 4), thick[0, 0, 1:-1].numpy(), strict=True):
             share = slab.mean(0)
@@ -106,7 +108,7 @@ class TestWhatIsLikely:
         logits, _ = example(shape=(9, 4, 4))
         _, thick = example(shape=(5, 4, 4), regions=regions, ignore_label=ignore_label)
         thick[..., :2] = thick[:, :, 2:3, :, :2]
-        operator = slab_operator("transition", factor=3, regions=regions, ignore_label=ignore_label)
+        operator = slab_operator("transition", factor=3, regions=regions, ignore_label=ignore_label, evidence=1)
         _, annotation = operator(logits, thick)
         assert annotation.truth.shape == logits.shape
         assert bool(((annotation.truth >= 0) & (annotation.truth <= 1)).all())
@@ -122,7 +124,7 @@ class TestWhatIsLikely:
         logits, _ = example(shape=(6, 2, 2))
         logits.requires_grad_()
         _, thick = example(shape=(5, 2, 2))
-        _, annotation = slab_operator("transition", factor=2)(logits, thick)
+        _, annotation = slab_operator("transition", factor=2, evidence=1)(logits, thick)
         assert not annotation.truth.requires_grad
 
 
