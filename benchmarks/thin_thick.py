@@ -32,6 +32,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ import SimpleITK as sitk
 from nnunetv2_cfseg.data.projection import average_slabs
 from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
 from nnunetv2_cfseg.evaluation.intervals import bootstrap_mean, nan_mean
+from nnunetv2_cfseg.evaluation.z_smoothness import slab_step_share, z_roughness
 from nnunetv2_cfseg.trainers.seed import SEED_VARIABLE
 from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE
 
@@ -56,7 +58,7 @@ if __name__ == "__main__":
     trainer = get_trainer_from_args("{dataset}", "3d_fullres", 0, "{trainer}", "{plans}", device=torch.device("cpu"))
     trainer.run_training()
 """
-MEASURES = ("Dice", "IoU", "boundary_Dice", "absolute_volume_error_ml")
+MEASURES = ("Dice", "IoU", "boundary_Dice", "absolute_volume_error_ml", "z_roughness", "slab_step_share")
 
 
 @dataclass(frozen=True)
@@ -229,11 +231,30 @@ def repeat(thick: Path, thin: Path, like: Path, factor: int) -> None:
 
 
 def evaluate(predictions: Path, truth: Path, output: Path, factor: int) -> pd.DataFrame:
-    """Our table of cases and classes."""
+    """Our table of cases and classes, and how smooth they are along z."""
     output.parent.mkdir(exist_ok=True)
     run("cfseg", "evaluate", truth, predictions, "-djfile", truth.parent / "dataset.json", "-o", output, "-np", "2",
         "--factor", str(factor), "--no_pbar")  # fmt: skip
-    return pd.read_csv(output.with_suffix(".csv"))
+    table = pd.read_csv(output.with_suffix(".csv"))
+    smoothness = [
+        smoothness_of(truth, predictions, *row, factor) for row in zip(table["case"], table["label"], strict=True)
+    ]
+    return table.assign(**pd.DataFrame(smoothness))
+
+
+def smoothness_of(truth: Path, predictions: Path, case: str, label: int, factor: int) -> dict[str, float]:
+    """The measures along z of one class in one case."""
+    true, predicted = (read_labels(folder / f"{case}.nii.gz") == label for folder in (truth, predictions))
+    return {
+        "z_roughness": z_roughness(true, predicted, factor=factor),
+        "slab_step_share": slab_step_share(predicted, factor=factor),
+    }
+
+
+@cache
+def read_labels(file: Path) -> np.ndarray:
+    """(Z, Y, X)."""
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
 
 
 def describe(tables: Sequence[pd.DataFrame]) -> str:
@@ -248,11 +269,21 @@ def describe(tables: Sequence[pd.DataFrame]) -> str:
 
 
 def markdown(tables: Mapping[str, Sequence[pd.DataFrame]], truth: Path, seeds: Sequence[int]) -> str:
-    """The table of all rows."""
+    """The table of all rows, and one of each class's Dice and IoU."""
     cases = len(list(truth.glob("*.nii.gz")))
-    head = f"| row | seeds | {' | '.join(MEASURES)} |\n|---|---|{'---|' * len(MEASURES)}"
-    lines = [f"| {name} | {len(of)} | {describe(of)} |" for name, of in tables.items()]
-    return "\n".join([f"{cases} test cases, seeds {list(seeds)}", "", head, *lines])
+    head = f"| row | {' | '.join(MEASURES)} |\n|---|{'---|' * len(MEASURES)}"
+    lines = [f"| {name} | {describe(of)} |" for name, of in tables.items()]
+    classes = list(dict.fromkeys(next(iter(tables.values()))[0]["class"]))
+    class_head = f"| Dice, IoU | {' | '.join(classes)} |\n|---|{'---|' * len(classes)}"
+    class_lines = [f"| {name} | {describe_classes(of, classes)} |" for name, of in tables.items()]
+    title = f"{cases} test cases, seeds {list(seeds)}"
+    return "\n".join([title, "", head, *lines, "", class_head, *class_lines])
+
+
+def describe_classes(tables: Sequence[pd.DataFrame], classes: Sequence[str]) -> str:
+    """Mean Dice and IoU of each class over cases and seeds."""
+    means = pd.concat(tables).groupby("class")[["Dice", "IoU"]].mean()
+    return " | ".join(f"{means.Dice[name]:.3f}, {means.IoU[name]:.3f}" for name in classes)
 
 
 def run(*command: object, **environment: str) -> None:
