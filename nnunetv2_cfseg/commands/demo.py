@@ -13,16 +13,18 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the command."""
     command = commands.add_parser(
         "demo",
-        help="make phantoms, train on them and report, in about ten minutes",
-        description="Phantom head CTs, planning, training, prediction and evaluation on two processor cores, and a "
-        "page with tables and pictures, FOLDER/report.html. Stopped and started again it goes on.",
+        help="learn thin slices from thick annotations of phantoms and report, in about ten minutes",
+        description="Phantom head CTs annotated on thick slices, paired training and, to compare, training on copied "
+        "labels, prediction of thin slices and evaluation on two processor cores, and a page with tables and pictures, "
+        "FOLDER/report.html. Stopped and started again it goes on.",
     )
     default = DemoSettings()
     flag = command.add_argument
     flag("-o", type=Path, required=True, metavar="FOLDER", help="everything goes there: a new folder, or one of a demo")
     flag("--train", type=int, default=default.train, metavar="N", help="training scans (default: %(default)s)")
     flag("--test", type=int, default=default.test, metavar="N", help="unseen scans (default: %(default)s)")
-    flag("--train_seconds", type=float, default=default.train_seconds, metavar="S", help="default: %(default)s")
+    flag("--train_seconds", type=float, default=default.train_seconds, metavar="S",
+        help="of each of the two trainings (default: %(default)s)")  # fmt: skip
     flag("--seed", type=int, default=default.seed, metavar="N", help="default: %(default)s")
     flag("--matrix", nargs=3, type=int, default=default.matrix, metavar=("Z", "Y", "X"),
         help=f"voxels of a scan (default: {words(default.matrix)})")  # fmt: skip

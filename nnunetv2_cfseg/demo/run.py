@@ -1,4 +1,4 @@
-"""The demo: phantom scans, planning, training, prediction of unseen scans, evaluation and a page about it."""
+"""The demo: phantoms annotated on thick slices, two trainings, prediction of unseen scans, and a page about it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from pathlib import Path
 from nnunetv2_cfseg.demo.folder import DemoFolder, Record
 from nnunetv2_cfseg.demo.process import Runner, stopped_by_signals
 from nnunetv2_cfseg.demo.progress import Files, TrainingLog, Watcher, bar
-from nnunetv2_cfseg.demo.settings import DemoSettings
+from nnunetv2_cfseg.demo.settings import SOURCE, DemoSettings
 from nnunetv2_cfseg.demo.steps import (
     CONFIGURATION,
+    COPY_PREDICTIONS,
+    COPY_TRAINER,
     ENVIRONMENT,
-    FOLD,
+    FOLDS,
     PLANS,
     PREDICTIONS,
     PREPROCESSED,
     RAW,
+    TRAINER,
     Command,
     Step,
     demo_steps,
@@ -73,12 +76,13 @@ def run_step(step: Step, folder: DemoFolder, run: Callable[..., None], watcher: 
     """
     before, begun, done = folder.record(step), time.monotonic(), False
     folder.keep(step, before)
-    if step.key == "4_predict":  # files of a prediction that was stopped may be broken
-        shutil.rmtree(folder.path / PREDICTIONS, ignore_errors=True)
+    if step.key == "6_predict":  # files of a prediction that was stopped may be broken
+        for predictions in (PREDICTIONS, COPY_PREDICTIONS):
+            shutil.rmtree(folder.path / predictions, ignore_errors=True)
     try:
         with bar(watcher) as shown:
             for command in step.commands:
-                arguments = (*command.arguments, *_continuation(command, folder.path / FOLD))
+                arguments = (*command.arguments, *_continuation(command, folder.path))
                 watch = shown.update if shown else lambda: None
                 run(arguments, environment=command.environment, log=step.log, watch=watch)
         done = True
@@ -87,10 +91,11 @@ def run_step(step: Step, folder: DemoFolder, run: Callable[..., None], watcher: 
         folder.keep(step, Record(seconds=seconds, runs=before.runs + 1, done=done))
 
 
-def _continuation(command: Command, fold: Path) -> tuple[str, ...]:
+def _continuation(command: Command, path: Path) -> tuple[str, ...]:
     """nnU-Net's flag with which a training goes on where it was stopped."""
     if command.arguments[0] != "nnUNetv2_train":
         return ()
+    fold = path / FOLDS[command.arguments[command.arguments.index("-tr") + 1]]
     if (fold / "checkpoint_final.pth").is_file():
         return ("--val",)
     if any((fold / f"checkpoint_{name}.pth").is_file() for name in ("latest", "best")):
@@ -100,11 +105,14 @@ def _continuation(command: Command, fold: Path) -> tuple[str, ...]:
 
 def _watcher(step: Step, path: Path, settings: DemoSettings) -> Watcher | None:
     scans = settings.train + settings.test
+    labels = ("labelsTr/*.nii.gz", "labelsTs/*.nii.gz")
     watchers: dict[str, Watcher] = {
-        "1_phantoms": Files(path / RAW, "labelsTr/*.nii.gz", "labelsTs/*.nii.gz", total=scans),
-        "2_preprocess": Files(path / PREPROCESSED / f"{PLANS}_{CONFIGURATION}", "*.pkl", total=settings.train),
-        "3_train": TrainingLog(path / FOLD, settings.train_seconds),
-        "4_predict": Files(path / PREDICTIONS, "*.nii.gz", total=settings.test),
+        "1_phantoms": Files(path / "nnUNet_raw" / SOURCE, *labels, total=scans),
+        "2_pairs": Files(path / RAW, *labels, total=scans),
+        "3_preprocess": Files(path / PREPROCESSED / f"{PLANS}_{CONFIGURATION}", "*.pkl", total=settings.train),
+        "4_train_copy": TrainingLog(path / FOLDS[COPY_TRAINER], settings.train_seconds),
+        "5_train": TrainingLog(path / FOLDS[TRAINER], settings.train_seconds),
+        "6_predict": Files(path, f"{PREDICTIONS}/*.nii.gz", f"{COPY_PREDICTIONS}/*.nii.gz", total=2 * settings.test),
     }
     return watchers.get(step.key)
 

@@ -8,20 +8,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnunetv2_cfseg.demo.settings import CLASSES, DATASET, DATASET_ID, DATASET_NAME, VALIDATION_CASES, DemoSettings
+from nnunetv2_cfseg.demo.settings import (
+    BLEEDS,
+    DATASET,
+    DATASET_ID,
+    DATASET_NAME,
+    FACTOR,
+    SOURCE,
+    SOURCE_ID,
+    SOURCE_NAME,
+    VALIDATION_CASES,
+    DemoSettings,
+)
 from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
 
-TRAINER = "nnUNetTrainerCFSeg_timed"
-PLANS = "nnUNetCFSegPlans"
+#: Paired training, and the one it is compared with: the thick label copied to every thin slice.
+TRAINER, COPY_TRAINER = "nnUNetTrainerCFSegThinThick_timed", "nnUNetTrainerCFSeg_timed"
+PLANS = "nnUNetThinThickPlans"
 CONFIGURATION = "3d_fullres"
 PROCESSES = 2
 RAW = f"nnUNet_raw/{DATASET}"
 PREPROCESSED = f"nnUNet_preprocessed/{DATASET}"
-FOLD = f"nnUNet_results/{DATASET}/{TRAINER}__{PLANS}__{CONFIGURATION}/fold_0"
-PREDICTIONS = "predictions"
+FOLDS = {
+    trainer: f"nnUNet_results/{DATASET}/{trainer}__{PLANS}__{CONFIGURATION}/fold_0"
+    for trainer in (TRAINER, COPY_TRAINER)
+}
+TRUTH = f"{RAW}/labelsTs_thin"
+PREDICTIONS, COPY_PREDICTIONS = "predictions", "predictions_copy"
+COMPARISON = "comparison"
 SUMMARY = "summary.json"
 REPORT = "report.html"
-TITLE = "Five kinds of bleeding, found without convolution"
+TITLE = "Thin slices, learnt from annotations of thick ones"
 
 #: What every command runs with, beside nnU-Net's folders.
 ENVIRONMENT = {EXT_TRAINER: EXT_FOLDER, "nnUNet_def_n_proc": str(PROCESSES)}
@@ -75,59 +92,78 @@ def demo_steps(settings: DemoSettings) -> list[Step]:
     """All steps that are commands, in order."""
     size = settings.scan_size
     scans = settings.train + settings.test
-    validation_s = 2 * 2 * VALIDATION_CASES * size
+    train_s = 15 + settings.train_seconds + 4 * VALIDATION_CASES * size
     return [
-        Step("1_phantoms", "Making phantom scans", _phantoms(settings), 5 + 0.8 * scans * size),
-        Step("2_preprocess", "Planning and preprocessing", (_preprocess(),), 15 + 0.2 * settings.train * size),
-        Step("3_train", "Training", (_train(settings),), 15 + settings.train_seconds + validation_s),
-        Step("4_predict", "Predicting unseen scans", (_predict(),), 15 + 1.5 * settings.test * size),
-        Step("5_evaluate", "Evaluating", (_evaluate(),), 10),
+        Step("1_phantoms", "Making phantom scans of thin slices", (_phantoms(settings),), 5 + 1.2 * scans * size),
+        Step("2_pairs", "Annotating them on thick slices", _pairs(), 5 + 0.2 * scans * size),
+        Step("3_preprocess", "Planning and preprocessing", (_preprocess(),), 15 + 0.3 * settings.train * size),
+        Step("4_train_copy", "Training on copied labels, to compare", (_train(settings, COPY_TRAINER),), train_s),
+        Step("5_train", "Training on thin and thick slices", (_train(settings, TRAINER),), train_s),
+        Step(
+            "6_predict",
+            "Predicting unseen scans with both",
+            (_predict(COPY_TRAINER, COPY_PREDICTIONS), _predict(TRAINER, PREDICTIONS)),
+            2 * (15 + 2 * settings.test * size),
+        ),
+        Step("7_evaluate", "Evaluating", (_evaluate(), _compare()), 20),
     ]
 
 
-def _phantoms(settings: DemoSettings) -> tuple[Command, ...]:
-    phantoms = _command(
-        f"cfseg phantom -d {DATASET_ID} -n {DATASET_NAME} --train {settings.train} --test {settings.test}",
+def _phantoms(settings: DemoSettings) -> Command:
+    return _command(
+        f"cfseg phantom -d {SOURCE_ID} -n {SOURCE_NAME} --train {settings.train} --test {settings.test}",
         f"--matrix {' '.join(str(n) for n in settings.matrix)}",
         f"--spacing {' '.join(f'{mm:g}' for mm in settings.spacing_mm)}",
-        f"--frequencies {' '.join(f'{name}=1' for name in CLASSES)} --smallest 0.66 --fresh",
+        f"--frequencies {' '.join(f'{name}=1' for name in BLEEDS)} --fresh",
         f"--seed {settings.seed} -np {PROCESSES}",
     )
-    return phantoms, Command(("python", "-c", SPLIT))
+
+
+def _pairs() -> tuple[Command, ...]:
+    pairs = _command(
+        f"cfseg make_pairs -i nnUNet_raw/{SOURCE} -d {DATASET_ID} -n {DATASET_NAME} --factor {FACTOR}",
+        f"--no_pictures -np {PROCESSES} --no_pbar",
+    )
+    return pairs, Command(("python", "-c", SPLIT))
 
 
 def _preprocess() -> Command:
     return _command(
-        f"cfseg plan_and_preprocess -d {DATASET_ID} -gpu_memory_target 1 -c {CONFIGURATION}",
+        f"cfseg plan_and_preprocess -d {DATASET_ID} -pl ThinThickPlanner -gpu_memory_target 1 -c {CONFIGURATION}",
         f"-np {PROCESSES} -npfp {PROCESSES}",
     )
 
 
-def _train(settings: DemoSettings) -> Command:
+def _train(settings: DemoSettings, trainer: str) -> Command:
     return _command(
-        f"nnUNetv2_train {DATASET_ID} {CONFIGURATION} 0 -tr {TRAINER} -p {PLANS} -device cpu",
+        f"nnUNetv2_train {DATASET_ID} {CONFIGURATION} 0 -tr {trainer} -p {PLANS} -device cpu",
         CFSEG_TIME_BUDGET_S=f"{settings.train_seconds:g}",
         CFSEG_SEED=str(settings.seed),
     )
 
 
-def _predict() -> Command:
+def _predict(trainer: str, predictions: str) -> Command:
     return _command(
-        f"nnUNetv2_predict -i {RAW}/imagesTs -o {PREDICTIONS} -d {DATASET_ID} -c {CONFIGURATION} -f 0",
-        f"-tr {TRAINER} -p {PLANS} --disable_tta -device cpu -npp 1 -nps 1",
+        f"nnUNetv2_predict -i {RAW}/imagesTs -o {predictions} -d {DATASET_ID} -c {CONFIGURATION} -f 0",
+        f"-tr {trainer} -p {PLANS} --disable_tta -device cpu -npp 1 -nps 1",
     )
 
 
 def _evaluate() -> Command:
+    return _command(f"cfseg evaluate {TRUTH} {PREDICTIONS} -o {SUMMARY} -np {PROCESSES} --no_pbar")
+
+
+def _compare() -> Command:
     return _command(
-        f"cfseg evaluate {RAW}/labelsTs {PREDICTIONS} -o {SUMMARY} -np {PROCESSES} --no_pbar",
+        f"cfseg compare {COPY_PREDICTIONS} {PREDICTIONS} -gt {TRUTH} -o {COMPARISON} --names copied paired",
+        f"--metrics Dice boundary_Dice absolute_volume_error_ml -np {PROCESSES} --no_pbar",
     )
 
 
 def _report() -> Command:
     """The page, but for what the demo tells of itself."""
     return _command(
-        f"cfseg report {RAW}/labelsTs {PREDICTIONS} -i {RAW}/imagesTs -model {Path(FOLD).parent} -o {REPORT}",
+        f"cfseg report {TRUTH} {PREDICTIONS} -i {RAW}/imagesTs -model {Path(FOLDS[TRAINER]).parent} -o {REPORT}",
         f"--title {shlex.quote(TITLE)}",
     )
 

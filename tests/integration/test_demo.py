@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunetv2_cfseg.demo.settings import CLASSES
-from nnunetv2_cfseg.demo.steps import FOLD, RAW
+from nnunetv2_cfseg.data.phantom.settings import CLASSES
+from nnunetv2_cfseg.demo.settings import BLEEDS
+from nnunetv2_cfseg.demo.steps import COPY_PREDICTIONS, FOLDS, PREDICTIONS, RAW, TRAINER, TRUTH
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +67,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "demo"
     first = start(folder)
     try:
-        wait_for(folder / FOLD / "checkpoint_latest.pth", first)
+        wait_for(folder / FOLDS[TRAINER] / "checkpoint_latest.pth", first)
         assert processes_in(folder) != []
         first.send_signal(signal.SIGINT)
         _, err = first.communicate(timeout=PATIENCE_S)
@@ -76,50 +77,58 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert first.returncode == 130, err
     assert err.splitlines()[-1] == "cfseg demo: stopped"
     assert processes_in(folder) == []
-    begun = {name: (folder / "steps" / name).stat().st_mtime_ns for name in ("1_phantoms.json", "2_preprocess.json")}
+    begun = {name: (folder / "steps" / name).stat().st_mtime_ns for name in ("1_phantoms.json", "3_preprocess.json")}
 
     second = start(folder)
     _, err = second.communicate(timeout=PATIENCE_S)
     assert second.returncode == 0, err
-    assert "[1/6] Making phantom scans: done before" in err
+    assert "[4/8] Training on copied labels, to compare: done before" in err
     assert begun == {name: (folder / "steps" / name).stat().st_mtime_ns for name in begun}
     assert processes_in(folder) == []
     return folder
 
 
 def test_training_went_on_from_its_checkpoint(demo: Path) -> None:
-    log = (demo / "logs" / "3_train.log").read_text()
+    log = (demo / "logs" / "5_train.log").read_text()
     first, second = log.split("$ nnUNetv2_train")[1:]
     assert second.splitlines()[0].endswith(" --c")
     epochs = [[int(n) for n in re.findall(r": Epoch (\d+)", part)] for part in (first, second)]
     assert epochs[0][:1] in ([], [0])  # a killed process may not have written all it printed
     assert epochs[1][0] > 0
     assert "Training done." in second
-    assert json.loads((demo / "steps" / "3_train.json").read_text())["runs"] == 2
+    assert json.loads((demo / "steps" / "5_train.json").read_text())["runs"] == 2
 
 
-def test_predictions_have_the_grid_of_their_scans(demo: Path) -> None:
-    names = sorted(file.name for file in (demo / RAW / "labelsTs").iterdir())
-    assert names == sorted(file.name for file in (demo / "predictions").glob("*.nii.gz"))
+@pytest.mark.parametrize("predictions", [PREDICTIONS, COPY_PREDICTIONS])
+def test_predictions_have_the_grid_of_the_thin_truth(demo: Path, predictions: str) -> None:
+    names = sorted(file.name for file in (demo / TRUTH).iterdir())
+    assert names == sorted(file.name for file in (demo / predictions).glob("*.nii.gz"))
     assert len(names) == 3
     for name in names:
-        truth, prediction = (sitk.ReadImage(str(demo / part / name)) for part in (f"{RAW}/labelsTs", "predictions"))
-        assert prediction.GetSize() == truth.GetSize() == (32, 32, 24)
+        truth, prediction = (sitk.ReadImage(str(demo / part / name)) for part in (TRUTH, predictions))
+        assert prediction.GetSize() == truth.GetSize() == (32, 32, 20)  # four slices are not a slab
         assert prediction.GetSpacing() == pytest.approx(truth.GetSpacing())
         assert prediction.GetOrigin() == pytest.approx(truth.GetOrigin())
         assert set(np.unique(sitk.GetArrayViewFromImage(prediction))) <= {0, *CLASSES.values()}
+
+
+def test_training_saw_thick_labels_alone(demo: Path) -> None:
+    for file in (demo / RAW / "labelsTr").iterdir():
+        slabs = sitk.GetArrayFromImage(sitk.ReadImage(str(file))).reshape(4, 5, 32, 32)
+        assert (slabs == slabs[:, :1]).all()
 
 
 def test_the_report_shows_the_summary_the_scans_and_the_commands(demo: Path) -> None:
     summary = json.loads((demo / "summary.json").read_text())
     report = (demo / "report.html").read_text()
     assert len(summary["metric_per_case"]) == 3
-    for label in CLASSES.values():
-        mean = summary["mean"][str(label)]["Dice"]
+    for name in BLEEDS:
+        mean = summary["mean"][str(CLASSES[name])]["Dice"]
         assert np.isnan(mean) or f"{mean:.3f}" in report
     for case in summary["metric_per_case"]:
         assert Path(case["reference_file"]).name.removesuffix(".nii.gz") in report
     assert "CFSEG_TIME_BUDGET_S=20" in report
+    assert "Next to copying" in report
 
 
 def test_the_report_and_the_commands_name_no_place_on_this_machine(demo: Path) -> None:

@@ -13,17 +13,19 @@ from nnunetv2_cfseg.demo import report, run
 from nnunetv2_cfseg.demo.folder import DemoFolder
 from nnunetv2_cfseg.demo.process import Runner
 from nnunetv2_cfseg.demo.settings import DemoSettings
-from nnunetv2_cfseg.demo.steps import FOLD, PREDICTIONS, demo_steps
+from nnunetv2_cfseg.demo.steps import COPY_TRAINER, FOLDS, PREDICTIONS, demo_steps
 
 SETTINGS = DemoSettings(train=4, test=2, train_seconds=30)
 FLAGS = ["--train", "4", "--test", "2", "--train_seconds", "30"]
 ALL = [
     "cfseg phantom",
+    "cfseg make_pairs",
     "python -c",
     "cfseg plan_and_preprocess",
-    "nnUNetv2_train 999",
-    "nnUNetv2_predict -i",
+    *(2 * ["nnUNetv2_train 999"]),
+    *(2 * ["nnUNetv2_predict -i"]),
     "cfseg evaluate",
+    "cfseg compare",
 ]
 
 
@@ -81,7 +83,7 @@ def test_all_steps_run_in_nnunets_folders_below_the_demos(commands: Commands, tm
         assert environment["nnUNet_raw"] == str(path / "nnUNet_raw")
         assert environment["nnUNet_extTrainer"].endswith("nnunet_ext")
     budgets = [environment.get("CFSEG_TIME_BUDGET_S") for environment in commands.environments]
-    assert budgets == [None, None, None, "30", None, None]
+    assert budgets == [*(4 * [None]), "30", "30", *(4 * [None])]
     assert (path / "nnUNet_raw").is_dir()
     assert "nnUNetv2_train" in (path / "commands.sh").read_text()
 
@@ -89,10 +91,10 @@ def test_all_steps_run_in_nnunets_folders_below_the_demos(commands: Commands, tm
 def test_every_step_is_announced(commands: Commands, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run.run_demo(tmp_path, SETTINGS)
     lines = [line for line in capsys.readouterr().err.replace("\r", "\n").splitlines() if "|" not in line]
-    assert "about 2 min on two processor cores" in lines[0]
+    assert "about 3 min on two processor cores" in lines[0]
     begins = [line.split(" ")[0] for line in lines if line.startswith("[")]
-    assert begins == [f"[{number}/6]" for number in range(1, 7)]
-    assert any(line.startswith("[3/6] Training, about ") for line in lines)
+    assert begins == [f"[{number}/8]" for number in range(1, 9)]
+    assert any(line.startswith("[5/8] Training on thin and thick slices, about ") for line in lines)
 
 
 def test_finished_steps_are_skipped(commands: Commands, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,7 +103,7 @@ def test_finished_steps_are_skipped(commands: Commands, tmp_path: Path, capsys: 
     capsys.readouterr()
     run.run_demo(tmp_path, SETTINGS)
     assert commands.names() == []
-    assert "[3/6] Training: done before" in capsys.readouterr().err
+    assert "[5/8] Training on thin and thick slices: done before" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no space left")])
@@ -111,10 +113,10 @@ def test_a_step_that_was_stopped_runs_again_and_those_before_it_do_not(
     commands.before = stop_at("nnUNetv2_train", error)
     with pytest.raises(type(error)):
         run.run_demo(tmp_path, SETTINGS)
-    assert commands.names() == ALL[:4]
+    assert commands.names() == ALL[:5]
     commands.before = lambda name: None
     run.run_demo(tmp_path, SETTINGS)
-    assert commands.names() == ALL[3:]
+    assert commands.names() == ALL[4:]
 
 
 @pytest.mark.parametrize(
@@ -135,9 +137,9 @@ def test_training_goes_on_from_its_checkpoint(
 
     def die(name: str) -> None:
         if name == "nnUNetv2_train":
-            (tmp_path / "demo" / FOLD).mkdir(parents=True)
+            (tmp_path / "demo" / FOLDS[COPY_TRAINER]).mkdir(parents=True)
             for checkpoint in checkpoints:
-                (tmp_path / "demo" / FOLD / checkpoint).write_text("")
+                (tmp_path / "demo" / FOLDS[COPY_TRAINER] / checkpoint).write_text("")
             raise KeyboardInterrupt
 
     commands.before = die
@@ -146,7 +148,7 @@ def test_training_goes_on_from_its_checkpoint(
     commands.before = lambda name: None
     first = commands.runs[-1]
     run.run_demo(tmp_path / "demo", SETTINGS)
-    assert commands.runs[4] == (*first, *flags)
+    assert commands.runs[5] == (*first, *flags)
 
 
 def test_predictions_of_a_run_that_was_stopped_are_made_anew(commands: Commands, tmp_path: Path) -> None:
@@ -170,7 +172,7 @@ def test_seconds_of_all_runs_are_added(commands: Commands, tmp_path: Path, monke
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(run.time, "monotonic", lambda: float(next(clock)))
     commands.before = stop_at("nnUNetv2_train", KeyboardInterrupt())
-    step = demo_steps(SETTINGS)[2]
+    step = demo_steps(SETTINGS)[3]
     with DemoFolder(tmp_path) as folder:
         for seconds, runs in ((10, 1), (20, 2)):
             with pytest.raises(KeyboardInterrupt):

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_cfseg import cli
-from nnunetv2_cfseg.data.phantom.settings import CLASSES
-from nnunetv2_cfseg.demo.settings import DemoSettings
+from nnunetv2_cfseg.demo.settings import BLEEDS, FACTOR, SOURCE, DemoSettings
 from nnunetv2_cfseg.demo.steps import (
+    COPY_PREDICTIONS,
+    COPY_TRAINER,
     PLANS,
     PREDICTIONS,
     RAW,
@@ -24,7 +25,7 @@ from nnunetv2_cfseg.demo.steps import (
     demo_steps,
     shell_script,
 )
-from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME
+from nnunetv2_cfseg.planners.thin_thick_planner import THIN_THICK_PLANS_NAME
 from nnunetv2_cfseg.trainers import variants
 
 SETTINGS = DemoSettings(
@@ -38,13 +39,15 @@ def commands(settings: DemoSettings = SETTINGS) -> list[Command]:
 
 def test_cfseg_takes_its_commands() -> None:
     parsed = [cli._parser().parse_args(c.arguments[1:]) for c in commands() if c.arguments[0] == "cfseg"]
-    phantom, plan, evaluate = parsed
-    assert (phantom.d, phantom.n, phantom.train, phantom.test, phantom.seed) == (999, "PhantomDemo", 7, 3, 8)
+    phantom, pairs, plan, evaluate, compare = parsed
+    assert (phantom.d, phantom.n, phantom.train, phantom.test, phantom.seed) == (998, "PhantomThin", 7, 3, 8)
     assert (phantom.matrix, phantom.spacing) == ([32, 40, 48], [5, 2.5, 2])
-    assert dict(phantom.frequencies) == dict.fromkeys(CLASSES, 1.0)
-    assert (phantom.smallest, phantom.fresh) == (0.66, True)
-    assert (plan.d, plan.c, plan.pl, plan.overwrite_plans_name) == ([999], ["3d_fullres"], "CFSegPlanner", None)
+    assert dict(phantom.frequencies) == dict.fromkeys(BLEEDS, 1.0)
+    assert phantom.fresh
+    assert (str(pairs.i), pairs.d, pairs.factor) == (f"nnUNet_raw/{SOURCE}", 999, FACTOR)
+    assert (plan.d, plan.c, plan.pl, plan.overwrite_plans_name) == ([999], ["3d_fullres"], "ThinThickPlanner", None)
     assert (str(evaluate.pred_folder), str(evaluate.o)) == (PREDICTIONS, SUMMARY)
+    assert [str(folder) for folder in compare.folders] == [COPY_PREDICTIONS, PREDICTIONS]
 
 
 def test_cfseg_takes_the_scripts_last_command() -> None:
@@ -55,13 +58,13 @@ def test_cfseg_takes_the_scripts_last_command() -> None:
 
 
 def test_names_are_the_planners_and_the_trainers() -> None:
-    assert PLANS == PLANS_NAME
-    assert hasattr(variants, TRAINER)
+    assert PLANS == THIN_THICK_PLANS_NAME
+    assert all(hasattr(variants, trainer) for trainer in (TRAINER, COPY_TRAINER))
 
 
 def test_training_has_its_seconds_and_seed() -> None:
-    (train,) = [c for c in commands() if c.arguments[0] == "nnUNetv2_train"]
-    assert train.environment == {"CFSEG_TIME_BUDGET_S": "42.5", "CFSEG_SEED": "8"}
+    trainings = [c for c in commands() if c.arguments[0] == "nnUNetv2_train"]
+    assert [c.environment for c in trainings] == 2 * [{"CFSEG_TIME_BUDGET_S": "42.5", "CFSEG_SEED": "8"}]
 
 
 def test_no_command_names_a_place_on_this_machine() -> None:
