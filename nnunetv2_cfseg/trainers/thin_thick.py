@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from nnunetv2.configuration import default_num_processes
 from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
 from nnunetv2.utilities.helpers import dummy_context
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -29,6 +31,7 @@ from nnunetv2_cfseg.trainers.slab_loader import slab_data_loaders
 from nnunetv2_cfseg.trainers.slab_transform import DrawSlabBlocks, SlabBlocks
 from nnunetv2_cfseg.trainers.thick_model import write_thick_model
 from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, thin_thick_section
+from nnunetv2_cfseg.trainers.thin_validation import validate_on_thin
 
 
 class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
@@ -130,6 +133,22 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         means = {name: float(torch.stack(values).mean()) for name, values in self._terms.items()}
         self._terms.clear()
         self.print_to_log_file(*(f"{name} {mean:.4f}" for name, mean in means.items()))
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        """nnU-Net's, against the thick labels, then against thin ones where the raw dataset has them."""
+        super().perform_actual_validation(save_probabilities)
+        if self.local_rank != 0:
+            return
+        metrics = validate_on_thin(
+            self.plans_manager.dataset_name,
+            Path(self.output_folder, "validation"),
+            reader_writer=self.plans_manager.image_reader_writer_class(),
+            file_ending=self.dataset_json["file_ending"],
+            labels=self.label_manager,
+            num_processes=default_num_processes,
+        )
+        if metrics:
+            self.print_to_log_file("Mean Validation Dice against thin labels: ", metrics["foreground_mean"]["Dice"])
 
     def on_train_end(self) -> None:
         """nnU-Net's, then the same weights as a model for thick slices."""

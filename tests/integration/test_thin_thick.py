@@ -54,8 +54,18 @@ def test_the_log_has_every_term(trained: Path) -> None:
     assert 1 <= len(lines) <= 20
     words = lines[-1].split()
     assert words[::2] == ["thick", "feature", "slab", "total"]
-    *terms, total = map(float, words[1::2])
-    assert sum(terms) == pytest.approx(total, abs=2e-4)
+    thick, feature, slab, total = map(float, words[1::2])
+    assert 0.5 * thick + 0.1 * feature + slab == pytest.approx(total, abs=2e-4)
+
+
+def test_validation_is_against_thick_and_thin_labels(trained: Path, workspace: Any) -> None:
+    folder = trained / f"{TRAINER}__{PLANS}__3d_fullres" / "fold_0" / "validation"
+    of_thick, of_thin = (json.loads((folder / name).read_text()) for name in ("summary.json", "summary_thin.json"))
+    (case,) = of_thin["metric_per_case"]
+    name = Path(case["reference_file"]).name
+    thin = sitk.GetArrayFromImage(sitk.ReadImage(str(workspace.raw / "Dataset962_Pairs" / "labelsTr_thin" / name)))
+    assert case["metrics"]["1"]["n_ref"] == (thin == 1).sum()
+    assert of_thick["metric_per_case"][0]["metrics"]["1"]["n_ref"] != case["metrics"]["1"]["n_ref"]
 
 
 @pytest.mark.parametrize(("configuration", "slices", "thickness_mm"), [("3d_fullres", 36, 1.0), ("3d_thick", 12, 3.0)])

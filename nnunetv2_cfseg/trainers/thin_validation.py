@@ -1,0 +1,46 @@
+"""What a fold's validation cases score against thin truth, which training has not seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nnunetv2.evaluation.evaluate_predictions import compute_metrics_on_folder
+from nnunetv2.paths import nnUNet_raw
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+#: Of a dataset of ``cfseg make_pairs``.
+THIN_LABELS = "labelsTr_thin"
+SUMMARY = "summary_thin.json"
+
+
+def validate_on_thin(
+    dataset: str, predictions: Path, *, reader_writer: Any, file_ending: str, labels: LabelManager, num_processes: int
+) -> dict[str, Any] | None:
+    """nnU-Net's metrics of its validation's predictions, in ``summary_thin.json`` beside its own summary.
+
+    Args:
+        dataset: name of the raw dataset, whose thin training labels are the truth.
+        predictions: nnU-Net's ``validation`` folder of a fold.
+        reader_writer: nnU-Net's, of the plans.
+        file_ending: of the dataset.
+        labels: of the dataset.
+        num_processes: that measure.
+
+    Returns:
+        What nnU-Net's function returns; None where there is no raw dataset or it has no thin labels.
+    """
+    truth = Path(nnUNet_raw or "", dataset, THIN_LABELS)
+    if not nnUNet_raw or not truth.is_dir():
+        return None
+    return compute_metrics_on_folder(
+        str(truth),
+        str(predictions),
+        str(predictions / SUMMARY),
+        reader_writer,
+        file_ending,
+        labels.foreground_regions if labels.has_regions else labels.foreground_labels,
+        labels.ignore_label,
+        num_processes=num_processes,
+        chill=True,
+    )
