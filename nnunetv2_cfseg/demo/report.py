@@ -103,7 +103,8 @@ def _lead(settings: DemoSettings) -> tuple[str, ...]:
     spacing = " x ".join(f"{mm:g}" for mm in settings.spacing_mm)
     return (
         f"This demo made {settings.train + settings.test} phantom head CTs ({matrix} voxels of {spacing} mm, along z, "
-        "y, x) with fresh intracerebral (ICH) and intraventricular (IVH) haemorrhage, and had them annotated on slices "
+        "y, x) with fresh intracerebral (ICH) and intraventricular (IVH) haemorrhage of the largest third of their "
+        "sizes, so that minutes are enough to learn them, and had them annotated on slices "
         f"{FACTOR} times as thick: a voxel is marked there when at least half of its slab bleeds. Of {settings.train} "
         f"scans with these thick annotations, {VALIDATION_CASES} of which nnU-Net kept for its own validation, the "
         f"block-centre transformer learnt for {settings.train_seconds:g} s to segment thin slices. nnUNetv2_predict "

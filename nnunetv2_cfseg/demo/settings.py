@@ -39,9 +39,9 @@ class DemoSettings:
 
     train: int = 40
     test: int = 10
-    matrix: tuple[int, int, int] = (80, 72, 64)
-    spacing_mm: tuple[float, float, float] = (2.0, 3.0, 3.0)
-    train_seconds: float = 200
+    matrix: tuple[int, int, int] = (55, 72, 64)
+    spacing_mm: tuple[float, float, float] = (3.0, 3.0, 3.0)
+    train_seconds: float = 210
     seed: int = 0
 
     def __post_init__(self) -> None:

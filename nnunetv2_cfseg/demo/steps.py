@@ -114,7 +114,7 @@ def _phantoms(settings: DemoSettings) -> Command:
         f"cfseg phantom -d {SOURCE_ID} -n {SOURCE_NAME} --train {settings.train} --test {settings.test}",
         f"--matrix {' '.join(str(n) for n in settings.matrix)}",
         f"--spacing {' '.join(f'{mm:g}' for mm in settings.spacing_mm)}",
-        f"--frequencies {' '.join(f'{name}=1' for name in BLEEDS)} --fresh",
+        f"--frequencies {' '.join(f'{name}=1' for name in BLEEDS)} --smallest 0.66 --fresh",
         f"--seed {settings.seed} -np {PROCESSES}",
     )
 
