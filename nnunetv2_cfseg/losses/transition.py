@@ -16,8 +16,8 @@ label. The image is asked through the network: with :math:`p_s` its probabilitie
 
 is which surface the network sees, given that the label is right: the expectation step of learning from labels that
 are incomplete (Dempster, Laird and Rubin 1977). A slice's target is the probability of each label under P, and no
-gradient goes through it. By default :math:`\lambda = 0`, the ramp: a network in training sees fewer lesions than there are, and
-asked for its opinion it may be taught that they are short.
+gradient goes through it. By default :math:`\lambda = 0`, the ramp: a network in training sees fewer
+lesions than there are, and asked for its opinion it may be taught that they are short.
 
 Shapes: N blocks or crops, K classes (background first) or regions, D slabs of r slices, Y X rows and columns; Q
 questions of A answers, see :func:`~.annotation.as_questions`.
