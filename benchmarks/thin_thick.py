@@ -8,17 +8,18 @@ Rows, each trained for the same seconds on the same fold, and scored on a test s
     mean        the slab's mean against the thick label, nothing else
     paper       thick supervision, the slab's mean and features, gradients through both sides (Gang 2025, section 3.6)
     annotator   thick supervision and features, and on slabs what an annotator would mark
-    paired_copy the same with the copied label on slabs
-    transition  the same with the copied label and a ramp where it changes: nnUNetTrainerCFSegThinThick as it is
+    transition  the same with the copied label on slabs and a ramp where it changes
+    count       the same with the likelihood of the mark: nnUNetTrainerCFSegThinThick as it is
     oracle      ours, trained on the thin labels
     stock       nnU-Net, trained on the repeated thick labels
     ceiling     the true thick labels, repeated: nothing is trained
 
     cfseg make_pairs -i RAW_DATASET -d 711 -n Pairs --factor 5 -o pairs
-    python benchmarks/thin_thick.py -i pairs/Dataset711_Pairs -o out --budget 240 --seeds 1 2 3
+    python benchmarks/thin_thick.py -i pairs/Dataset711_Pairs -o out --budget 240 --seeds 1 2 3 --results out.csv
 
-The dataset must have ``labelsTr_thin`` and ``labelsTs_thin``. Finished steps are skipped, so a stopped run can be
-continued; another budget needs another output folder.
+The dataset must have ``labelsTr_thin`` and ``labelsTs_thin``. Each cell's figures are added to the CSV, and what is in
+it is not run again; ``benchmarks/thin_thick_tables.py`` makes the tables of it. A stopped run can be continued in the
+same output folder; another budget needs another one.
 """
 
 from __future__ import annotations
@@ -29,22 +30,25 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import cache
+from math import nan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import SimpleITK as sitk
+from thin_thick_tables import MEASURES, markdown
+from tqdm import tqdm
 
 from nnunetv2_cfseg.data.projection import average_slabs
 from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
-from nnunetv2_cfseg.evaluation.intervals import bootstrap_mean, nan_mean
 from nnunetv2_cfseg.evaluation.z_smoothness import slab_step_share, z_roughness
 from nnunetv2_cfseg.trainers.seed import SEED_VARIABLE
+from nnunetv2_cfseg.trainers.thin_thick_plans import read_factor
 from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE
 
 PAIRS, THIN = "Dataset711_Pairs", "Dataset712_Thin"
@@ -58,7 +62,6 @@ if __name__ == "__main__":
     trainer = get_trainer_from_args("{dataset}", "3d_fullres", 0, "{trainer}", "{plans}", device=torch.device("cpu"))
     trainer.run_training()
 """
-MEASURES = ("Dice", "IoU", "boundary_Dice", "absolute_volume_error_ml", "z_roughness", "slab_step_share")
 
 
 @dataclass(frozen=True)
@@ -87,18 +90,19 @@ ROWS = {
         loss={"weights": {"thick": 1.0, "slab": 1.0, "feature": 1.0}, "operator": "mean", "stop_gradient": "none"},
     ),
     "annotator": Row(PAIRED, loss={"operator": "annotator"}),
-    "paired_copy": Row(PAIRED, loss={"operator": "copy"}),
-    "transition": Row(PAIRED),
+    "transition": Row(PAIRED, loss={"operator": "transition"}),
+    "count": Row(PAIRED),
     "oracle": Row(OURS, dataset=THIN),
     "stock": Row(STOCK, plans="nnUNetPlans_1GB"),
 }
 
 
 def main() -> None:
-    """Run what is not done yet and print the table."""
+    """Run what is not done yet and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-i", type=Path, required=True, help="a dataset of cfseg make_pairs with a test set")
     parser.add_argument("-o", type=Path, required=True, help="output folder")
+    parser.add_argument("--results", type=Path, required=True, help="CSV to which figures are added")
     parser.add_argument("--budget", type=float, default=240, help="seconds of training for each row")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=[*ROWS])
@@ -112,18 +116,41 @@ def main() -> None:
         rows[name] = Row(PAIRED, loss=json.loads(changes))
     set_environment(args.o, args.budget)
     factor = prepare(args.i, args.o)
-    truth = args.o / "nnUNet_raw" / PAIRS / "labelsTs_thin"
-    tables = {"ceiling": [evaluate(args.o / "nnUNet_raw" / PAIRS / "labelsTs", truth, args.o / "ceiling.json", factor)]}
+    done = finished(args.results)
+    if ("ceiling", 0) not in done:
+        add(
+            args.results,
+            "ceiling",
+            0,
+            nan,
+            score(args.o / "nnUNet_raw" / PAIRS / "labelsTs", args.o / "ceiling", args.o),
+        )
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
     with ThreadPoolExecutor(args.jobs) as pool:
-        cells = [(seed, name) for seed in args.seeds for name in rows]
-        running = [pool.submit(run_row, name, rows[name], seed, args.o, factor, threads) for seed, name in cells]
-        for (seed, _), row in zip(cells, running, strict=True):
-            for shown, predictions in row.result().items():
-                table = evaluate(predictions, truth, args.o / f"seed_{seed}" / f"{shown}.json", factor)
-                tables.setdefault(shown, []).append(table)
-                print(f"seed {seed} {shown}: {describe([table])}", file=sys.stderr, flush=True)
-    print(markdown(tables, truth, args.seeds))
+        cells = [(seed, name) for seed in args.seeds for name in rows if (name, seed) not in done]
+        running = {pool.submit(run_row, name, rows[name], seed, args.o, factor, threads): seed for seed, name in cells}
+        for row in tqdm(as_completed(running), total=len(running), unit="row"):
+            seed = running[row]
+            for name, predictions in row.result().items():
+                table = score(predictions, args.o / f"seed_{seed}" / name, args.o)
+                add(args.results, name, seed, args.budget, table)
+    print(markdown(pd.read_csv(args.results)))
+
+
+def finished(results: Path) -> set[tuple[str, int]]:
+    """Rows and seeds that the CSV holds."""
+    if not results.is_file():
+        return set()
+    return set(pd.read_csv(results)[["row", "seed"]].itertuples(index=False, name=None))
+
+
+def add(results: Path, row: str, seed: int, budget_s: float, table: pd.DataFrame) -> None:
+    """Write a cell's figures to the CSV."""
+    cell = table[["case", "class", *MEASURES]].round(4)
+    for name, value in (("budget_s", budget_s), ("seed", seed), ("row", row)):
+        cell.insert(0, name, value)
+    results.parent.mkdir(parents=True, exist_ok=True)
+    cell.to_csv(results, mode="a", header=not results.is_file(), index=False)
 
 
 def set_environment(output: Path, budget_s: float) -> None:
@@ -140,7 +167,7 @@ def set_environment(output: Path, budget_s: float) -> None:
 def prepare(source: Path, output: Path) -> int:
     """Both datasets, planned and preprocessed for every row, and thick test images; returns the factor."""
     raw = output / "nnUNet_raw"
-    factor = int(json.loads((source / "thin_thick.json").read_text())["factor"])
+    factor = read_factor(source)
     for name, labels in ((PAIRS, "labelsTr"), (THIN, "labelsTr_thin")):
         if not (raw / name).exists():
             shutil.copytree(source, raw / name, ignore=shutil.ignore_patterns("pictures", "labelsTr*"))
@@ -230,12 +257,14 @@ def repeat(thick: Path, thin: Path, like: Path, factor: int) -> None:
         sitk.WriteImage(image, str(thin / file.name))
 
 
-def evaluate(predictions: Path, truth: Path, output: Path, factor: int) -> pd.DataFrame:
-    """Our table of cases and classes, and how smooth they are along z."""
-    output.parent.mkdir(exist_ok=True)
-    run("cfseg", "evaluate", truth, predictions, "-djfile", truth.parent / "dataset.json", "-o", output, "-np", "2",
+def score(predictions: Path, summary: Path, output: Path) -> pd.DataFrame:
+    """Our table of cases and classes against thin truth, and how smooth they are along z."""
+    dataset = output / "nnUNet_raw" / PAIRS
+    truth, factor = dataset / "labelsTs_thin", read_factor(dataset)
+    summary = summary.with_suffix(".json")
+    run("cfseg", "evaluate", truth, predictions, "-djfile", dataset / "dataset.json", "-o", summary, "-np", "2",
         "--factor", str(factor), "--no_pbar")  # fmt: skip
-    table = pd.read_csv(output.with_suffix(".csv"))
+    table = pd.read_csv(summary.with_suffix(".csv"))
     smoothness = [
         smoothness_of(truth, predictions, *row, factor) for row in zip(table["case"], table["label"], strict=True)
     ]
@@ -255,35 +284,6 @@ def smoothness_of(truth: Path, predictions: Path, case: str, label: int, factor:
 def read_labels(file: Path) -> np.ndarray:
     """(Z, Y, X)."""
     return sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
-
-
-def describe(tables: Sequence[pd.DataFrame]) -> str:
-    """Means over classes of means over cases, with intervals over cases; of the seeds the mean is taken first."""
-    cells = []
-    for measure in MEASURES:
-        wide = [table.pivot(index="case", columns="class", values=measure) for table in tables]
-        values = nan_mean(np.stack([w.to_numpy(float) for w in wide]), axis=0)  # (cases, classes)
-        low, high = bootstrap_mean(values, resamples=2000, seed=0)
-        cells.append(f"{nan_mean(nan_mean(values, axis=0), axis=0):.3f} [{low:.3f}, {high:.3f}]")
-    return " | ".join(cells)
-
-
-def markdown(tables: Mapping[str, Sequence[pd.DataFrame]], truth: Path, seeds: Sequence[int]) -> str:
-    """The table of all rows, and one of each class's Dice and IoU."""
-    cases = len(list(truth.glob("*.nii.gz")))
-    head = f"| row | {' | '.join(MEASURES)} |\n|---|{'---|' * len(MEASURES)}"
-    lines = [f"| {name} | {describe(of)} |" for name, of in tables.items()]
-    classes = list(dict.fromkeys(next(iter(tables.values()))[0]["class"]))
-    class_head = f"| Dice, IoU | {' | '.join(classes)} |\n|---|{'---|' * len(classes)}"
-    class_lines = [f"| {name} | {describe_classes(of, classes)} |" for name, of in tables.items()]
-    title = f"{cases} test cases, seeds {list(seeds)}"
-    return "\n".join([title, "", head, *lines, "", class_head, *class_lines])
-
-
-def describe_classes(tables: Sequence[pd.DataFrame], classes: Sequence[str]) -> str:
-    """Mean Dice and IoU of each class over cases and seeds."""
-    means = pd.concat(tables).groupby("class")[["Dice", "IoU"]].mean()
-    return " | ".join(f"{means.Dice[name]:.3f}, {means.IoU[name]:.3f}" for name in classes)
 
 
 def run(*command: object, **environment: str) -> None:

@@ -6,7 +6,7 @@ Shapes: N blocks or crops, K classes (background first) or regions, Z Y X voxels
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,11 @@ class Annotation:
     truth: Tensor
     known: Tensor | None
     regions: bool
+
+    def only(self, where: Tensor) -> Annotation:
+        """Nobody knows what is elsewhere; ``where`` is bool and broadcasts to (N, 1, Z, Y, X)."""
+        known = where.expand(self.truth[:, :1].shape) if self.known is None else self.known & where
+        return replace(self, known=known)
 
 
 def read_annotation(target: Tensor, shape: Sequence[int], *, regions: bool, ignore_label: int | None) -> Annotation:

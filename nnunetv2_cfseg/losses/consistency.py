@@ -56,7 +56,13 @@ def feature_loss(
 
 
 def thin_entropy(
-    thin_logits: Tensor, thick_target: Tensor, *, factor: int, regions: bool, ignore_label: int | None
+    thin_logits: Tensor,
+    thick_target: Tensor,
+    *,
+    factor: int,
+    regions: bool,
+    ignore_label: int | None,
+    seen: Tensor | None = None,
 ) -> Tensor:
     """Mean entropy of the thin prediction, 1 where it says nothing and 0 where it is certain.
 
@@ -69,6 +75,7 @@ def thin_entropy(
         factor: r.
         regions: the channels are regions.
         ignore_label: see :func:`~.annotation.read_annotation`.
+        seen: slices that count, bool, broadcasts to (N, 1, r D, Y, X); all by default.
 
     Returns:
         A scalar in [0, 1], 0 if no voxel counts.
@@ -78,7 +85,8 @@ def thin_entropy(
     """
     logits = in_full_precision(thin_logits)
     target = repeat_slices(thick_target, factor)
-    known = read_annotation(target, logits.shape, regions=regions, ignore_label=ignore_label).known
+    annotation = read_annotation(target, logits.shape, regions=regions, ignore_label=ignore_label)
+    known = annotation.known if seen is None else annotation.only(seen).known
     if regions:
         inside, outside = F.logsigmoid(logits), F.logsigmoid(-logits)
         entropy = -(inside.exp() * inside + outside.exp() * outside).mean(1, keepdim=True) / math.log(2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from nnunetv2_cfseg.losses.count import SlabCount
 from nnunetv2_cfseg.losses.slab import SlabAnnotator, SlabCopy, SlabMean, SlabOperator
 from nnunetv2_cfseg.losses.transition import SlabTransition
 
@@ -13,6 +14,7 @@ OPERATORS: dict[str, type[SlabOperator]] = {
     "annotator": SlabAnnotator,
     "copy": SlabCopy,
     "transition": SlabTransition,
+    "count": SlabCount,
 }
 
 

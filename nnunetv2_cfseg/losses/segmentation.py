@@ -63,7 +63,7 @@ class SegmentationLoss(nn.Module):
             ValueError: the shapes do not fit.
         """
         logits = in_full_precision(logits)
-        annotation = target if isinstance(target, Annotation) else self._read(target, logits.shape)
+        annotation = target if isinstance(target, Annotation) else self.read(target, logits.shape)
         dice = soft_dice_loss(logits, annotation, batch_dice=self.batch_dice)
         cross_entropy = cross_entropy_loss(logits, annotation, balance=self.balance)
         if self.regions and self.ignore_label is not None:
@@ -71,7 +71,8 @@ class SegmentationLoss(nn.Module):
             cross_entropy = cross_entropy * logits.shape[1]
         return dice + cross_entropy
 
-    def _read(self, target: Tensor, shape: Sequence[int]) -> Annotation:
+    def read(self, target: Tensor, shape: Sequence[int]) -> Annotation:
+        """The annotation in a target, for logits of that shape."""
         return read_annotation(target, shape, regions=self.regions, ignore_label=self.ignore_label)
 
 

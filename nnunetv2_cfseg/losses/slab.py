@@ -59,12 +59,17 @@ class SlabOperator(nn.Module):
         self.regions = regions
         self.ignore_label = ignore_label
 
-    def forward(self, thin_logits: Tensor, thick_target: Tensor) -> tuple[Tensor, Tensor | Annotation]:
+    def forward(
+        self, thin_logits: Tensor, thick_target: Tensor, *, progress: float = 1.0, seen: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | Annotation]:
         """Logits, and the target that they are to be compared with, on one grid.
 
         Args:
             thin_logits: (N, K, r D, Y, X).
             thick_target: labels (N, 1, D, Y, X) or regions (N, R or R + 1, D, Y, X).
+            progress: share of the training that is done, in [0, 1].
+            seen: slices that the network was asked for, (N, 1, r D, 1, 1) bool, all by default; the logits of the
+                others mean nothing, and what is returned there, or for their slab, must not be used.
 
         Raises:
             ValueError: the last slab is incomplete.
@@ -75,7 +80,9 @@ class SlabOperator(nn.Module):
 class SlabMean(SlabOperator):
     """The mean probability of a slab."""
 
-    def forward(self, thin_logits: Tensor, thick_target: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, thin_logits: Tensor, thick_target: Tensor, *, progress: float = 1.0, seen: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Logits (N, K, D, Y, X) whose softmax, or sigmoid, is the mean of the thin ones."""
         slabs = split_slabs(in_full_precision(thin_logits), self.factor)
         if self.regions:
@@ -118,7 +125,9 @@ class SlabAnnotator(SlabOperator):
         self.register_buffer("tau", shares, persistent=False)
         self.temperature = temperature
 
-    def forward(self, thin_logits: Tensor, thick_target: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, thin_logits: Tensor, thick_target: Tensor, *, progress: float = 1.0, seen: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Logits (N, K, D, Y, X) of :func:`annotator_logits`."""
         logits = in_full_precision(thin_logits)
         fractions = slab_mean(logits.sigmoid() if self.regions else logits.softmax(1), self.factor)
@@ -129,7 +138,9 @@ class SlabAnnotator(SlabOperator):
 class SlabCopy(SlabOperator):
     """The thick label repeated on every thin slice."""
 
-    def forward(self, thin_logits: Tensor, thick_target: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, thin_logits: Tensor, thick_target: Tensor, *, progress: float = 1.0, seen: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The thin logits as they are, and a thin target (N, 1 or R, r D, Y, X)."""
         split_slabs(thin_logits, self.factor)
         return thin_logits, repeat_slices(thick_target, self.factor)

@@ -5,6 +5,7 @@ Shapes: N blocks or crops, K channels, D thick slices, r thin slices in a thick 
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -31,3 +32,22 @@ def split_slabs(x: Tensor, factor: int) -> Tensor:
     if x.shape[2] % factor:
         raise ValueError(f"a factor must divide the number of thin slices, got {factor} for {x.shape[2]} slices")
     return x.unflatten(2, (-1, factor))
+
+
+def place_in_slabs(x: Tensor, offset: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """Put slices where they are in their slabs.
+
+    Args:
+        x: (N, K, r D, Y, X), slices that begin anywhere in a slab, and so touch D + 1 of them.
+        offset: (N,), slices of the first slab before them.
+        factor: r.
+
+    Returns:
+        (N, K, r (D + 1), Y, X), with anything where x has nothing, and where it has something,
+        (N, 1, r (D + 1), 1, 1) bool.
+    """
+    n, channels, slices, *in_plane = x.shape
+    index = torch.arange(slices + factor, device=x.device) - offset.to(x.device).unsqueeze(1)  # (N, r (D + 1))
+    seen = (index >= 0) & (index < slices)
+    index = index.clamp(0, slices - 1).view(n, 1, -1, 1, 1).expand(n, channels, -1, *in_plane)
+    return x.gather(2, index), seen.view(n, 1, -1, 1, 1)

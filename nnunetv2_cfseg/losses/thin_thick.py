@@ -20,6 +20,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from nnunetv2_cfseg.losses.annotation import Annotation
 from nnunetv2_cfseg.losses.balance import Counts, class_balance
 from nnunetv2_cfseg.losses.consistency import (
     FEATURE_LOSSES,
@@ -29,6 +30,7 @@ from nnunetv2_cfseg.losses.consistency import (
 )
 from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.segmentation import SegmentationLoss
+from nnunetv2_cfseg.losses.slices import place_in_slabs
 
 THICK_TERMS = ("thick", "feature")
 THIN_TERMS = ("slab", "thin_consistency")
@@ -136,8 +138,10 @@ class ThinThickLoss(nn.Module):
         thick_target: Tensor | None = None,
         thin_logits: Tensor | None = None,
         slab_target: Tensor | None = None,
+        slab_offset: Tensor | None = None,
         thick_features: Tensor | None = None,
         thin_features: Tensor | None = None,
+        progress: float = 1.0,
     ) -> dict[str, Tensor]:
         """Each term with a weight above 0, unweighted, and ``total``, their weighted sum; all scalars.
 
@@ -147,10 +151,12 @@ class ThinThickLoss(nn.Module):
             thick_logits: (N, K, D, Y, X).
             thick_target: labels (N, 1, D, Y, X) or regions (N, R, D, Y, X), ignored voxels last.
             thin_logits: (L, K, r D', Y, X).
-            slab_target: (L, 1 or R, D' + 2, Y, X), the thick labels of these slices' slabs, of the slab before and of
-                the one after.
+            slab_target: (L, 1 or R, D' + 3, Y, X), the thick labels of the D' + 1 slabs that these slices touch, of the
+                slab before and of the one after.
+            slab_offset: (L,), how many slices of the first of these slabs lie before the thin logits.
             thick_features: (M, E, d, y, x).
             thin_features: (M, E, r d, y, x), of the thin slices that fill the thick ones.
+            progress: share of the training that is done, in [0, 1].
 
         Raises:
             ValueError: shapes that do not fit, or a tensor that a term needs is missing.
@@ -163,18 +169,26 @@ class ThinThickLoss(nn.Module):
             kind, stop = self.settings.feature, self.settings.stop_gradient
             terms["feature"] = feature_loss(thin, thick, factor=self.factor, kind=kind, stop_gradient=stop)
         if any(name in self.weights for name in THIN_TERMS):
-            terms.update(self._thin_terms(*_needed("thin", thin_logits=thin_logits, slab_target=slab_target)))
+            names = {"thin_logits": thin_logits, "slab_target": slab_target, "slab_offset": slab_offset}
+            terms.update(self._thin_terms(*_needed("thin", **names), progress))
         weighted = [self.weights[name] * term for name, term in terms.items()]
         return {**terms, "total": sum(weighted[1:], weighted[0])}
 
-    def _thin_terms(self, logits: Tensor, with_neighbours: Tensor) -> dict[str, Tensor]:
+    def _thin_terms(
+        self, logits: Tensor, with_neighbours: Tensor, offset: Tensor, progress: float
+    ) -> dict[str, Tensor]:
         terms = {}
+        logits, seen = place_in_slabs(logits, offset, self.factor)
         target = with_neighbours[:, :, 1:-1]
         if "slab" in self.weights:
             slabs = with_neighbours if self.slab.reads_neighbours else target
-            terms["slab"] = self.segmentation(*self.slab(logits, slabs))
+            compared, what = self.slab(logits, slabs, progress=progress, seen=seen)
+            annotation = what if isinstance(what, Annotation) else self.segmentation.read(what, compared.shape)
+            on_thick = compared.shape[2] < logits.shape[2]  # a slab of which slices are missing says nothing there
+            where = seen.unflatten(2, (-1, self.factor)).all(3) if on_thick else seen
+            terms["slab"] = self.segmentation(compared, annotation.only(where))
         if "thin_consistency" in self.weights:
-            terms["thin_consistency"] = thin_entropy(logits, target, factor=self.factor, **self.labels)
+            terms["thin_consistency"] = thin_entropy(logits, target, factor=self.factor, seen=seen, **self.labels)
         return terms
 
 

@@ -7,17 +7,9 @@ many there may be the annotator says, who marks a slab when a share tau of it is
 at most :math:`r - \lceil r \tau \rceil` are of another label, of one not marked at most
 :math:`\lceil r \tau \rceil - 1`.
 
-Before the image is asked, every place of the surface is as likely as another; those within the neighbouring slab leave
-this one whole, so that a side's j = 0 has the weight of 1 + the neighbour's most. That alone is a ramp from label to
-label. The image is asked through the network: with :math:`p_s` its probabilities on slice s,
-
-.. math:: P(j, k) \propto w_j w_k \left( \prod_{s < j} \frac{p_s(below)}{p_s(own)}
-    \prod_{s \ge r - k} \frac{p_s(above)}{p_s(own)} \right)^\lambda
-
-is which surface the network sees, given that the label is right: the expectation step of learning from labels that
-are incomplete (Dempster, Laird and Rubin 1977). A slice's target is the probability of each label under P, and no
-gradient goes through it. By default :math:`\lambda = 0`, the ramp: a network in training sees fewer
-lesions than there are, and asked for its opinion it may be taught that they are short.
+Every place of the surface is as likely as another; those within the neighbouring slab leave this one whole, so that a
+side's j = 0 has the weight of 1 + the neighbour's most. A slice's target is the probability of each label: a ramp from
+one to the other.
 
 Shapes: N blocks or crops, K classes (background first) or regions, D slabs of r slices, Y X rows and columns; Q
 questions of A answers, see :func:`~.annotation.as_questions`.
@@ -25,20 +17,18 @@ questions of A answers, see :func:`~.annotation.as_questions`.
 
 from __future__ import annotations
 
-import math
+from itertools import product
+from math import ceil
 
 import torch
 from torch import Tensor
 
-from nnunetv2_cfseg.losses.annotation import (
-    Annotation,
-    as_questions,
-    in_full_precision,
-    log_answers,
-    read_annotation,
-)
+from nnunetv2_cfseg.losses.annotation import Annotation, as_questions, read_annotation
 from nnunetv2_cfseg.losses.slab import SlabOperator
-from nnunetv2_cfseg.losses.slices import repeat_slices, split_slabs
+from nnunetv2_cfseg.losses.slices import repeat_slices
+
+#: What a neighbouring slab is: of the same label, another one's and not marked, another one's and marked.
+SAME, BACKGROUND, LESION = 0, 1, 2
 
 
 class SlabTransition(SlabOperator):
@@ -49,108 +39,95 @@ class SlabTransition(SlabOperator):
         regions: see :class:`~.slab.SlabOperator`.
         ignore_label: see :class:`~.slab.SlabOperator`.
         tau: share of a slab from which on it is marked, in (0, 1).
-        evidence: lambda, at least 0; 0 asks the neighbouring labels alone.
+
+    Attributes:
+        marked: slices of lesion in a slab that is just marked.
 
     Raises:
         ValueError: any of these out of range.
     """
 
     reads_neighbours = True
+    ramps: Tensor
 
     def __init__(
-        self,
-        *,
-        factor: int,
-        regions: bool = False,
-        ignore_label: int | None = None,
-        tau: float = 0.5,
-        evidence: float = 0.0,
+        self, *, factor: int, regions: bool = False, ignore_label: int | None = None, tau: float = 0.5
     ) -> None:
         super().__init__(factor=factor, regions=regions, ignore_label=ignore_label)
         if not isinstance(tau, (int, float)) or not 0 < tau < 1:
             raise ValueError(f"tau must be above 0 and below 1, got {tau}")
-        if not 0 <= evidence < math.inf:
-            raise ValueError(f"evidence must be at least 0 and finite, got {evidence}")
-        marked = max(1, math.ceil(factor * tau))  # slices of a slab that is just marked
-        self.most = (marked - 1, factor - marked)  # slices of another label in a slab that is not, or is, marked
-        self.evidence = evidence
+        self.marked = max(1, ceil(factor * tau))
+        self.register_buffer("ramps", ramps(factor, self.marked), persistent=False)
 
-    def forward(self, thin_logits: Tensor, thick_target: Tensor) -> tuple[Tensor, Annotation]:
+    def forward(
+        self, thin_logits: Tensor, thick_target: Tensor, *, progress: float = 1.0, seen: Tensor | None = None
+    ) -> tuple[Tensor, Annotation]:
         """The thin logits as they are, and what the slices are likely to be.
 
         Args:
             thin_logits: (N, K, r D, Y, X).
             thick_target: labels (N, 1, D + 2, Y, X) or regions (N, R or R + 1, D + 2, Y, X), with the slab before and
                 the one after.
+            progress: not looked at, and neither is ``seen``.
 
         Raises:
             ValueError: the shapes do not fit, or the last slab is incomplete.
         """
-        slabs = split_slabs(thin_logits, self.factor)  # (N, K, D, r, Y, X)
-        shape = (*slabs.shape[:2], slabs.shape[2] + 2, *slabs.shape[4:])
-        thick = read_annotation(thick_target, shape, regions=self.regions, ignore_label=self.ignore_label)
-        with torch.no_grad():
-            truth = as_questions(thick.truth, regions=self.regions)  # (N, Q, A, D + 2, Y, X)
-            below, own, above = truth[:, :, :, :-2], truth[:, :, :, 1:-1], truth[:, :, :, 2:]
-            known = None
-            if thick.known is not None:  # nobody knows where a label that nobody gave begins
-                known = thick.known[:, :, 1:-1]
-                below = torch.where(thick.known[:, :, None, :-2], below, own)
-                above = torch.where(thick.known[:, :, None, 2:], above, own)
-                known = repeat_slices(known, self.factor)
-            logits = in_full_precision(slabs.detach()).flatten(2, 3)
-            log_p = split_slices(log_answers(logits, regions=self.regions), self.factor)  # (N, Q, A, D, r, Y, X)
-            of_below, of_above = self._posterior(log_p, below, own, above)  # (N, Q, 1, D, r, Y, X)
-            soft = (
-                of_below * below.unsqueeze(4)
-                + of_above * above.unsqueeze(4)
-                + (1 - of_below - of_above) * own.unsqueeze(4)
-            ).flatten(3, 4)
+        thick = self.read_slabs(thin_logits, thick_target)
+        truth = as_questions(thick.truth, regions=self.regions)  # (N, Q, A, D + 2, Y, X)
+        below, own, above = truth[:, :, :, :-2], truth[:, :, :, 1:-1], truth[:, :, :, 2:]
+        known = None
+        if thick.known is not None:  # nobody knows where a label that nobody gave begins
+            below = torch.where(thick.known[:, :, None, :-2], below, own)
+            above = torch.where(thick.known[:, :, None, 2:], above, own)
+            known = repeat_slices(thick.known[:, :, 1:-1], self.factor)
+        # (N, Q, D, Y, X, 3, r): to have the label of the slab below, its own, that of the slab above
+        shares = self.ramps.to(torch.promote_types(thin_logits.dtype, torch.float32))[
+            (~own[:, :, 0]).long(), _kind(below, own), _kind(above, own)
+        ]
+        answers = torch.stack([below, own, above], dim=-1).movedim(2, -2)  # (N, Q, D, Y, X, A, 3)
+        soft = (answers.to(shares.dtype) @ shares).permute(0, 1, 5, 2, 6, 3, 4).flatten(3, 4)  # (N, Q, A, r D, Y, X)
         return thin_logits, Annotation(soft[:, :, 1] if self.regions else soft[:, 0], known, self.regions)
 
-    def _posterior(self, log_p: Tensor, below: Tensor, own: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        """Probability of each slice to have the label of the slab below, and of the one above.
-
-        Args:
-            log_p: (N, Q, A, D, r, Y, X).
-            below: one answer of A, (N, Q, A, D, Y, X) bool, and so ``own`` and ``above``.
-
-        Returns:
-            Two (N, Q, 1, D, r, Y, X).
-        """
-        r, (most_unmarked, most_marked) = self.factor, self.most
-        of_own = (log_p * own.unsqueeze(4)).sum(2)
-        # By how much the neighbour's label is likelier on the slab's outermost j slices: (N, Q, D, r, Y, X)
-        gain_below = (((log_p * below.unsqueeze(4)).sum(2) - of_own) * self.evidence).cumsum(3)
-        gain_above = (((log_p * above.unsqueeze(4)).sum(2) - of_own) * self.evidence).flip(3).cumsum(3)
-
-        def most(answer: Tensor) -> Tensor:
-            return torch.where(answer[:, :, 0], most_unmarked, most_marked)  # (N, Q, D, Y, X)
-
-        changes_below, changes_above = ((own & side).sum(2) == 0 for side in (below, above))
-        # The neighbour may hold the surface as well; then this slab has none of its label.
-        prior_below = torch.where(changes_below, (1 + most(below)).to(log_p.dtype).log(), 0)
-        prior_above = torch.where(changes_above, (1 + most(above)).to(log_p.dtype).log(), 0)
-        impossible = log_p.new_tensor(-math.inf)
-        scores, places = [], []
-        for j in range(max(self.most) + 1):
-            for k in range(max(self.most) + 1 - j):
-                score = (gain_below[:, :, :, j - 1] if j else prior_below) + (
-                    gain_above[:, :, :, k - 1] if k else prior_above
-                )
-                possible = most(own) >= j + k
-                if j:
-                    possible = possible & changes_below
-                if k:
-                    possible = possible & changes_above
-                scores.append(torch.where(possible, score, impossible))
-                places.append([[s < j for s in range(r)], [s >= r - k for s in range(r)]])
-        posterior = torch.stack(scores, dim=-1).softmax(-1)  # (N, Q, D, Y, X, places)
-        slices = posterior @ log_p.new_tensor(places, dtype=log_p.dtype).flatten(1)  # (N, Q, D, Y, X, 2 r)
-        of_below, of_above = slices.unflatten(-1, (2, r)).movedim((-2, -1), (0, 4)).unsqueeze(3)
-        return of_below, of_above
+    def read_slabs(self, thin_logits: Tensor, thick_target: Tensor) -> Annotation:
+        """The thick annotation (N, K, D + 2, Y, X) of a prediction's slabs, of the one before and the one after."""
+        n, channels, thin_slices, *in_plane = thin_logits.shape
+        if thin_slices % self.factor:
+            raise ValueError(f"the last slab must be whole, {self.factor} slices, got {thin_slices} slices in all")
+        shape = (n, channels, thin_slices // self.factor + 2, *in_plane)
+        return read_annotation(thick_target, shape, regions=self.regions, ignore_label=self.ignore_label)
 
 
-def split_slices(x: Tensor, factor: int) -> Tensor:
-    """(N, Q, A, r D, Y, X) to (N, Q, A, D, r, Y, X)."""
-    return x.unflatten(3, (-1, factor))
+def ramps(factor: int, marked: int) -> Tensor:
+    """Probability of each slice of a slab to have the label of the slab below, its own, and that of the slab above.
+
+    Args:
+        factor: r.
+        marked: slices of lesion in a slab that is just marked.
+
+    Returns:
+        (2, 3, 3, 3, r): the slab is marked or not; what the slab below is, and the one above; whose label; slices.
+    """
+    most = (marked - 1, factor - marked)  # slices of another label in a slab that is not, or is, marked
+    table = torch.zeros(2, 3, 3, 3, factor)
+    for own, below, above in product(range(2), range(3), range(3)):
+        total = 0
+        for j, k in product(range(most[own] + 1), repeat=2):
+            if j + k > most[own] or (j and below == SAME) or (k and above == SAME):
+                continue
+            # The neighbour may hold the surface as well; then this slab has none of its label.
+            weight = (1 if j or below == SAME else 1 + most[below - 1]) * (
+                1 if k or above == SAME else 1 + most[above - 1]
+            )
+            table[own, below, above, 0, :j] += weight
+            table[own, below, above, 1, j : factor - k] += weight
+            table[own, below, above, 2, factor - k :] += weight
+            total += weight
+        table[own, below, above] /= total
+    return table
+
+
+def _kind(side: Tensor, own: Tensor) -> Tensor:
+    """What a neighbouring slab is, (N, Q, D, Y, X), from the answers (N, Q, A, D, Y, X)."""
+    of_other = torch.where(side[:, :, 0], BACKGROUND, LESION)
+    return torch.where((side & own).any(2), SAME, of_other)

@@ -6,6 +6,7 @@ Shapes: M blocks, N tokens a block, Q of them queries, D width, H heads.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -33,11 +34,20 @@ class MultiHeadAttention(nn.Module):
         """(M, Q, D) attends to (M, N, D); returns (M, Q, D)."""
         q = self._split_heads(self.query(queries))
         k, v = (self._split_heads(part) for part in self.key_value(tokens).chunk(2, dim=-1))
-        heads = F.scaled_dot_product_attention(q, k, v)  # (M, H, Q, D / H)
+        heads = attend(q, k, v)  # (M, H, Q, D / H)
         return self.out(heads.transpose(1, 2).flatten(2))
 
     def _split_heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (M, H, tokens, D / H)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Scaled dot-product attention (Eq. 5), on a CPU in at least float32: its backward pass is slow in bfloat16."""
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v)
+    precision = torch.promote_types(q.dtype, torch.float32)
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(q.to(precision), k.to(precision), v.to(precision))
 
 
 class FeedForward(nn.Sequential):

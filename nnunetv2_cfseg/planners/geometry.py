@@ -36,7 +36,7 @@ def choose_crop(
     block_size: Size3,
     max_voxels: int,
 ) -> Size3:
-    """The crop: whole centres, at least a block, as near a cube in mm and as large as ``max_voxels`` allows.
+    """The crop: whole centres, as near a cube in mm and as large as ``max_voxels``; a block, unless scans are smaller.
 
     Args:
         median_shape: of the preprocessed scans; a crop much larger than them would hold nothing but padding.
@@ -45,14 +45,13 @@ def choose_crop(
     """
     spacing, center, block = np.asarray(spacing_mm, dtype=float), np.array(center_size), np.array(block_size)
     largest = np.ceil(np.asarray(median_shape) / center) * center
-    least = np.ceil(block / center) * center
+    least = np.minimum(np.ceil(block / center) * center, largest)
     edge_mm = (max_voxels * spacing.prod()) ** (1 / 3)
     for _ in range(3):  # what an axis of the scan cannot take goes to the others
         capped = edge_mm / spacing > largest
         if capped.any() and not capped.all():
             free = ~capped
             edge_mm = (max_voxels / largest[capped].prod() * spacing[free].prod()) ** (1 / free.sum())
-    # The tiny term: a cube root may come out a little less than the whole number it is.
-    wanted = np.floor(edge_mm / spacing / center + 1e-9) * center
+    wanted = np.round(edge_mm / spacing / center) * center
     z, y, x = (int(v) for v in np.maximum(np.minimum(wanted, largest), least))
     return z, y, x

@@ -72,11 +72,13 @@ class ThinThickPlanner(CFSegPlanner):
         block_size: Size3,
         max_voxels: int,
     ) -> Size3:
-        """Chosen on the thick grid: whole thick centres, at least a thick block."""
+        """Chosen on the thick grid: whole thick centres, of which a scan mostly has few along z."""
         z, y, x = spacing_mm
+        # Another thick centre that scans fill by half or less would be padding.
+        slices = max(1, median_shape[0] // self.factor // center_size[0]) * center_size[0]
         depth, height, width = super().choose_crop(
             np.array([z * self.factor, y, x]),
-            np.array([np.ceil(median_shape[0] / self.factor), *median_shape[1:]]),
+            np.array([slices, *median_shape[1:]]),
             center_size=center_size,
             block_size=block_size,
             max_voxels=max_voxels // self.factor,

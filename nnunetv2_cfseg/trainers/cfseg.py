@@ -13,9 +13,8 @@ import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.helpers import dummy_context
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
-from torch import Tensor, autocast, nn
+from torch import Tensor, nn
 from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
 
@@ -24,6 +23,7 @@ from nnunetv2_cfseg.trainers.block_transform import DrawBlocks
 from nnunetv2_cfseg.trainers.checkpoint import AtomicCheckpointMixin, check_weights_fit, read_checkpoint
 from nnunetv2_cfseg.trainers.hounsfield_transform import HounsfieldJitter, without_unitless_intensity
 from nnunetv2_cfseg.trainers.plans import block_sampling, check_plans, foreground_range, mirror_axes
+from nnunetv2_cfseg.trainers.precision import mixed_precision
 from nnunetv2_cfseg.trainers.schedule import WarmupPolyLR
 from nnunetv2_cfseg.trainers.seed import read_seed, seed_everything, without_stopwatch
 
@@ -142,8 +142,8 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
         Raises:
             ValueError: a label that the dataset does not have.
         """
-        for target in batch["target"] if isinstance(batch["target"], list) else [batch["target"]]:
-            self._check_labels(target)
+        for labels in self.labels_of(batch):
+            self._check_labels(labels)
         self.lr_scheduler.step(self.schedule_position())
         self._iteration += 1
 
@@ -161,6 +161,10 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
             self.grad_scaler.update()
         return {"loss": loss.detach().cpu().numpy()}
 
+    def labels_of(self, batch: dict) -> list[Tensor]:
+        """All tensors of labels in a batch."""
+        return [batch["target"]]
+
     def loss_on_centers(self, batch: dict) -> Tensor:
         """The loss of a batch.
 
@@ -169,8 +173,10 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
         """
         blocks = batch["data"].flatten(0, 1).to(self.device, non_blocking=True)
         target = batch["target"].flatten(0, 1).to(self.device, non_blocking=True)
-        with autocast(self.device.type, enabled=True) if self.device.type == "cuda" else dummy_context():
-            return self.loss(self.network(blocks, centers_only=True), target)
+        with mixed_precision(self.device):
+            logits = self.network(blocks, centers_only=True)
+        # The loss adds up thousands of voxels, nnU-Net's in the precision that it is given.
+        return self.loss(logits.float(), target)
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         """nnU-Net's, after a look at the file.

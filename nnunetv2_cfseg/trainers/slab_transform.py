@@ -6,7 +6,6 @@ counted by :class:`SlabBlocks`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,13 +43,14 @@ class DrawSlabBlocks(DrawBlocks):
     """Turns ``image`` (C, Z, Y, X) into blocks, ``segmentation`` (R, Z, Y, X) into the thick labels of their centres.
 
     A thick block is cut out of the crop's average over slabs. Its centre has as many voxels as a thin one and is r
-    times as deep in mm. A thin centre is whole slabs, too.
+    times as deep in mm. A thin centre is as deep as whole slabs. Those of columns begin with a slab; those alone begin
+    anywhere: if the network knew where slabs begin, it could learn to copy their labels.
 
     ``image`` becomes (columns + thick + columns r + thin, C, *block_size): the thick blocks, those of columns first;
-    then each column's thin blocks from the first slice on; then those alone. ``segmentation`` becomes a list of two,
-    both on thick slices: of thick blocks (columns + thick, R, c_z, c_y, c_x); and of thin ones (columns r + thin, R,
-    c_z / r + 2, c_y, c_x), with the slice before and the one after the centre. Beyond the crop its outermost slice goes
-    on.
+    then each column's thin blocks from the first slice on; then those alone. ``segmentation`` becomes a list of three,
+    the first two on thick slices: labels of thick blocks (columns + thick, R, c_z, c_y, c_x); of the slabs that thin
+    centres touch (columns r + thin, R, c_z / r + 3, c_y, c_x), with one before and one after them; and how many slices
+    into the first of its slabs each thin centre begins, (columns r + thin,). Beyond the crop its last slab goes on.
 
     Args:
         sampling: how centres are drawn, on thick slices; their number is that of ``blocks``.
@@ -76,48 +76,46 @@ class DrawSlabBlocks(DrawBlocks):
             ValueError: the crop is not whole slabs.
         """
         image: Tensor = data_dict["image"]
-        thick_image = average_slabs(image, self.factor)
-        thick_target: Tensor = data_dict["segmentation"][:, :: self.factor]
+        target: Tensor = data_dict["segmentation"]
+        thick_image, thick_target = average_slabs(image, self.factor), target[:, :: self.factor]
         # nnU-Net seeds numpy's global stream in every worker; all of this step's randomness comes from there.
         rng = np.random.default_rng(np.random.randint(2**31, size=4))
-        brightness = self._looks_like_foreground(thick_image)
-
-        def draw(count: int, center_size: Sequence[int], block_size: Sequence[int]) -> np.ndarray:
-            if not count:
-                return np.empty((0, 3), dtype=np.int64)
-            return draw_centers(
-                thick_target,
-                replace(self.sampling, blocks_per_crop=count),
-                center_size=center_size,
-                block_size=block_size,
-                ignore_label=self.ignore_label,
-                rng=rng,
-                looks_like_foreground=brightness,
-            )
-
+        thick = self._draw(self.blocks.columns + self.blocks.thick, thick_image, thick_target, rng)
+        # The thick centre's first slice is the first of c_z slabs, which c_z thin slices after another fill.
         depth, *in_plane = self.center_size
-        block_depth, *block_in_plane = self.block_size
-        slabs = depth // self.factor
-        thick = draw(self.blocks.columns + self.blocks.thick, self.center_size, self.block_size)
-        # Of thin centres, thick slices are counted as well: each starts with a slab.
-        steps = np.array([[i * slabs, 0, 0] for i in range(self.factor)])
-        columns = thick[: self.blocks.columns]
-        alone = draw(self.blocks.thin, (slabs, *in_plane), (-(-block_depth // self.factor), *block_in_plane))
-        thin = np.concatenate([(columns[:, None] + steps).reshape(-1, 3), alone])
+        below = thick[: self.blocks.columns, None] * (self.factor, 1, 1) + [
+            [i * depth, 0, 0] for i in range(self.factor)
+        ]
+        thin = np.concatenate([below.reshape(-1, 3), self._draw(self.blocks.thin, image, target, rng)])
 
-        to_thin = np.array([self.factor, 1, 1])
         data_dict["image"] = torch.cat(
             [
                 cut_blocks(thick_image, thick, size=self.block_size, margin=self.margin),
-                cut_blocks(image, thin * to_thin, size=self.block_size, margin=self.margin),
+                cut_blocks(image, thin, size=self.block_size, margin=self.margin),
             ]
         )
-        with_neighbours = torch.cat([thick_target[:, :1], thick_target, thick_target[:, -1:]], dim=1)
+        with_neighbours = torch.cat([thick_target[:, :1], thick_target, *[thick_target[:, -1:]] * 2], dim=1)
+        first_slabs = thin // (self.factor, 1, 1)
         data_dict["segmentation"] = [
             cut_blocks(thick_target, thick, size=self.center_size),
-            cut_blocks(with_neighbours, thin, size=(slabs + 2, *in_plane)),
+            cut_blocks(with_neighbours, first_slabs, size=(depth // self.factor + 3, *in_plane)),
+            torch.from_numpy(thin[:, 0] % self.factor),
         ]
         return data_dict
+
+    def _draw(self, count: int, image: Tensor, target: Tensor, rng: np.random.Generator) -> np.ndarray:
+        """Where so many centres begin, (count, 3)."""
+        if not count:
+            return np.empty((0, 3), dtype=np.int64)
+        return draw_centers(
+            target,
+            replace(self.sampling, blocks_per_crop=count),
+            center_size=self.center_size,
+            block_size=self.block_size,
+            ignore_label=self.ignore_label,
+            rng=rng,
+            looks_like_foreground=self._looks_like_foreground(image),
+        )
 
 
 def average_slabs(image: Tensor, factor: int) -> Tensor:

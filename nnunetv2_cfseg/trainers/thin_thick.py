@@ -20,13 +20,13 @@ import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.configuration import default_num_processes
 from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
-from nnunetv2.utilities.helpers import dummy_context
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from torch import Tensor, autocast
+from torch import Tensor
 
 from nnunetv2_cfseg.losses.thin_thick import ThinThickLoss, ThinThickSettings
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
 from nnunetv2_cfseg.trainers.plans import block_sampling
+from nnunetv2_cfseg.trainers.precision import mixed_precision
 from nnunetv2_cfseg.trainers.slab_loader import slab_data_loaders
 from nnunetv2_cfseg.trainers.slab_transform import DrawSlabBlocks, SlabBlocks
 from nnunetv2_cfseg.trainers.thick_model import write_thick_model
@@ -100,29 +100,37 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
             foreground_range=self.foreground_range(),
         )
 
+    def labels_of(self, batch: dict) -> list[Tensor]:
+        """Those of thick and of thin blocks."""
+        return batch["target"][:2]
+
     def loss_on_centers(self, batch: dict) -> Tensor:
         """The loss of a batch, as :class:`~nnunetv2_cfseg.trainers.slab_transform.DrawSlabBlocks` leaves crops.
 
         Args:
-            batch: ``data`` (B, blocks, C, *block_size) and ``target``, a list of (B, thick blocks, R, c_z, c_y, c_x)
-                and (B, thin blocks, R, c_z / r + 2, c_y, c_x).
+            batch: ``data`` (B, blocks, C, *block_size) and ``target``, a list of (B, thick blocks, R, c_z, c_y, c_x),
+                (B, thin blocks, R, c_z / r + 3, c_y, c_x) and (B, thin blocks).
         """
         data = batch["data"].to(self.device, non_blocking=True)
-        of_thick, of_thin = (target.to(self.device, non_blocking=True).flatten(0, 1) for target in batch["target"])
-        with autocast(self.device.type, enabled=True) if self.device.type == "cuda" else dummy_context():
+        of_thick, of_thin, offset = (
+            target.to(self.device, non_blocking=True).flatten(0, 1) for target in batch["target"]
+        )
+        with mixed_precision(self.device):
             logits, features = self.network(data.flatten(0, 1), centers_only=True, with_features=True)
-            # Kinds of blocks follow each other within a crop.
-            logits, features = (values.unflatten(0, data.shape[:2]) for values in (logits, features))
-            thick = self.blocks.columns + self.blocks.thick
-            thick_features, thin_features = column_features(features, self.blocks, self.factor)
-            terms = self.thin_thick_loss(
-                thick_logits=logits[:, :thick].flatten(0, 1),
-                thick_target=of_thick,
-                thin_logits=logits[:, thick:].flatten(0, 1),
-                slab_target=of_thin,
-                thick_features=thick_features,
-                thin_features=thin_features,
-            )
+        # Kinds of blocks follow each other within a crop.
+        logits, features = (values.float().unflatten(0, data.shape[:2]) for values in (logits, features))
+        thick = self.blocks.columns + self.blocks.thick
+        thick_features, thin_features = column_features(features, self.blocks, self.factor)
+        terms = self.thin_thick_loss(
+            thick_logits=logits[:, :thick].flatten(0, 1),
+            thick_target=of_thick,
+            thin_logits=logits[:, thick:].flatten(0, 1),
+            slab_target=of_thin,
+            slab_offset=offset,
+            thick_features=thick_features,
+            thin_features=thin_features,
+            progress=min(1.0, self.schedule_position() / self.num_epochs),
+        )
         for name, value in terms.items():
             self._terms[name].append(value.detach())
         return terms["total"]

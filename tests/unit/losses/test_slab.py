@@ -109,7 +109,7 @@ class TestRefuses:
     @pytest.mark.parametrize(
         ("name", "parameters", "message"),
         [
-            ("max", {"factor": 2}, "slab operator must be one of mean, annotator, copy, transition, got 'max'"),
+            ("max", {"factor": 2}, "slab operator must be one of mean, annotator, copy, transition, count, got 'max'"),
             ("mean", {"factor": 2, "tau": 0.5}, "slab operator mean takes no parameters, got tau"),
             ("annotator", {"factor": 2, "t": 1}, "slab operator annotator takes tau and temperature, got t"),
             ("copy", {"factor": 0}, "factor must be >= 1, got 0"),

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from nnunetv2_cfseg.losses import SegmentationLoss, ThinThickLoss, ThinThickSettings
+from nnunetv2_cfseg.losses.annotation import read_annotation
 from nnunetv2_cfseg.losses.balance import class_balance
 from nnunetv2_cfseg.losses.consistency import feature_loss, thin_entropy
 from nnunetv2_cfseg.losses.operators import slab_operator
+from nnunetv2_cfseg.losses.slices import place_in_slabs
 from nnunetv2_cfseg.losses.thin_thick import TERMS, THIN_TERMS
 
 Example = Callable[..., tuple[Tensor, Tensor]]
@@ -28,12 +30,13 @@ def batch(example: Example) -> Callable[..., dict[str, Tensor]]:
     def make(**kind: Any) -> dict[str, Tensor]:
         thick, target = example(shape=(2, 2, 2), **kind)
         thin, _ = example(n=3, shape=(2 * FACTOR, 4, 4), seed=1)  # other blocks than the thick ones
-        _, with_neighbours = example(n=3, shape=(4, 4, 4), seed=2, **kind)
+        _, with_neighbours = example(n=3, shape=(5, 4, 4), seed=2, **kind)
         return {
             "thick_logits": thick,
             "thick_target": target,
             "thin_logits": thin,
             "slab_target": with_neighbours,
+            "slab_offset": torch.tensor([0, 1, 0]),
             "thin_features": example(channels=5, shape=(FACTOR, 1, 1), seed=2)[0],
             "thick_features": example(channels=5, shape=(1, 1, 1), seed=3)[0],
         }
@@ -48,16 +51,17 @@ class TestTerms:
     ) -> None:
         kind: dict[str, Any] = {"regions": regions, "ignore_label": ignore_label}
         given = batch(**kind)
-        thin, with_neighbours = given["thin_logits"], given["slab_target"]
-        target = with_neighbours[:, :, 1:-1]
+        with_neighbours = given["slab_target"]
+        thin, seen = place_in_slabs(given["thin_logits"], given["slab_offset"], FACTOR)
         loss = ThinThickLoss(ThinThickSettings(weights=EVERY_TERM), factor=FACTOR, **kind)
         segmentation = SegmentationLoss(**kind)
-        operator = slab_operator("transition", factor=FACTOR, **kind)
+        operator = slab_operator(ThinThickSettings().operator, factor=FACTOR, **kind)
+        slabs, annotation = operator(thin, with_neighbours, seen=seen)
         terms = {
             "thick": segmentation(given["thick_logits"], given["thick_target"]),
             "feature": feature_loss(given["thin_features"], given["thick_features"], factor=FACTOR),
-            "slab": segmentation(*operator(thin, with_neighbours)),
-            "thin_consistency": thin_entropy(thin, target, factor=FACTOR, **kind),
+            "slab": segmentation(slabs, annotation.only(seen)),
+            "thin_consistency": thin_entropy(thin, with_neighbours[:, :, 1:-1], factor=FACTOR, seen=seen, **kind),
         }
         terms["total"] = sum(weight * terms[name] for name, weight in EVERY_TERM.items())
         torch.testing.assert_close(loss(**given), terms)
@@ -107,16 +111,27 @@ class TestTerms:
         terms = ThinThickLoss(settings, factor=FACTOR, batch_dice=True, class_counts=[80, 15, 5])(**given)
         balance = class_balance("dynamic", [80, 15, 5], calibration=0.5)
         segmentation = SegmentationLoss(batch_dice=True, balance=balance)
-        of_slabs = given["slab_target"][:, :, 1:-1]
-        slabs, _ = slab_operator(operator, factor=FACTOR, **parameters)(given["thin_logits"], of_slabs)
+        whole, of_slabs = given["thin_logits"][[0, 2]], given["slab_target"][[0, 2], :, 1:-2]
+        slabs, _ = slab_operator(operator, factor=FACTOR, **parameters)(whole, of_slabs)
+        # The second block begins within a slab, and of its three slabs the one between is whole.
+        between, _ = slab_operator(operator, factor=FACTOR, **parameters)(
+            given["thin_logits"][[1], :, 1:3], given["slab_target"][[1], :, 2:3]
+        )
+        nothing = torch.zeros_like(between)
+        every = torch.cat(
+            [torch.cat([slabs, nothing.expand(2, -1, -1, -1, -1)], 2), torch.cat([nothing, between, nothing], 2)]
+        )
+        known = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 1, 0]], dtype=torch.bool).view(3, 1, 3, 1, 1)
+        target = given["slab_target"][[0, 2, 1], :, 1:-1]
+        annotation = read_annotation(target, every.shape, regions=False, ignore_label=None).only(known)
         features = (given["thin_features"], given["thick_features"])
         torch.testing.assert_close(terms["thick"], segmentation(given["thick_logits"], given["thick_target"]))
-        torch.testing.assert_close(terms["slab"], segmentation(slabs, of_slabs))
+        torch.testing.assert_close(terms["slab"], segmentation(every, annotation))
         torch.testing.assert_close(terms["feature"], feature_loss(*features, factor=FACTOR, kind="cosine"))
 
-    @pytest.mark.parametrize("operator", ["mean", "annotator", "copy", "transition"])
+    @pytest.mark.parametrize("operator", ["mean", "annotator", "copy", "transition", "count"])
     def test_half_precision(self, batch: Callable[..., dict[str, Tensor]], operator: str) -> None:
-        given = {name: value if "target" in name else value.bfloat16() for name, value in batch().items()}
+        given = {name: value.bfloat16() if value.is_floating_point() else value for name, value in batch().items()}
         leaves = [value.requires_grad_() for name, value in given.items() if "logits" in name]
         loss = ThinThickLoss(ThinThickSettings(weights=EVERY_TERM, operator=operator), factor=FACTOR)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -152,7 +167,9 @@ class TestRefuses:
         with pytest.raises(ValueError, match="the feature term needs thin_features and thick_features, got None"):
             loss(**{**given, "thick_features": None})
         loss = ThinThickLoss(ThinThickSettings(weights={"slab": 1.0}), factor=FACTOR)
-        with pytest.raises(ValueError, match="the thin term needs thin_logits and slab_target, got None"):
+        with pytest.raises(
+            ValueError, match="the thin term needs thin_logits and slab_target and slab_offset, got None"
+        ):
             loss(**{**given, "slab_target": None})
 
     def test_another_factor(self, batch: Callable[..., dict[str, Tensor]]) -> None:

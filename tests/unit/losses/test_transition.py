@@ -29,60 +29,44 @@ def targets(logits: Tensor, thick: Tensor, **parameters: Any) -> Tensor:
     return annotation.truth[0, :, :, 0, 0]
 
 
-class TestWithoutEvidence:
+class TestByHand:
     def test_a_change_is_a_ramp(self) -> None:
-        lesion = targets(torch.randn(1, 2, 20, 1, 1), along_z(0, 0, 1, 1, 1, 1), factor=5, evidence=0)[1]
+        lesion = targets(torch.randn(1, 2, 20, 1, 1), along_z(0, 0, 1, 1, 1, 1), factor=5)[1]
         expected = [0, 0, 0, 0.2, 0.4, 0.6, 0.8, 1, 1, 1, *(10 * [1])]
         assert lesion.tolist() == pytest.approx(expected)
 
     def test_tau_shifts_it(self) -> None:
         # Marked from two slices on: a marked slab may hold three slices of background, another one of lesion
-        lesion = targets(torch.zeros(1, 2, 10, 1, 1), along_z(0, 0, 1, 1), factor=5, tau=0.4, evidence=0)[1]
+        lesion = targets(torch.zeros(1, 2, 10, 1, 1), along_z(0, 0, 1, 1), factor=5, tau=0.4)[1]
         assert lesion.tolist() == pytest.approx([0, 0, 0, 0, 0.2, 0.4, 0.6, 0.8, 1, 1])
 
     def test_from_one_lesion_to_another(self) -> None:
-        truth = targets(torch.zeros(1, 3, 8, 1, 1), along_z(1, 1, 2, 2), factor=4, evidence=0)
+        truth = targets(torch.zeros(1, 3, 8, 1, 1), along_z(1, 1, 2, 2), factor=4)
         assert truth[0].tolist() == [0] * 8
         assert truth[1].tolist() == pytest.approx([1, 1, 0.8, 0.6, 0.4, 0.2, 0, 0])
 
 
-class TestEvidence:
-    def test_a_sure_network_decides(self) -> None:
-        seen = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 1, 1])  # one slice earlier than the label
-        lesion = targets(
-            (40.0 * seen - 20).view(1, 1, -1, 1, 1), along_z(0, 0, 1, 1), factor=5, regions=True, evidence=1
-        )[0]
-        torch.testing.assert_close(lesion, seen.float(), atol=1e-6, rtol=0)
-
-    def test_but_not_against_the_label(self) -> None:
-        everything = torch.full((1, 1, 10, 1, 1), 20.0)
-        lesion = targets(everything, along_z(0, 0, 1, 1), factor=5, regions=True, evidence=1)[0]
-        assert lesion.tolist() == pytest.approx([0, 0, 0, 1, 1, 1, 1, 1, 1, 1], abs=1e-6)
-
+class TestRamp:
     @settings(max_examples=50)
     @given(
         st.lists(st.integers(0, 2), min_size=3, max_size=3),
         st.integers(1, 6),
         st.sampled_from([0.3, 0.5, 0.8]),
-        st.sampled_from([0.0, 0.5, 1.0]),
     )
-    def test_is_the_sum_over_all_places(self, slabs: list[int], factor: int, tau: float, evidence: float) -> None:
-        logits = torch.randn(1, 3, factor, 1, 1, dtype=torch.float64)
-        log_p = evidence * logits.log_softmax(1)[0, :, :, 0, 0]
+    def test_is_the_sum_over_all_places(self, slabs: list[int], factor: int, tau: float) -> None:
         below, own, above = slabs
         marked = min(n for n in range(1, factor + 1) if n >= factor * tau)
         most = {0: marked - 1, 1: factor - marked, 2: factor - marked}
-        expected, total = torch.zeros(3, factor, dtype=torch.float64), 0.0
+        expected, total = torch.zeros(3, factor), 0.0
         for j, k in itertools.product(range(factor + 1), repeat=2):
             if j + k > most[own] or (j and below == own) or (k and above == own):
                 continue
             column = [below] * j + [own] * (factor - j - k) + [above] * k
-            weight = torch.stack([log_p[label, s] for s, label in enumerate(column)]).sum().exp()
-            weight *= 1 + most[below] if not j and below != own else 1
+            weight = 1 + most[below] if not j and below != own else 1
             weight *= 1 + most[above] if not k and above != own else 1
             total += weight
             expected[column, range(factor)] += weight
-        truth = targets(logits, along_z(*slabs), factor=factor, tau=tau, evidence=evidence)
+        truth = targets(torch.randn(1, 3, factor, 1, 1), along_z(*slabs), factor=factor, tau=tau)
         torch.testing.assert_close(truth, expected / total)
 
 
@@ -92,7 +76,7 @@ class TestWhatIsLikely:
     def test_would_be_annotated_as_it_was(self, factor: int, tau: float, regions: bool) -> None:
         logits = 30 * torch.randn(1, 1 + (not regions), 3 * factor, 4, 4, dtype=torch.float64)
         thick = torch.randint(2, (1, 1, 5, 4, 4))
-        _, annotation = slab_operator("transition", factor=factor, tau=tau, regions=regions, evidence=1)(logits, thick)
+        _, annotation = slab_operator("transition", factor=factor, tau=tau, regions=regions)(logits, thick)
         lesion = annotation.truth[0, -1].numpy()
         for slab, label in zip(lesion.reshape(3, factor, 4, 4), thick[0, 0, 1:-1].numpy(), strict=True):
             share = slab.mean(0)
@@ -108,7 +92,7 @@ class TestWhatIsLikely:
         logits, _ = example(shape=(9, 4, 4))
         _, thick = example(shape=(5, 4, 4), regions=regions, ignore_label=ignore_label)
         thick[..., :2] = thick[:, :, 2:3, :, :2]
-        operator = slab_operator("transition", factor=3, regions=regions, ignore_label=ignore_label, evidence=1)
+        operator = slab_operator("transition", factor=3, regions=regions, ignore_label=ignore_label)
         _, annotation = operator(logits, thick)
         assert annotation.truth.shape == logits.shape
         assert bool(((annotation.truth >= 0) & (annotation.truth <= 1)).all())
@@ -124,7 +108,7 @@ class TestWhatIsLikely:
         logits, _ = example(shape=(6, 2, 2))
         logits.requires_grad_()
         _, thick = example(shape=(5, 2, 2))
-        _, annotation = slab_operator("transition", factor=2, evidence=1)(logits, thick)
+        _, annotation = slab_operator("transition", factor=2)(logits, thick)
         assert not annotation.truth.requires_grad
 
 
@@ -145,8 +129,7 @@ def test_unknown_slabs_carry_no_gradient_and_no_change() -> None:
     [
         ({"tau": 1.0}, "tau must be above 0 and below 1, got 1.0"),
         ({"tau": [0.5]}, r"tau must be above 0 and below 1, got \[0.5\]"),
-        ({"evidence": -1}, "evidence must be at least 0 and finite, got -1"),
-        ({"temperature": 1}, "slab operator transition takes evidence and tau, got temperature"),
+        ({"temperature": 1}, "slab operator transition takes tau, got temperature"),
     ],
 )
 def test_refuses(parameters: dict[str, Any], message: str) -> None:

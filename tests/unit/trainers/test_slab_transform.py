@@ -46,18 +46,26 @@ def column_centers(image: Tensor) -> Tensor:
     return centers(image[COMPANIONS]).unflatten(0, (-1, FACTOR)).transpose(1, 2).flatten(2, 3)
 
 
+def own_slices(thin: Tensor, offset: Tensor) -> Tensor:
+    """The copied labels of thin centres, (blocks, 1, *CENTER)."""
+    copied = thin[:, :, 1:-1].repeat_interleave(FACTOR, dim=2)
+    return torch.stack([block[:, begin : begin + CENTER[0]] for block, begin in zip(copied, offset, strict=True)])
+
+
 class TestDrawSlabBlocks:
     def test_shapes(self) -> None:
         sample = draw_slab_blocks()(image=torch.randn(2, *CROP), segmentation=torch.zeros(1, *CROP).short())
         assert sample["image"].shape == (6 + 12 + 5, 2, *BLOCK)
-        thick, thin = sample["segmentation"]
+        thick, thin, offset = sample["segmentation"]
         assert thick.shape == (6, 1, 6, 4, 4)
-        assert thin.shape == (12 + 5, 1, 2 + 2, 4, 4)
+        assert thin.shape == (12 + 5, 1, 2 + 3, 4, 4)
+        assert offset.shape == (12 + 5,)
 
     @pytest.mark.parametrize("blocks", [SlabBlocks(0, 3, 0), SlabBlocks(0, 0, 3), SlabBlocks(1, 0, 0)])
     def test_kinds_may_be_left_out(self, blocks: SlabBlocks) -> None:
         sample = draw_slab_blocks(blocks)(image=torch.randn(1, *CROP), segmentation=torch.zeros(1, *CROP).short())
-        thick, thin = sample["segmentation"]
+        thick, thin, offset = sample["segmentation"]
+        assert len(thin) == len(offset)
         assert len(thick) == blocks.columns + blocks.thick
         assert len(thin) == blocks.columns * FACTOR + blocks.thin
         assert len(sample["image"]) == len(thick) + len(thin)
@@ -72,18 +80,23 @@ class TestDrawSlabBlocks:
     def test_every_centre_has_the_labels_of_its_own_slices(self) -> None:
         labels = torch.randint(0, 3, (1, CROP[0] // FACTOR, 20, 20)).short().repeat_interleave(FACTOR, dim=1)
         sample = draw_slab_blocks()(image=labels.float(), segmentation=labels)
-        thick, thin = sample["segmentation"]
+        thick, thin, offset = sample["segmentation"]
         torch.testing.assert_close(centers(sample["image"][:THICK]), thick.float())
-        copied = thin[:, :, 1:-1].repeat_interleave(FACTOR, dim=2).float()
-        torch.testing.assert_close(centers(sample["image"][THICK:]), copied)
+        torch.testing.assert_close(centers(sample["image"][THICK:]), own_slices(thin, offset).float())
+
+    def test_thin_blocks_alone_begin_anywhere_in_a_slab(self) -> None:
+        index = slab_index(CROP).short()
+        _, _, offset = draw_slab_blocks(SlabBlocks(4, 2, 60))(image=index.float(), segmentation=index)["segmentation"]
+        assert offset[: 4 * FACTOR].tolist() == [0] * 4 * FACTOR
+        assert set(offset[4 * FACTOR :].tolist()) == set(range(FACTOR))
 
     def test_neighbours_are_the_slabs_before_and_after(self) -> None:
         index = slab_index(CROP).short()
-        _, thin = draw_slab_blocks(SlabBlocks(8, 8, 60))(image=index.float(), segmentation=index)["segmentation"]
+        _, thin, _ = draw_slab_blocks(SlabBlocks(8, 8, 60))(image=index.float(), segmentation=index)["segmentation"]
         assert bool((thin == thin[..., :1, :1]).all())
         slabs = thin[:, 0, :, 0, 0]
         first, last = 1, CROP[0] // FACTOR
-        expected = (slabs[:, 1:2] + torch.arange(-1, 3)).clamp(first, last)  # beyond the crop its end goes on
+        expected = (slabs[:, 1:2] + torch.arange(-1, 4)).clamp(first, last)  # beyond the crop its end goes on
         torch.testing.assert_close(slabs.long(), expected)
         assert bool((slabs[:, 0] == slabs[:, 1]).any() or (slabs[:, -1] == slabs[:, -2]).any())
 
@@ -91,13 +104,13 @@ class TestDrawSlabBlocks:
         labels = torch.zeros(1, *CROP).short()
         labels[0, 30:33, 9, 9] = 1  # one slab
         transform = draw_slab_blocks(foreground_share=1.0)
-        thick, thin = transform(image=labels.float(), segmentation=labels)["segmentation"]
+        thick, thin, offset = transform(image=labels.float(), segmentation=labels)["segmentation"]
         assert bool((thick == 1).flatten(1).any(1).all())
-        assert bool((thin[-BLOCKS.thin :, :, 1:-1] == 1).flatten(1).any(1).all())
+        assert bool((own_slices(thin, offset)[-BLOCKS.thin :] == 1).flatten(1).any(1).all())
 
-    def test_background_as_bright_as_foreground_is_looked_for_in_the_average(self) -> None:
+    def test_background_as_bright_as_foreground_is_looked_for_in_each_scan(self) -> None:
         image = torch.zeros(1, *CROP)
-        image[0, 30:33, 8:12, 8:12] = torch.tensor([0.0, 3.0, 0.0]).view(3, 1, 1)  # 1 on average
+        image[0, 30:33, 8:12, 8:12] = torch.tensor([1.0, 2.0, 0.0]).view(3, 1, 1)  # 1 on one slice, and on average
         transform = draw_slab_blocks(foreground_share=0.0, lookalike_share=1.0)
         transform.foreground_range = (0.9, 1.1)
         blocks = transform(image=image, segmentation=torch.zeros(1, *CROP).short())["image"]

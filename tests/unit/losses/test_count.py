@@ -1,0 +1,257 @@
+"""How many slices of a slab are lesion: by hand, against sums over all possibilities, and what stays as it is."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from nnunetv2_cfseg.losses.count import answers_nearby, log_count_probabilities, posterior, posterior_of_count
+from nnunetv2_cfseg.losses.operators import slab_operator
+from nnunetv2_cfseg.losses.segmentation import SegmentationLoss, cross_entropy_loss
+
+Example = Callable[..., tuple[Tensor, Tensor]]
+logits_of_slices = st.lists(st.floats(-12, 12), min_size=1, max_size=6)
+
+
+def along_z(*values: int) -> Tensor:
+    return torch.tensor(values).view(1, 1, -1, 1, 1)
+
+
+def lesion_of(logits: Tensor, thick: Tensor, *, progress: float = 1.0, **parameters: Any) -> Tensor:
+    """(r D,) of one column, class 1."""
+    _, annotation = slab_operator("count", **parameters)(logits, thick, progress=progress)
+    return annotation.truth[0, 1, :, 0, 0]
+
+
+class TestCounts:
+    def test_of_two_slices_by_hand(self) -> None:
+        p = torch.tensor([[0.2, 0.6]], dtype=torch.float64)
+        assert log_count_probabilities(p.logit()).exp()[0].tolist() == pytest.approx([0.32, 0.56, 0.12])
+
+    @given(logits_of_slices)
+    def test_are_sums_over_all_possibilities(self, logits: list[float]) -> None:
+        p = torch.tensor(logits, dtype=torch.float64).sigmoid()
+        expected = torch.zeros(len(logits) + 1, dtype=torch.float64)
+        for slices in itertools.product([0, 1], repeat=len(logits)):
+            inside = torch.tensor(slices)
+            expected[inside.sum()] += torch.where(inside == 1, p, 1 - p).prod()
+        counts = log_count_probabilities(torch.tensor([logits], dtype=torch.float64)).exp()[0]
+        torch.testing.assert_close(counts, expected)
+
+
+class TestPosterior:
+    def test_of_two_slices_by_hand(self) -> None:
+        # One of two at least: 0.08 + 0.48 + 0.12 = 0.68, of which the first slice has 0.2 and the second 0.6
+        logits = torch.tensor([[0.2, 0.6], [0.2, 0.6]], dtype=torch.float64).logit()
+        inside = posterior_of_count(logits, torch.tensor([[True], [False]]), marked=1)
+        assert inside[0].tolist() == pytest.approx([0.2 / 0.68, 0.6 / 0.68])
+        assert inside[1].tolist() == pytest.approx([0, 0])
+
+    @given(logits_of_slices, st.booleans(), st.integers(1, 6))
+    def test_is_the_sum_over_all_possibilities(self, logits: list[float], is_marked: bool, marked: int) -> None:
+        marked = min(marked, len(logits))
+        p = torch.tensor(logits, dtype=torch.float64).sigmoid()
+        expected, total = torch.zeros(len(logits), dtype=torch.float64), 0.0
+        for slices in itertools.product([0, 1], repeat=len(logits)):
+            inside = torch.tensor(slices)
+            if (inside.sum() >= marked) == is_marked:
+                weight = torch.where(inside == 1, p, 1 - p).prod()
+                total, expected = total + weight, expected + weight * inside
+        computed = posterior_of_count(
+            torch.tensor([logits], dtype=torch.float64), torch.tensor([[is_marked]]), marked=marked
+        )
+        torch.testing.assert_close(computed[0], expected / total, atol=1e-9, rtol=1e-6)
+
+    def test_a_network_that_sees_nothing_is_told(self) -> None:
+        # Each set of three slices of five is as likely: three fifths each
+        inside = posterior_of_count(torch.full((1, 5), -40.0), torch.tensor([[True]]), marked=3)
+        assert inside[0].tolist() == pytest.approx([0.6] * 5, abs=1e-5)
+
+    def test_other_classes_share_what_is_left(self) -> None:
+        everything = torch.ones(1, 3, dtype=torch.bool)
+        log_p = torch.tensor([[0.2, 0.5, 0.3]]).log().unsqueeze(2)  # one slice
+        own = torch.tensor([[False, True, False]])
+        assert posterior(log_p, own, everything, marked=1)[0, :, 0].tolist() == [0, 1, 0]
+        two = log_p.expand(1, 3, 2)
+        truth = posterior(two, own, everything, marked=1)[0, :, 0]
+        assert truth.tolist() == pytest.approx([(1 - 0.5 / 0.75) * 0.4, 0.5 / 0.75, (1 - 0.5 / 0.75) * 0.6])
+        unmarked = posterior(two, torch.tensor([[True, False, False]]), everything, marked=2)[0, :, 0]
+        lesion = (0.8 - 0.64) / (1 - 0.64)
+        assert unmarked.tolist() == pytest.approx([1 - lesion, lesion * 5 / 8, lesion * 3 / 8])
+
+    def test_what_is_not_possible_has_no_part(self) -> None:
+        log_p = torch.tensor([[0.2, 0.5, 0.3]]).log().unsqueeze(2).expand(1, 3, 2)
+        possible = torch.tensor([[True, True, False]])
+        truth = posterior(log_p, torch.tensor([[False, True, False]]), possible, marked=1)[0, :, 0]
+        p = 5 / 7
+        assert truth.tolist() == pytest.approx([1 - p / (1 - (1 - p) ** 2), p / (1 - (1 - p) ** 2), 0])
+
+
+class TestTarget:
+    @pytest.mark.parametrize("label", [0, 1, 2])
+    def test_cross_entropy_has_the_gradient_of_the_likelihood(self, label: int) -> None:
+        logits = torch.randn(1, 3, 4, 1, 1, dtype=torch.float64, requires_grad=True)
+        thick = along_z(1 if label != 1 else 2, label, 0 if label else 2)  # every label is nearby
+        operator = slab_operator("count", factor=4)
+        cross_entropy_loss(logits, operator(logits, thick)[1]).backward()
+        same = logits.detach().clone().requires_grad_()
+        p = same.softmax(1)[0, :, :, 0, 0]
+        counted = p[label] if label else 1 - p[0]
+        counts = log_count_probabilities(counted.logit().unsqueeze(0))[0]
+        likelihood = counts[2:].logsumexp(0) if label else counts[:2].logsumexp(0)
+        (-likelihood / 4).backward()  # the cross-entropy is a mean over voxels
+        torch.testing.assert_close(logits.grad, same.grad)
+
+    def test_only_labels_that_are_nearby(self) -> None:
+        logits = torch.tensor([0.0, 0, 9]).view(1, 3, 1, 1, 1).expand(1, 3, 5, 1, 1)
+        _, annotation = slab_operator("count", factor=5)(logits, along_z(0, 1, 1))
+        assert not annotation.truth[0, 2].any()
+
+    def test_what_is_not_seen_is_as_the_ramp_has_it(self) -> None:
+        seen = torch.tensor([False, True, True, True, True]).view(1, 1, 5, 1, 1)
+        sure = torch.tensor([9.0, -9, -9, 9, 9])  # whatever stands where nothing was seen
+        logits = torch.stack([torch.zeros(5), sure]).view(1, 2, 5, 1, 1)
+        operator, thick = slab_operator("count", factor=5), along_z(1, 1, 0)
+        lesion = operator(logits, thick, seen=seen)[1].truth[0, 1, :, 0, 0]
+        assert lesion.tolist() == pytest.approx([1, 0, 0, 1, 1], abs=1e-2)
+        for_sure = operator(logits, along_z(0, 1, 0), seen=seen)[1].truth[0, 1, :, 0, 0]
+        assert lesion[0] > for_sure[0]  # a ramp on both sides
+
+    def test_changes_from_the_ramp_to_the_likelihood(self) -> None:
+        logits, thick = torch.randn(1, 2, 10, 1, 1), along_z(0, 0, 1, 1)
+        parameters = {"factor": 5, "begin": 0.2, "end": 0.6}
+        _, ramp = slab_operator("transition", factor=5)(logits, thick)
+        first, half, last = (lesion_of(logits, thick, progress=at, **parameters) for at in (0.2, 0.4, 0.6))
+        torch.testing.assert_close(first, ramp.truth[0, 1, :, 0, 0])
+        assert not torch.allclose(first, last)
+        torch.testing.assert_close(half, (first + last) / 2)
+
+    def test_may_begin_at_once(self) -> None:
+        logits, thick = torch.randn(1, 2, 10, 1, 1), along_z(0, 0, 1, 1)
+        at_once = lesion_of(logits, thick, progress=0.0, factor=5, begin=0, end=0)
+        torch.testing.assert_close(at_once, lesion_of(logits, thick, factor=5))
+
+    def test_tau_says_how_many(self) -> None:
+        # Two slices of five are enough, and seen: the other ones may be anything
+        seen = torch.tensor([-9.0, -9, -9, 9, 9])
+        logits = torch.stack([torch.zeros(5), seen]).view(1, 2, 5, 1, 1)
+        lesion = lesion_of(logits, along_z(0, 1, 1), factor=5, tau=0.4)
+        torch.testing.assert_close(lesion, seen.sigmoid(), atol=1e-3, rtol=0)
+        assert lesion_of(logits, along_z(0, 1, 1), factor=5, tau=0.6)[:3].sum() == pytest.approx(1, abs=1e-2)
+
+    @pytest.mark.parametrize(("regions", "ignore_label"), [(False, None), (False, 7), (True, None), (True, 7)])
+    def test_is_a_distribution_and_the_label_where_all_marks_are_the_same(
+        self, example: Example, regions: bool, ignore_label: int | None
+    ) -> None:
+        settings_ = {"regions": regions, "ignore_label": ignore_label}
+        logits, _ = example(shape=(9, 4, 8))
+        _, thick = example(shape=(5, 4, 8), **settings_)
+        thick[..., :4] = thick[:, :, 2:3, :1, :1]
+        _, annotation = slab_operator("count", factor=3, **settings_)(logits, thick)
+        assert annotation.truth.shape == logits.shape
+        assert bool(((annotation.truth >= 0) & (annotation.truth <= 1)).all())
+        if not regions:
+            torch.testing.assert_close(annotation.truth.sum(1), torch.ones(2, 9, 4, 8, dtype=torch.float64))
+        _, transition = slab_operator("transition", factor=3, **settings_)(logits, thick)
+        torch.testing.assert_close(annotation.truth[..., :3], transition.truth[..., :3].to(annotation.truth.dtype))
+
+    def test_no_gradient_goes_through_it(self) -> None:
+        logits = torch.randn(1, 2, 5, 1, 1, requires_grad=True)
+        _, annotation = slab_operator("count", factor=5)(logits, along_z(0, 1, 0))
+        assert not annotation.truth.requires_grad
+
+    @pytest.mark.parametrize("regions", [False, True])
+    def test_is_finite_where_probabilities_are_zero_and_one(self, example: Example, regions: bool) -> None:
+        thin, _ = example(shape=(6, 2, 2))
+        _, thick = example(shape=(4, 2, 2), regions=regions)
+        extreme = (1e4 * thin.sign()).float().requires_grad_()
+        value = SegmentationLoss(regions=regions)(*slab_operator("count", factor=3, regions=regions)(extreme, thick))
+        value.backward()
+        assert value.isfinite()
+        assert extreme.grad.isfinite().all()
+
+    def test_half_precision(self, example: Example) -> None:
+        thin, _ = example(shape=(10, 8, 8))
+        _, thick = example(shape=(4, 8, 8))
+        half = thin.bfloat16()
+        _, annotation = slab_operator("count", factor=5)(half, thick)
+        _, expected = slab_operator("count", factor=5)(half.float(), thick)
+        torch.testing.assert_close(annotation.truth, expected.truth)
+
+
+class TestWhatALikelihoodKnows:
+    def test_of_all_surfaces_the_true_one_is_the_only_one_that_fits_every_slab(self) -> None:
+        """A flat surface, slabs that begin anywhere: a network that draws it a slice off is wrong somewhere."""
+        factor, size = 5, 30
+
+        def loss(offset: int) -> float:
+            total = 0.0
+            for begin in range(factor):
+                z = torch.arange(begin, begin + size)
+                thick = (z >= 17).view(-1, factor).sum(1) >= 3
+                seen = 12.0 * torch.where(z >= 17 + offset, 1, -1)
+                counts = log_count_probabilities(seen.view(-1, factor))
+                total -= float(torch.where(thick, counts[:, 3:].logsumexp(1), counts[:, :3].logsumexp(1)).sum())
+            return total
+
+        losses = {offset: loss(offset) for offset in range(-3, 4)}
+        assert min(losses, key=losses.__getitem__) == 0
+        assert losses[0] < 0.01
+        assert losses[1] > 5
+        assert losses[-1] > 5
+
+    @settings(max_examples=25)
+    @given(st.integers(1, 4), st.integers(0, 2**31 - 1))
+    def test_slabs_are_likely_to_be_marked_as_they_were(self, factor: int, seed: int) -> None:
+        rng = torch.Generator().manual_seed(seed)
+        logits = 30 * torch.randn(1, 2, 3 * factor, 4, 4, dtype=torch.float64, generator=rng)
+        thick = torch.randint(2, (1, 1, 5, 4, 4), generator=rng)
+        _, annotation = slab_operator("count", factor=factor)(logits, thick)
+        slices = annotation.truth[0, 1].view(3, factor, 4, 4).sum(1)
+        needed = math.ceil(factor / 2)
+        assert bool((slices[thick[0, 0, 1:-1] == 1] >= needed - 1e-6).all())
+        assert bool((slices[thick[0, 0, 1:-1] == 0] <= needed - 1 + 1e-6).all())
+
+
+class TestAnswersNearby:
+    def test_in_the_plane_and_along_z(self) -> None:
+        own = torch.zeros(1, 1, 2, 4, 5, 5, dtype=torch.bool)
+        own[0, 0, 1, 0, 2, 2] = True
+        own[:, :, 0] = ~own[:, :, 1]
+        expected = torch.zeros(2, 5, 5, dtype=torch.bool)
+        expected[0, 1:4, 1:4] = True
+        nearby = answers_nearby(own, None, reach=1)
+        assert bool(nearby[0, 0, 0].all())
+        assert bool((nearby[0, 0, 1] == expected).all())
+        expected[0] = False
+        expected[0, 2, 2] = True
+        assert bool((answers_nearby(own, None, reach=0)[0, 0, 1] == expected).all())
+
+    def test_where_nobody_looked_there_is_none(self) -> None:
+        label = torch.tensor([0, 0, 1, 1])
+        own = torch.stack([label == 0, label == 1]).view(1, 1, 2, 4, 1, 1)
+        known = torch.tensor([True, True, False, True]).view(1, 1, 4, 1, 1)
+        assert answers_nearby(own, known, reach=0)[0, 0, :, :, 0, 0].tolist() == [[True, True], [False, True]]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"begin": 0.6, "end": 0.5}, "begin and end must be 0 <= begin <= end <= 1, got 0.6 and 0.5"),
+        ({"end": 1.5}, "begin and end must be 0 <= begin <= end <= 1, got 0.25 and 1.5"),
+        ({"reach": -1}, "reach must be >= 0 voxels, got -1"),
+        ({"tau": 1}, "tau must be above 0 and below 1, got 1"),
+        ({"temperature": 1}, "slab operator count takes begin and end and reach and tau, got temperature"),
+    ],
+)
+def test_refuses(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        slab_operator("count", factor=5, **parameters)
