@@ -17,7 +17,7 @@ from nnunetv2_cfseg.demo.settings import VALIDATION_CASES
 
 _PREDICTING = ": predicting "
 #: Slices of time that a timed training is cut into.
-EPOCHS = 20
+EPOCHS = 10
 
 
 class Watcher(Protocol):

@@ -21,11 +21,13 @@ class Annotation:
         truth: (N, K, Z, Y, X), class k or region k is there: bool, or the probability that it is.
         known: (N, 1, Z, Y, X) bool, somebody said what is there; None where that is so everywhere.
         regions: the K are regions, which may overlap.
+        unsure: (N, 1 or K, Z, Y, X) bool, where the truth is a guess; None where it is nowhere.
     """
 
     truth: Tensor
     known: Tensor | None
     regions: bool
+    unsure: Tensor | None = None
 
     def only(self, where: Tensor) -> Annotation:
         """Nobody knows what is elsewhere; ``where`` is bool and broadcasts to (N, 1, Z, Y, X)."""

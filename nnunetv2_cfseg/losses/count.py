@@ -30,11 +30,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nnunetv2_cfseg.losses.annotation import Annotation, as_questions, in_full_precision, log_answers
+from nnunetv2_cfseg.losses.annotation import Annotation, as_questions, in_full_precision
 from nnunetv2_cfseg.losses.transition import SlabTransition
 
 #: Probability of what a ramp says cannot be; a mark may say otherwise.
 LOG_IMPOSSIBLE = -7.0
+#: Of the network's log-odds, when its volume is corrected.
+LARGEST_SHIFT = 4.0
 
 
 class SlabCount(SlabTransition):
@@ -60,9 +62,9 @@ class SlabCount(SlabTransition):
         regions: bool = False,
         ignore_label: int | None = None,
         tau: float = 0.5,
-        begin: float = 0.25,
-        end: float = 0.5,
-        reach: int = 1,
+        begin: float = 0.4,
+        end: float = 0.6,
+        reach: int = 2,
     ) -> None:
         super().__init__(factor=factor, regions=regions, ignore_label=ignore_label, tau=tau)
         if not 0 <= begin <= end <= 1:
@@ -85,32 +87,37 @@ class SlabCount(SlabTransition):
         Raises:
             ValueError: the shapes do not fit, or the last slab is incomplete.
         """
-        _, ramp = super().forward(thin_logits, thick_target)
         share = self.share_of_likelihood(progress)
         if not share:
-            return thin_logits, ramp
+            return super().forward(thin_logits, thick_target)
         with torch.no_grad():
-            thick = self.read_slabs(thin_logits, thick_target)
-            own = as_questions(thick.truth, regions=self.regions)  # (N, Q, A, D + 2, Y, X)
-            possible = answers_nearby(own, thick.known, reach=self.reach)  # (N, Q, A, D, Y, X)
-            is_open = possible.sum(2) > 1  # (N, Q, D, Y, X), M of them
-            if thick.known is not None:
-                is_open = is_open & thick.known[:, :, 1:-1]
-            own, possible = (answers.movedim(2, -1)[is_open] for answers in (own[:, :, :, 1:-1], possible))
-            log_p = self._columns(log_answers(in_full_precision(thin_logits), regions=self.regions))[is_open]
-            truth = self._columns(as_questions(ramp.truth, regions=self.regions)).clone()
-            of_ramp = truth[is_open]  # (M, A, r)
+            marks = self.read_marks(thin_logits, thick_target)
+            possible = self._possible(thin_logits, thick_target)  # (N, Q, A, D, Y, X)
+            is_open = possible.sum(2) > 1  # M slabs
+            if marks.known is not None:
+                is_open = is_open & marks.known
+            below, own, above = marks.at(is_open)
+            ramp = self.ramp(below, own, above)  # (M, A, r)
+            log_p = self._log_answers(thin_logits, is_open)
+            is_seen = torch.ones_like(log_p[:, :1], dtype=torch.bool)
             if seen is not None:
-                is_seen = self._columns(seen.unsqueeze(1)).expand(*is_open.shape, 1, self.factor)[is_open]
-                log_p = torch.where(is_seen, log_p, of_ramp.log().clamp_min(LOG_IMPOSSIBLE))
-            likely = posterior(log_p, own, possible, marked=self.marked)
-            truth[is_open] = (1 - share) * of_ramp + share * likely.to(of_ramp.dtype)
-            truth = truth.permute(0, 1, 5, 2, 6, 3, 4).flatten(3, 4)  # (N, Q, A, r D, Y, X)
-        return thin_logits, Annotation(truth[:, :, 1] if self.regions else truth[:, 0], ramp.known, self.regions)
+                is_seen = self.columns(seen.unsqueeze(1)).expand(*is_open.shape, 1, self.factor)[is_open]
+                log_p = torch.where(is_seen, log_p, ramp.log().clamp_min(LOG_IMPOSSIBLE))
+            log_p = with_volume_of(ramp, log_p.masked_fill(~possible.movedim(2, -1)[is_open].unsqueeze(2), -torch.inf))
+            likely = posterior(log_p, own, marked=self.marked)
+            return thin_logits, self.annotate(marks, is_open, (1 - share) * ramp + share * likely)
 
-    def _columns(self, answers: Tensor) -> Tensor:
-        """(N, Q, A, r D, Y, X) to (N, Q, D, Y, X, A, r)."""
-        return answers.unflatten(3, (-1, self.factor)).permute(0, 1, 3, 5, 6, 2, 4)
+    def _possible(self, thin_logits: Tensor, thick_target: Tensor) -> Tensor:
+        thick = self.read_slabs(thin_logits, thick_target)
+        return answers_nearby(as_questions(thick.truth, regions=self.regions), thick.known, reach=self.reach)
+
+    def _log_answers(self, logits: Tensor, is_open: Tensor) -> Tensor:
+        """What the network sees in open slabs, (M, A, r)."""
+        of_questions = logits.unsqueeze(2 if self.regions else 1)
+        open_logits = in_full_precision(self.columns(of_questions)[is_open])
+        if self.regions:
+            return torch.cat([F.logsigmoid(-open_logits), F.logsigmoid(open_logits)], dim=1)
+        return open_logits.log_softmax(1)
 
     def share_of_likelihood(self, progress: float) -> float:
         """Of the target, at a point of the training."""
@@ -119,19 +126,43 @@ class SlabCount(SlabTransition):
         return max(0.0, progress - self.begin) / (self.end - self.begin) if progress > self.begin else 0.0
 
 
-def posterior(log_p: Tensor, own: Tensor, possible: Tensor, *, marked: int) -> Tensor:
+def with_volume_of(ramp: Tensor, log_p: Tensor) -> Tensor:
+    """Shift all answers but the first against it, by one number, until they have as many voxels as in the ramp.
+
+    A network in training sees less lesion than there is, and its errors must not become its targets. Where the surface
+    is, a ramp does not know, but how much lesion there is in all.
+
+    Args:
+        ramp: probability of each answer, (M, A, r).
+        log_p: what the network sees, log-probabilities up to a constant of each slice, of the same shape.
+
+    Returns:
+        Log-probabilities, (M, A, r).
+    """
+    if not len(ramp):
+        return log_p
+    logits = log_p[:, 1:].logsumexp(1) - log_p[:, 0]
+    wanted = 1 - ramp[:, 0].mean()
+    low, high = logits.new_tensor(-LARGEST_SHIFT), logits.new_tensor(LARGEST_SHIFT)
+    for _ in range(10):  # halves the interval
+        middle = (low + high) / 2
+        is_too_much = (logits + middle).sigmoid().mean() > wanted
+        low, high = torch.where(is_too_much, low, middle), torch.where(is_too_much, middle, high)
+    return torch.cat([log_p[:, :1], log_p[:, 1:] + middle], dim=1).log_softmax(1)
+
+
+def posterior(log_p: Tensor, own: Tensor, *, marked: int) -> Tensor:
     """Probability of each answer on each slice, given the mark of the slab.
 
     Args:
-        log_p: what the network sees, log-probabilities (M, A, r).
+        log_p: what is known without the mark, log-probabilities (M, A, r); of a slice at least of two answers above
+            -inf, the mark among them.
         own: the mark, one of A, (M, A) bool; the first is background, or outside.
-        possible: answers that slices may have, the mark and at least another one, (M, A) bool.
         marked: k, slices of a slab that is just marked.
 
     Returns:
         (M, A, r), summing to 1 over the answers.
     """
-    log_p = log_p.masked_fill(~possible.unsqueeze(2), -torch.inf)
     is_marked = ~own[:, :1]
     # What is counted: the answer that was marked, or where none was, all but the first.
     first = torch.arange(own.shape[1], device=own.device) == 0
@@ -188,7 +219,11 @@ def answers_nearby(own: Tensor, known: Tensor | None, *, reach: int) -> Tensor:
     Returns:
         (N, Q, A, D, Y, X) bool.
     """
-    given = own if known is None else own & known.unsqueeze(1)
-    size, padding = (3, 2 * reach + 1, 2 * reach + 1), (0, reach, reach)
-    nearby = F.max_pool3d(given.flatten(1, 2).float(), size, stride=1, padding=padding) > 0
-    return nearby.unflatten(1, own.shape[1:3])
+    nearby = (own if known is None else own & known.unsqueeze(1)).flatten(1, 2).float()
+    for axis, size in enumerate((1, reach, reach)):
+        window = [1, 1, 1]
+        window[axis] = 2 * size + 1
+        padding = [0, 0, 0]
+        padding[axis] = size if axis else 0
+        nearby = F.max_pool3d(nearby, window, stride=1, padding=padding)
+    return (nearby > 0).unflatten(1, own.shape[1:3])

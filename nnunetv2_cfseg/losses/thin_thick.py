@@ -31,6 +31,7 @@ from nnunetv2_cfseg.losses.consistency import (
 from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.segmentation import SegmentationLoss
 from nnunetv2_cfseg.losses.slices import place_in_slabs
+from nnunetv2_cfseg.losses.volume import VolumeMatch
 
 THICK_TERMS = ("thick", "feature")
 THIN_TERMS = ("slab", "thin_consistency")
@@ -129,6 +130,7 @@ class ThinThickLoss(nn.Module):
         self.labels: dict[str, Any] = {"regions": regions, "ignore_label": ignore_label}
         balance = class_balance(settings.balance, class_counts, regions=regions, **settings.balance_parameters)
         self.segmentation = SegmentationLoss(**self.labels, batch_dice=batch_dice, balance=balance)
+        self.volume = VolumeMatch()
         self.slab = slab_operator(settings.operator, factor=factor, **self.labels, **settings.operator_parameters)
 
     def forward(
@@ -186,7 +188,8 @@ class ThinThickLoss(nn.Module):
             annotation = what if isinstance(what, Annotation) else self.segmentation.read(what, compared.shape)
             on_thick = compared.shape[2] < logits.shape[2]  # a slab of which slices are missing says nothing there
             where = seen.unflatten(2, (-1, self.factor)).all(3) if on_thick else seen
-            terms["slab"] = self.segmentation(compared, annotation.only(where))
+            annotation = annotation.only(where)
+            terms["slab"] = self.segmentation(self.volume(compared, annotation), annotation)
         if "thin_consistency" in self.weights:
             terms["thin_consistency"] = thin_entropy(logits, target, factor=self.factor, seen=seen, **self.labels)
         return terms

@@ -17,6 +17,7 @@ questions of A answers, see :func:`~.annotation.as_questions`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import product
 from math import ceil
 
@@ -29,6 +30,28 @@ from nnunetv2_cfseg.losses.slices import repeat_slices
 
 #: What a neighbouring slab is: of the same label, another one's and not marked, another one's and marked.
 SAME, BACKGROUND, LESION = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Marks:
+    """How slabs were marked, each one of A answers, (N, Q, A, D, Y, X) bool.
+
+    Attributes:
+        below: the slab before; the slab's own mark where nobody knows.
+        own: the slab's.
+        above: the slab after, as ``below``.
+        known: (N, 1, D, Y, X) bool, somebody marked the slab; None where that is so everywhere.
+    """
+
+    below: Tensor
+    own: Tensor
+    above: Tensor
+    known: Tensor | None
+
+    def at(self, is_open: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Below, own and above, (M, A), of the M slabs where ``is_open`` (N, Q, D, Y, X)."""
+        below, own, above = (mark.movedim(2, -1)[is_open] for mark in (self.below, self.own, self.above))
+        return below, own, above
 
 
 class SlabTransition(SlabOperator):
@@ -73,21 +96,44 @@ class SlabTransition(SlabOperator):
         Raises:
             ValueError: the shapes do not fit, or the last slab is incomplete.
         """
+        marks = self.read_marks(thin_logits, thick_target)
+        changes = ~((marks.below & marks.own).any(2) & (marks.above & marks.own).any(2))
+        return thin_logits, self.annotate(marks, changes, self.ramp(*marks.at(changes)))
+
+    def ramp(self, below: Tensor, own: Tensor, above: Tensor) -> Tensor:
+        """Probability of each answer on each slice, (M, A, r), of slabs so marked, (M, A) each."""
+        shares = self.ramps[(~own[:, 0]).long(), _kind(below, own), _kind(above, own)]  # (M, 3, r)
+        return torch.stack([below, own, above], dim=2).to(shares.dtype) @ shares
+
+    def annotate(self, marks: Marks, is_open: Tensor, answers: Tensor) -> Annotation:
+        """The annotation of thin slices: each slab's own mark, repeated, but where it is open.
+
+        Args:
+            marks: of the slabs.
+            is_open: M of them, (N, Q, D, Y, X) bool.
+            answers: of the slices of those, (M, A, r).
+        """
+        truth = marks.own.to(answers.dtype).repeat_interleave(self.factor, dim=3)
+        self.columns(truth)[is_open] = answers
+        known = None if marks.known is None else repeat_slices(marks.known, self.factor)
+        unsure = is_open.repeat_interleave(self.factor, dim=2)
+        return Annotation(truth[:, :, 1] if self.regions else truth[:, 0], known, self.regions, unsure)
+
+    def columns(self, x: Tensor) -> Tensor:
+        """A view of (N, Q, A, r D, Y, X) as (N, Q, D, Y, X, A, r)."""
+        return x.unflatten(3, (-1, self.factor)).permute(0, 1, 3, 5, 6, 2, 4)
+
+    def read_marks(self, thin_logits: Tensor, thick_target: Tensor) -> Marks:
+        """The marks of the slabs of a prediction, out of a target with one more slab at either end."""
         thick = self.read_slabs(thin_logits, thick_target)
         truth = as_questions(thick.truth, regions=self.regions)  # (N, Q, A, D + 2, Y, X)
         below, own, above = truth[:, :, :, :-2], truth[:, :, :, 1:-1], truth[:, :, :, 2:]
-        known = None
-        if thick.known is not None:  # nobody knows where a label that nobody gave begins
-            below = torch.where(thick.known[:, :, None, :-2], below, own)
-            above = torch.where(thick.known[:, :, None, 2:], above, own)
-            known = repeat_slices(thick.known[:, :, 1:-1], self.factor)
-        # (N, Q, D, Y, X, 3, r): to have the label of the slab below, its own, that of the slab above
-        shares = self.ramps.to(torch.promote_types(thin_logits.dtype, torch.float32))[
-            (~own[:, :, 0]).long(), _kind(below, own), _kind(above, own)
-        ]
-        answers = torch.stack([below, own, above], dim=-1).movedim(2, -2)  # (N, Q, D, Y, X, A, 3)
-        soft = (answers.to(shares.dtype) @ shares).permute(0, 1, 5, 2, 6, 3, 4).flatten(3, 4)  # (N, Q, A, r D, Y, X)
-        return thin_logits, Annotation(soft[:, :, 1] if self.regions else soft[:, 0], known, self.regions)
+        if thick.known is None:
+            return Marks(below, own, above, None)
+        known = thick.known.unsqueeze(1)  # nobody knows where a label that nobody gave begins
+        below = torch.where(known[:, :, :, :-2], below, own)
+        above = torch.where(known[:, :, :, 2:], above, own)
+        return Marks(below, own, above, thick.known[:, :, 1:-1])
 
     def read_slabs(self, thin_logits: Tensor, thick_target: Tensor) -> Annotation:
         """The thick annotation (N, K, D + 2, Y, X) of a prediction's slabs, of the one before and the one after."""
@@ -128,6 +174,5 @@ def ramps(factor: int, marked: int) -> Tensor:
 
 
 def _kind(side: Tensor, own: Tensor) -> Tensor:
-    """What a neighbouring slab is, (N, Q, D, Y, X), from the answers (N, Q, A, D, Y, X)."""
-    of_other = torch.where(side[:, :, 0], BACKGROUND, LESION)
-    return torch.where((side & own).any(2), SAME, of_other)
+    """What a neighbouring slab is, (M,), from answers (M, A)."""
+    return torch.where((side & own).any(1), SAME, torch.where(side[:, 0], BACKGROUND, LESION))

@@ -92,7 +92,7 @@ class ThinThickPlanner(CFSegPlanner):
         section["thin_thick"] = {
             "factor": self.factor,
             "column_share": 0.3,
-            "thick_share": 0.2,
+            "thick_share": 0.1,
             "loss": asdict(ThinThickSettings()),
         }
         return section

@@ -1,7 +1,7 @@
 """``nnUNetTrainerCFSeg``: nnU-Net's trainer for the block-centre transformer.
 
-What differs from nnU-Net's: every crop becomes a few blocks and the loss is taken on their centres; AdamW with a
-warm-up; no deep supervision; mirroring only where anatomy allows it; atomic checkpoints.
+What differs from nnU-Net's: every crop becomes a few blocks and the loss is taken on their centres; Muon and AdamW
+with a warm-up; no deep supervision; mirroring only where anatomy allows it; atomic checkpoints.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.trainers.block_transform import DrawBlocks
 from nnunetv2_cfseg.trainers.checkpoint import AtomicCheckpointMixin, check_weights_fit, read_checkpoint
 from nnunetv2_cfseg.trainers.hounsfield_transform import HounsfieldJitter, without_unitless_intensity
+from nnunetv2_cfseg.trainers.optimizer import build_optimizer
 from nnunetv2_cfseg.trainers.plans import block_sampling, check_plans, foreground_range, mirror_axes
 from nnunetv2_cfseg.trainers.precision import mixed_precision
 from nnunetv2_cfseg.trainers.schedule import WarmupPolyLR
@@ -71,14 +72,8 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
         super().initialize()
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, WarmupPolyLR]:
-        """AdamW; weight decay for matrices alone, not for biases, norms and position codes."""
-        position = set(self.block_center_network().position.parameters())
-        matrices = [p for p in self.network.parameters() if p.ndim >= 2 and p not in position]
-        others = [p for p in self.network.parameters() if p.ndim < 2 or p in position]
-        optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=self.initial_lr,
-        )
+        """Muon and AdamW, with a warm-up before nnU-Net's schedule."""
+        optimizer = build_optimizer(self.block_center_network(), lr=self.initial_lr, weight_decay=self.weight_decay)
         return optimizer, WarmupPolyLR(optimizer, self.initial_lr, self.num_epochs, warmup_share=self.warmup_share)
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, tuple[int, ...]]:

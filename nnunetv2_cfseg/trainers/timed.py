@@ -48,7 +48,7 @@ class WallClockBudgetMixin(nnUNetTrainer):
     """
 
     #: Online validation takes at most this share of a slice, but always one batch.
-    validation_share = 0.1
+    validation_share = 0.05
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
                  device: torch.device = torch.device("cuda")) -> None:  # fmt: skip
@@ -56,7 +56,7 @@ class WallClockBudgetMixin(nnUNetTrainer):
         self._spent_before_s = 0.0
         self._session_start: float | None = None
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs = 20
+        self.num_epochs = 10
         self.save_every = 1
 
     def spent_s(self) -> float:

@@ -117,15 +117,15 @@ class TestLoop:
     def test_cuts_the_budget_into_slices(self, trainer: TimedTrainer, clock: Clock) -> None:
         trainer.run_training()
         assert trainer.ended
-        assert trainer.current_epoch == trainer.num_epochs == 20
-        # A slice is 10 s: 9 s of steps of 1 s each, then 1 s of validation in steps of 0.5 s.
-        assert trainer.epochs == [{"steps": 9, "validations": 2}] * 20
+        assert trainer.current_epoch == trainer.num_epochs == 10
+        # A slice is 20 s: 19 s of steps of 1 s each, then 1 s of validation in steps of 0.5 s.
+        assert trainer.epochs == [{"steps": 19, "validations": 2}] * 10
         assert clock.now_s == 1200
 
     def test_does_not_count_what_comes_before_the_first_epoch(self, trainer: TimedTrainer, clock: Clock) -> None:
         trainer.start_s = 500.0
         trainer.run_training()
-        assert len(trainer.positions) == 20 * 9
+        assert len(trainer.positions) == 10 * 19
         assert clock.now_s == 1700
 
     def test_makes_a_step_and_a_validation_even_where_one_takes_longer_than_a_slice(
@@ -141,11 +141,11 @@ class TestLoop:
         trainer.current_epoch = 2  # 110 s of 200 are spent
         trainer.run_training()
         assert clock.now_s == pytest.approx(1090)
-        assert trainer.positions[0] == pytest.approx(20 * 110 / 200)
+        assert trainer.positions[0] == pytest.approx(10 * 110 / 200)
 
     def test_ends_at_once_where_the_budget_is_spent(self, trainer: TimedTrainer) -> None:
         trainer.logger.values = {"epoch_start_timestamps": [0.0], "epoch_end_timestamps": [200.0]}
-        trainer.current_epoch = 20
+        trainer.current_epoch = 10
         trainer.run_training()
         assert trainer.ended
         assert trainer.epochs == []
@@ -155,16 +155,16 @@ class TestScheduleFollowsTheClock:
     def test_in_epochs(self, trainer: TimedTrainer) -> None:
         trainer.run_training()
         assert trainer.positions[0] == 0
-        assert trainer.positions[1] == pytest.approx(20 * 1 / 200)
+        assert trainer.positions[1] == pytest.approx(10 * 1 / 200)
         assert trainer.positions == sorted(trainer.positions)
-        assert trainer.positions[-1] == pytest.approx(20 * 198 / 200)
+        assert trainer.positions[-1] == pytest.approx(10 * 198 / 200)
 
     def test_but_never_to_its_very_end_where_the_rate_is_zero(self, trainer: TimedTrainer, clock: Clock) -> None:
         trainer.on_train_start()
         trainer._start_clock()
         clock.now_s += 5000
         assert trainer.fraction_spent() == 1
-        assert trainer.schedule_position() < 20
+        assert trainer.schedule_position() < 10
 
     def test_and_has_not_begun_before_training(self, trainer: TimedTrainer, clock: Clock) -> None:
         clock.now_s += 5000
