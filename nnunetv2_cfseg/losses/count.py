@@ -62,8 +62,8 @@ class SlabCount(SlabTransition):
         regions: bool = False,
         ignore_label: int | None = None,
         tau: float = 0.5,
-        begin: float = 0.4,
-        end: float = 0.6,
+        begin: float = 0.3,
+        end: float = 0.5,
         reach: int = 2,
     ) -> None:
         super().__init__(factor=factor, regions=regions, ignore_label=ignore_label, tau=tau)
@@ -92,24 +92,21 @@ class SlabCount(SlabTransition):
             return super().forward(thin_logits, thick_target)
         with torch.no_grad():
             marks = self.read_marks(thin_logits, thick_target)
-            possible = self._possible(thin_logits, thick_target)  # (N, Q, A, D, Y, X)
+            thick = self.read_slabs(thin_logits, thick_target)
+            answers = as_questions(thick.truth, regions=self.regions)
+            possible = answers_nearby(answers, thick.known, reach=self.reach)  # (N, Q, A, D, Y, X)
             is_open = possible.sum(2) > 1  # M slabs
             if marks.known is not None:
                 is_open = is_open & marks.known
             below, own, above = marks.at(is_open)
             ramp = self.ramp(below, own, above)  # (M, A, r)
             log_p = self._log_answers(thin_logits, is_open)
-            is_seen = torch.ones_like(log_p[:, :1], dtype=torch.bool)
             if seen is not None:
                 is_seen = self.columns(seen.unsqueeze(1)).expand(*is_open.shape, 1, self.factor)[is_open]
                 log_p = torch.where(is_seen, log_p, ramp.log().clamp_min(LOG_IMPOSSIBLE))
             log_p = with_volume_of(ramp, log_p.masked_fill(~possible.movedim(2, -1)[is_open].unsqueeze(2), -torch.inf))
             likely = posterior(log_p, own, marked=self.marked)
             return thin_logits, self.annotate(marks, is_open, (1 - share) * ramp + share * likely)
-
-    def _possible(self, thin_logits: Tensor, thick_target: Tensor) -> Tensor:
-        thick = self.read_slabs(thin_logits, thick_target)
-        return answers_nearby(as_questions(thick.truth, regions=self.regions), thick.known, reach=self.reach)
 
     def _log_answers(self, logits: Tensor, is_open: Tensor) -> Tensor:
         """What the network sees in open slabs, (M, A, r)."""
@@ -123,7 +120,8 @@ class SlabCount(SlabTransition):
         """Of the target, at a point of the training."""
         if progress >= self.end:
             return 1.0
-        return max(0.0, progress - self.begin) / (self.end - self.begin) if progress > self.begin else 0.0
+        span = self.end - self.begin
+        return max(0.0, progress - self.begin) / span if span else 0.0
 
 
 def with_volume_of(ramp: Tensor, log_p: Tensor) -> Tensor:

@@ -24,12 +24,12 @@ def slab_operator(
     """The operator that plans name.
 
     Args:
-        name: ``mean``, ``annotator``, ``copy`` or ``transition``.
+        name: ``mean``, ``annotator``, ``copy``, ``transition`` or ``count``.
         factor: r.
         regions: see :class:`SlabOperator`.
         ignore_label: see :class:`SlabOperator`.
-        parameters: ``tau`` and ``temperature`` of :class:`SlabAnnotator`; ``tau`` and ``evidence`` of
-            :class:`SlabTransition`; the others take none.
+        parameters: ``tau`` and ``temperature`` of :class:`SlabAnnotator`; ``tau`` of :class:`SlabTransition`; ``tau``,
+            ``begin``, ``end`` and ``reach`` of :class:`SlabCount`; the others take none.
 
     Raises:
         ValueError: an unknown name or parameter, or a value out of range.

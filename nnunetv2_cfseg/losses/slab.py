@@ -14,7 +14,8 @@ most :math:`e^{-|f - \tau| / T}` for every thin map that lies on the label's sid
 the copy gains nothing over the truth: at f = 0.6 and :math:`\tau` = 0.5 it gains 0.31 with T = 0.1, 0.007 with
 T = 0.02. Which of these maps it is to be, the image has to tell, through weights shared with the thick prediction.
 
-``copy`` repeats the label: the baseline. ``transition`` (:mod:`.transition`) repeats it where it does not change.
+``copy`` repeats the label: the baseline. ``transition`` (:mod:`.transition`) repeats it where it does not change, and
+``count`` (:mod:`.count`) asks what an annotator marked as ``annotator`` does, but exactly.
 
 All return logits, not probabilities: the loss of :mod:`.segmentation` applies to them as it stands, and nothing
 overflows or becomes -inf where a probability is 0 or 1.

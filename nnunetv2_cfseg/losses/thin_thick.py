@@ -46,7 +46,7 @@ class ThinThickSettings:
     Attributes:
         weights: of the terms, at least 0: ``thick``, ``slab``, ``feature`` and ``thin_consistency`` (entropy of the
             thin prediction). One not named has weight 0.
-        operator: ``transition``, ``annotator``, ``mean`` or ``copy``, see :func:`~.operators.slab_operator`.
+        operator: ``count``, ``transition``, ``annotator``, ``mean`` or ``copy``, see :func:`~.operators.slab_operator`.
         operator_parameters: of the operator.
         feature: ``mse`` or ``cosine``.
         stop_gradient: side of the feature term that is taken as given: ``thick``, ``thin`` or ``none``.
@@ -58,7 +58,7 @@ class ThinThickSettings:
     """
 
     weights: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
-    operator: str = "transition"
+    operator: str = "count"
     operator_parameters: Mapping[str, Any] = field(default_factory=dict)
     feature: str = "mse"
     stop_gradient: str = "thick"

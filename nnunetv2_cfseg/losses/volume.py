@@ -14,7 +14,8 @@ class VolumeMatch(nn.Module):
     Where targets say how likely lesion is, a network that does not see the surface says the same, and what is likelier
     than one half is less than there is: ends of lesions that bulge are lost. So the loss looks at the network's logits
     of lesion less a margin, one for all voxels whose target is a guess. The margin follows the volumes: as long as
-    fewer of these voxels are segmented as lesion than the targets add up to, it grows.
+    fewer of these voxels are segmented as lesion than the targets add up to, it grows. It is no weight of the network
+    and in no checkpoint: a training that is continued begins without it and has it again after some tens of steps.
 
     Args:
         rate: of the margin, for each step and unit of the logarithm of the volumes' ratio.

@@ -183,7 +183,8 @@ class TestTarget:
         if not regions:
             torch.testing.assert_close(annotation.truth.sum(1), torch.ones(2, 9, 4, 8, dtype=torch.float64))
         _, transition = slab_operator("transition", factor=3, **settings_)(logits, thick)
-        torch.testing.assert_close(annotation.truth[..., :3], transition.truth[..., :3].to(annotation.truth.dtype))
+        sure = (..., slice(0, 2))  # out of reach of the other half
+        torch.testing.assert_close(annotation.truth[sure], transition.truth[sure].to(annotation.truth.dtype))
 
     def test_no_gradient_goes_through_it(self) -> None:
         logits = torch.randn(1, 2, 5, 1, 1, requires_grad=True)

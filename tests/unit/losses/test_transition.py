@@ -97,7 +97,7 @@ class TestWhatIsLikely:
         assert annotation.truth.shape == logits.shape
         assert bool(((annotation.truth >= 0) & (annotation.truth <= 1)).all())
         if not regions:
-            torch.testing.assert_close(annotation.truth.sum(1), torch.ones(2, 9, 4, 4, dtype=torch.float64))
+            torch.testing.assert_close(annotation.truth.sum(1), torch.ones(2, 9, 4, 4))
         _, copied = slab_operator("copy", factor=3, regions=regions)(logits, thick[:, :, 1:-1])
         classes = copied.bool()[:, :3] if regions else copied == torch.arange(3).view(1, -1, 1, 1, 1)
         known = torch.ones_like(copied[:, :1], dtype=torch.bool) if annotation.known is None else annotation.known
