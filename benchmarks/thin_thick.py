@@ -19,7 +19,7 @@ Rows, each trained for the same seconds on the same fold, and scored on a test s
 
 The dataset must have ``labelsTr_thin`` and ``labelsTs_thin``. Each cell's figures are added to the CSV, and what is in
 it is not run again; ``benchmarks/thin_thick_tables.py`` makes the tables of it. A stopped run can be continued in the
-same output folder; another budget needs another one.
+same output folder; another budget needs another one. The environment it is installed in has to be active.
 """
 
 from __future__ import annotations

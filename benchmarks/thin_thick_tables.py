@@ -30,9 +30,11 @@ def main() -> None:
 
 def markdown(results: pd.DataFrame) -> str:
     """A title and three tables: measures, differences to copied labels, classes."""
+    results = results[results["Dice"].notna()]  # neither truth nor prediction has the class
     names = list(dict.fromkeys(results["row"]))
-    budgets = sorted(results["budget_s"].dropna().unique())
-    title = f"{results['case'].nunique()} test cases, {' and '.join(f'{b:g}' for b in budgets)} s of training a row"
+    title = f"{results['case'].nunique()} test cases"
+    if budgets := sorted(results["budget_s"].dropna().unique()):
+        title += f", {' and '.join(f'{budget:g}' for budget in budgets)} s of training a row"
     parts = [title, _table(["row", "seeds", *MEASURES], [_measures(results, name) for name in names])]
     if {BASELINE, BEST} <= set(names):
         head = ["row less copy", *DIFFERENCES, "closed", "boundary_Dice by seed"]
