@@ -171,13 +171,15 @@ class ThinThickLoss(nn.Module):
             kind, stop = self.settings.feature, self.settings.stop_gradient
             terms["feature"] = feature_loss(thin, thick, factor=self.factor, kind=kind, stop_gradient=stop)
         if any(name in self.weights for name in THIN_TERMS):
-            names = {"thin_logits": thin_logits, "slab_target": slab_target, "slab_offset": slab_offset}
-            terms.update(self._thin_terms(*_needed("thin", **names), progress))
+            logits, target, offset = _needed(
+                "thin", thin_logits=thin_logits, slab_target=slab_target, slab_offset=slab_offset
+            )
+            terms.update(self._thin_terms(logits, target, offset, progress=progress))
         weighted = [self.weights[name] * term for name, term in terms.items()]
         return {**terms, "total": sum(weighted[1:], weighted[0])}
 
     def _thin_terms(
-        self, logits: Tensor, with_neighbours: Tensor, offset: Tensor, progress: float
+        self, logits: Tensor, with_neighbours: Tensor, offset: Tensor, *, progress: float
     ) -> dict[str, Tensor]:
         terms = {}
         logits, seen = place_in_slabs(logits, offset, self.factor)

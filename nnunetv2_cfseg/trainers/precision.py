@@ -18,5 +18,5 @@ def mixed_precision(device: torch.device) -> AbstractContextManager:
 
 def multiplies_bfloat16() -> bool:
     """Whether the processor has instructions for products of bfloat16; emulated ones are slower than float32."""
-    capabilities = torch.cpu.get_capabilities()
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in every version that nnU-Net runs with
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile"))

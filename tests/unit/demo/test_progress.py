@@ -54,19 +54,19 @@ class TestTrainingLog:
     ) -> None:
         now = 100.0
         monkeypatch.setattr(progress.time, "monotonic", lambda: now)
-        watcher = TrainingLog(tmp_path, 200)  # slices of 10 s
+        watcher = TrainingLog(tmp_path, 200)  # slices of 20 s
         log.write_text(f"{STAMP}: Epoch 0\n")
         assert watcher.position() == 0
         now = 104
         assert watcher.position() == 4
         now = 190  # a late line in the log is no reason to run ahead
-        assert watcher.position() == 10
+        assert watcher.position() == 20
         log.write_text(EPOCH.format(number=0, dice="0.5") + f"{STAMP}: Epoch 1\n")
-        assert (watcher.position(), watcher.note()) == (10, "pseudo Dice 0.500")
+        assert (watcher.position(), watcher.note()) == (20, "pseudo Dice 0.500")
 
     def test_is_full_while_nnunet_validates(self, log: Path, tmp_path: Path) -> None:
         watcher = TrainingLog(tmp_path, 200)
-        log.write_text(EPOCH.format(number=19, dice="0.5") + f"{STAMP}: Training done.\n")
+        log.write_text(EPOCH.format(number=9, dice="0.5") + f"{STAMP}: Training done.\n")
         assert watcher.position() == 200
         log.write_text(log.read_text() + f"{STAMP}: predicting phantom_003\n")
         assert (watcher.position(), watcher.note()) == (200, "validating 1/2")
@@ -98,7 +98,7 @@ class TestBar:
         watcher = TrainingLog(tmp_path, 200)
         with bar(watcher) as shown:
             assert shown is not None
-            (tmp_path / "training_log_1.txt").write_text(EPOCH.format(number=10, dice="0.25"))
+            (tmp_path / "training_log_1.txt").write_text(EPOCH.format(number=5, dice="0.25"))
             shown.update()
         err = capsys.readouterr().err
         assert "100/200 s" in err

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from nnunetv2_cfseg.demo import progress
 from nnunetv2_cfseg.trainers import timed
 from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE, WallClockBudgetMixin, read_time_budget_s
 
@@ -117,7 +118,7 @@ class TestLoop:
     def test_cuts_the_budget_into_slices(self, trainer: TimedTrainer, clock: Clock) -> None:
         trainer.run_training()
         assert trainer.ended
-        assert trainer.current_epoch == trainer.num_epochs == 10
+        assert trainer.current_epoch == trainer.num_epochs == progress.EPOCHS == 10
         # A slice is 20 s: 19 s of steps of 1 s each, then 1 s of validation in steps of 0.5 s.
         assert trainer.epochs == [{"steps": 19, "validations": 2}] * 10
         assert clock.now_s == 1200
