@@ -12,8 +12,9 @@ A single mark leaves open which slices they are. Slabs begin anywhere in a lesio
 where: a surface drawn one slice too high is wrong in every r-th slab. So the likelihood of all marks together knows
 surfaces to the slice.
 
-A slice can only have a label that was marked within ``reach`` voxels in its slab, in the one before or in the one
-after. Where they all are the same, so are the slices.
+A slab is open if the mark changes from slab to slab within ``reach`` voxels of it in the plane: elsewhere surfaces
+stand upright, and slices are what was marked. In an open slab a slice can only have a label that was marked as near, in
+the slab itself, in the one before or in the one after.
 
 A network that has not learnt what a lesion is can satisfy marks in many ways. So training begins with the ramp of
 :mod:`.transition` and moves to the likelihood: the target is a mixture of both, whose share of q grows from 0 to 1
@@ -49,7 +50,7 @@ class SlabCount(SlabTransition):
         tau: share of a slab from which on it is marked, in (0, 1).
         begin: share of the training after which the network is asked, in [0, 1].
         end: share of the training from which on only the network is asked, from ``begin`` to 1.
-        reach: voxels in the plane within which another mark leaves a slab's slices open, at least 0.
+        reach: voxels in the plane within which a change from slab to slab leaves a slab's slices open, at least 0.
 
     Raises:
         ValueError: any of these out of range.
@@ -95,7 +96,7 @@ class SlabCount(SlabTransition):
             thick = self.read_slabs(thin_logits, thick_target)
             answers = as_questions(thick.truth, regions=self.regions)
             possible = answers_nearby(answers, thick.known, reach=self.reach)  # (N, Q, A, D, Y, X)
-            is_open = possible.sum(2) > 1  # M slabs
+            is_open = nearby(marks.change(), reach=self.reach) & (possible.sum(2) > 1)  # M slabs
             if marks.known is not None:
                 is_open = is_open & marks.known
             below, own, above = marks.at(is_open)
@@ -217,11 +218,14 @@ def answers_nearby(own: Tensor, known: Tensor | None, *, reach: int) -> Tensor:
     Returns:
         (N, Q, A, D, Y, X) bool.
     """
-    nearby = (own if known is None else own & known.unsqueeze(1)).flatten(1, 2).float()
-    for axis, size in enumerate((1, reach, reach)):
-        window = [1, 1, 1]
-        window[axis] = 2 * size + 1
-        padding = [0, 0, 0]
-        padding[axis] = size if axis else 0
-        nearby = F.max_pool3d(nearby, window, stride=1, padding=padding)
-    return (nearby > 0).unflatten(1, own.shape[1:3])
+    given = own if known is None else own & known.unsqueeze(1)
+    in_plane = nearby(given.flatten(1, 2), reach=reach).unflatten(1, own.shape[1:3])
+    return in_plane[:, :, :, :-2] | in_plane[:, :, :, 1:-1] | in_plane[:, :, :, 2:]
+
+
+def nearby(x: Tensor, *, reach: int) -> Tensor:
+    """Whether x, (N, C, D, Y, X) bool, is true within so many voxels in the plane."""
+    found = x.float()
+    for window in ((1, 2 * reach + 1, 1), (1, 1, 2 * reach + 1)):
+        found = F.max_pool3d(found, window, stride=1, padding=[size // 2 for size in window])
+    return found > 0

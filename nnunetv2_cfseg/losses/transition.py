@@ -48,6 +48,10 @@ class Marks:
     above: Tensor
     known: Tensor | None
 
+    def change(self) -> Tensor:
+        """Where the slab before or the one after has another mark, (N, Q, D, Y, X) bool."""
+        return ~((self.below & self.own).any(2) & (self.above & self.own).any(2))
+
     def at(self, is_open: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Below, own and above, (M, A), of the M slabs where ``is_open`` (N, Q, D, Y, X)."""
         below, own, above = (mark.movedim(2, -1)[is_open] for mark in (self.below, self.own, self.above))
@@ -97,8 +101,8 @@ class SlabTransition(SlabOperator):
             ValueError: the shapes do not fit, or the last slab is incomplete.
         """
         marks = self.read_marks(thin_logits, thick_target)
-        changes = ~((marks.below & marks.own).any(2) & (marks.above & marks.own).any(2))
-        return thin_logits, self.annotate(marks, changes, self.ramp(*marks.at(changes)))
+        is_open = marks.change()
+        return thin_logits, self.annotate(marks, is_open, self.ramp(*marks.at(is_open)))
 
     def ramp(self, below: Tensor, own: Tensor, above: Tensor) -> Tensor:
         """Probability of each answer on each slice, (M, A, r), of slabs so marked, (M, A) each."""

@@ -186,6 +186,16 @@ class TestTarget:
         sure = (..., slice(0, 2))  # out of reach of the other half
         torch.testing.assert_close(annotation.truth[sure], transition.truth[sure].to(annotation.truth.dtype))
 
+    def test_upright_walls_are_known(self) -> None:
+        thick = torch.zeros(1, 1, 3, 1, 9, dtype=torch.long)
+        thick[..., 4:] = 1  # a wall, in all slabs at the same place
+        _, annotation = slab_operator("count", factor=5)(torch.randn(1, 2, 5, 1, 9), thick)
+        assert bool((annotation.truth[0, 1, :, 0] == (torch.arange(9) >= 4)).all())
+        assert not annotation.unsure.any()
+        thick[0, 0, 2, 0, 4] = 0  # and a step in the slab above
+        _, annotation = slab_operator("count", factor=5, reach=1)(torch.randn(1, 2, 5, 1, 9), thick)
+        assert annotation.unsure[0, 0, 0, 0].tolist() == [False] * 3 + [True] * 3 + [False] * 3
+
     def test_no_gradient_goes_through_it(self) -> None:
         logits = torch.randn(1, 2, 5, 1, 1, requires_grad=True)
         _, annotation = slab_operator("count", factor=5)(logits, along_z(0, 1, 0))
