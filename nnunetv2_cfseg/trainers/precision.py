@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 
@@ -18,5 +20,6 @@ def mixed_precision(device: torch.device) -> AbstractContextManager:
 
 def multiplies_bfloat16() -> bool:
     """Whether the processor has instructions for products of bfloat16; emulated ones are slower than float32."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in every version that nnU-Net runs with
+    ask: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # older versions cannot tell
+    capabilities = ask()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile"))
