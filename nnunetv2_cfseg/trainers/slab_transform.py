@@ -53,7 +53,7 @@ class DrawSlabBlocks(DrawBlocks):
     into the first of its slabs each thin centre begins, (columns r + thin,). Beyond the crop its last slab goes on.
 
     Args:
-        sampling: how centres are drawn, on thick slices; their number is that of ``blocks``.
+        sampling: how centres are drawn; their number is that of ``blocks``.
         blocks: how many.
         factor: r.
         others: see :class:`~.block_transform.DrawBlocks`; sizes are voxels, thick or thin.
