@@ -67,7 +67,8 @@ def _differences(results: pd.DataFrame, name: str) -> list[str]:
 
 
 def _classes(results: pd.DataFrame, name: str, classes: list[str]) -> list[str]:
-    means = results[results["row"] == name].groupby("class")[["Dice", "IoU"]].mean()
+    # A class that only another row predicted, and no case has, is NaN here.
+    means = results[results["row"] == name].groupby("class")[["Dice", "IoU"]].mean().reindex(classes)
     return [name, *(f"{means.Dice[c]:.3f}, {means.IoU[c]:.3f}" for c in classes)]
 
 
