@@ -53,17 +53,20 @@ def _measures(results: pd.DataFrame, name: str) -> list[str]:
 
 def _differences(results: pd.DataFrame, name: str) -> list[str]:
     """Of the seeds that both rows have; rows without seeds are compared with all."""
-    cells, by_seed, closed = [], "", ""
+    cells = []
     for measure in DIFFERENCES:
         row, copy = _with_same_seeds(results, name, BASELINE, measure)
         cells.append(_mean_and_interval(row.mean(axis=1) - copy.mean(axis=1), sign="+"))
+    of_seeds, gap_of_seeds = (_boundary_gains(results, row) for row in (name, BEST))
+    gap = gap_of_seeds.mean()
+    closed = f"{of_seeds.mean() / gap:.0%}" if gap > 0 else ""
+    return [name, *cells, closed, ", ".join(f"{gain:+.3f}" for gain in of_seeds)]
+
+
+def _boundary_gains(results: pd.DataFrame, name: str) -> pd.Series:
+    """By how much a row is ahead of copied labels on boundary slabs, for each seed."""
     row, copy = _with_same_seeds(results, name, BASELINE, "boundary_Dice")
-    by_seed = ", ".join(f"{difference:+.3f}" for difference in (row - copy).mean(axis=0))
-    best, copy_of_best = _with_same_seeds(results, BEST, BASELINE, "boundary_Dice")
-    gap = float(best.to_numpy().mean() - copy_of_best.to_numpy().mean())
-    if gap > 0:
-        closed = f"{float(row.to_numpy().mean() - copy.to_numpy().mean()) / gap:.0%}"
-    return [name, *cells, closed, by_seed]
+    return (row - copy).mean(axis=0)
 
 
 def _classes(results: pd.DataFrame, name: str, classes: list[str]) -> list[str]:

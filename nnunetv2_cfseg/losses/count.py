@@ -92,8 +92,8 @@ class SlabCount(SlabTransition):
         if not share:
             return super().forward(thin_logits, thick_target)
         with torch.no_grad():
-            marks = self.read_marks(thin_logits, thick_target)
             thick = self.read_slabs(thin_logits, thick_target)
+            marks = self.read_marks(thick)
             answers = as_questions(thick.truth, regions=self.regions)
             possible = answers_nearby(answers, thick.known, reach=self.reach)  # (N, Q, A, D, Y, X)
             is_open = nearby(marks.change(), reach=self.reach) & (possible.sum(2) > 1)  # M slabs

@@ -100,7 +100,7 @@ class SlabTransition(SlabOperator):
         Raises:
             ValueError: the shapes do not fit, or the last slab is incomplete.
         """
-        marks = self.read_marks(thin_logits, thick_target)
+        marks = self.read_marks(self.read_slabs(thin_logits, thick_target))
         is_open = marks.change()
         return thin_logits, self.annotate(marks, is_open, self.ramp(*marks.at(is_open)))
 
@@ -127,9 +127,8 @@ class SlabTransition(SlabOperator):
         """A view of (N, Q, A, r D, Y, X) as (N, Q, D, Y, X, A, r)."""
         return x.unflatten(3, (-1, self.factor)).permute(0, 1, 3, 5, 6, 2, 4)
 
-    def read_marks(self, thin_logits: Tensor, thick_target: Tensor) -> Marks:
-        """The marks of the slabs of a prediction, out of a target with one more slab at either end."""
-        thick = self.read_slabs(thin_logits, thick_target)
+    def read_marks(self, thick: Annotation) -> Marks:
+        """The marks of slabs, out of an annotation of :meth:`read_slabs`, with one more slab at either end."""
         truth = as_questions(thick.truth, regions=self.regions)  # (N, Q, A, D + 2, Y, X)
         below, own, above = truth[:, :, :, :-2], truth[:, :, :, 1:-1], truth[:, :, :, 2:]
         if thick.known is None:
