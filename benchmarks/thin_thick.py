@@ -131,8 +131,11 @@ def main() -> None:
         running = {pool.submit(run_row, name, rows[name], seed, args.o, factor, threads): seed for seed, name in cells}
         for row in tqdm(as_completed(running), total=len(running), unit="row"):
             seed = running[row]
-            for name, predictions in row.result().items():
-                table = score(predictions, args.o / f"seed_{seed}" / name, args.o)
+            tables = {
+                name: score(predictions, args.o / f"seed_{seed}" / name, args.o)
+                for name, predictions in row.result().items()
+            }
+            for name, table in tables.items():  # one after the other: a row that was written is not run again
                 add(args.results, name, seed, args.budget, table)
     print(markdown(pd.read_csv(args.results)))
 

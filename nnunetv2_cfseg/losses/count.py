@@ -10,7 +10,9 @@ and a network that does not see a lesion yet is told so with full force, where t
 
 A single mark leaves open which slices they are. Slabs begin anywhere in a lesion, though, and the network does not see
 where: a surface drawn one slice too high is wrong in every r-th slab. So the likelihood of all marks together knows
-surfaces to the slice.
+surfaces to the slice. A network that sees little of a lesion is helped by the slabs before and after: lesion lies where
+they are marked rather than where they are not. Their marks shift the log-odds of the first and the last slice by
+``coupling``, and by half as much with each slice further in.
 
 A slab is open if the mark changes from slab to slab within ``reach`` voxels of it in the plane: elsewhere surfaces
 stand upright, and slices are what was marked. In an open slab a slice can only have a label that was marked as near, in
@@ -27,6 +29,8 @@ Shapes: as in :mod:`.transition`.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -34,10 +38,12 @@ from torch import Tensor
 from nnunetv2_cfseg.losses.annotation import Annotation, as_questions, in_full_precision
 from nnunetv2_cfseg.losses.transition import SlabTransition
 
-#: Probability of what a ramp says cannot be; a mark may say otherwise.
-LOG_IMPOSSIBLE = -7.0
+#: Least probability of what the ramp or the network says cannot be; a mark may say otherwise.
+LEAST_OF_RAMP, LEAST_OF_NETWORK = 1e-3, 1e-6
 #: Of the network's log-odds, when its volume is corrected.
 LARGEST_SHIFT = 4.0
+#: Of the log-odds of all slices of a slab together: float32 holds products of their probabilities.
+LARGEST_LOG_ODDS = 80.0
 
 
 class SlabCount(SlabTransition):
@@ -51,6 +57,7 @@ class SlabCount(SlabTransition):
         begin: share of the training after which the network is asked, in [0, 1].
         end: share of the training from which on only the network is asked, from ``begin`` to 1.
         reach: voxels in the plane within which a change from slab to slab leaves a slab's slices open, at least 0.
+        coupling: log-odds that a slab's mark adds to the slice next to it, at least 0.
 
     Raises:
         ValueError: any of these out of range.
@@ -66,13 +73,16 @@ class SlabCount(SlabTransition):
         begin: float = 0.3,
         end: float = 0.5,
         reach: int = 2,
+        coupling: float = 1.0,
     ) -> None:
         super().__init__(factor=factor, regions=regions, ignore_label=ignore_label, tau=tau)
         if not 0 <= begin <= end <= 1:
             raise ValueError(f"begin and end must be 0 <= begin <= end <= 1, got {begin} and {end}")
         if reach < 0:
             raise ValueError(f"reach must be >= 0 voxels, got {reach}")
-        self.begin, self.end, self.reach = begin, end, reach
+        if not 0 <= coupling < math.inf:
+            raise ValueError(f"coupling must be finite and >= 0, got {coupling}")
+        self.begin, self.end, self.reach, self.coupling = begin, end, reach, coupling
 
     def forward(
         self, thin_logits: Tensor, thick_target: Tensor, *, progress: float = 1.0, seen: Tensor | None = None
@@ -101,21 +111,27 @@ class SlabCount(SlabTransition):
                 is_open = is_open & marks.known
             below, own, above = marks.at(is_open)
             ramp = self.ramp(below, own, above)  # (M, A, r)
-            log_p = self._log_answers(thin_logits, is_open)
+            is_possible = possible.movedim(2, -1)[is_open].unsqueeze(2)
+            p = self._logits(thin_logits, is_open).masked_fill(~is_possible, -math.inf).softmax(1)
+            p = p.clamp_min(LEAST_OF_NETWORK) * torch.where(counted(own).unsqueeze(2), self.odds_of_neighbours(below, own, above), 1)
             if seen is not None:
                 is_seen = self.columns(seen.unsqueeze(1)).expand(*is_open.shape, 1, self.factor)[is_open]
-                log_p = torch.where(is_seen, log_p, ramp.log().clamp_min(LOG_IMPOSSIBLE))
-            log_p = with_volume_of(ramp, log_p.masked_fill(~possible.movedim(2, -1)[is_open].unsqueeze(2), -torch.inf))
-            likely = posterior(log_p, own, marked=self.marked)
+                p = torch.where(is_seen, p, ramp.clamp_min(LEAST_OF_RAMP))
+            likely = posterior(with_volume_of(ramp, p * is_possible), own, marked=self.marked)
             return thin_logits, self.annotate(marks, is_open, (1 - share) * ramp + share * likely)
 
-    def _log_answers(self, logits: Tensor, is_open: Tensor) -> Tensor:
-        """What the network sees in open slabs, (M, A, r)."""
+    def _logits(self, logits: Tensor, is_open: Tensor) -> Tensor:
+        """Of each answer in open slabs, (M, A, r)."""
         of_questions = logits.unsqueeze(2 if self.regions else 1)
         open_logits = in_full_precision(self.columns(of_questions)[is_open])
-        if self.regions:
-            return torch.cat([F.logsigmoid(-open_logits), F.logsigmoid(open_logits)], dim=1)
-        return open_logits.log_softmax(1)
+        return torch.cat([torch.zeros_like(open_logits), open_logits], dim=1) if self.regions else open_logits
+
+    def odds_of_neighbours(self, below: Tensor, own: Tensor, above: Tensor) -> Tensor:
+        """Odds of what is counted in a slab, (M, 1, r), from how the slabs before and after were marked, (M, A)."""
+        fades = self.coupling * 0.5 ** torch.arange(self.factor, device=own.device)
+        same = (torch.where((side & counted(own)).any(1, keepdim=True), 1, -1) for side in (below, above))
+        log_odds = sum(sign * fade for sign, fade in zip(same, (fades, fades.flip(0)), strict=True))
+        return log_odds.exp().unsqueeze(1)
 
     def share_of_likelihood(self, progress: float) -> float:
         """Of the target, at a point of the training."""
@@ -125,85 +141,89 @@ class SlabCount(SlabTransition):
         return max(0.0, progress - self.begin) / span if span else 0.0
 
 
-def with_volume_of(ramp: Tensor, log_p: Tensor) -> Tensor:
-    """Shift all answers but the first against it, by one number, until they have as many voxels as in the ramp.
+def counted(own: Tensor) -> Tensor:
+    """Which answers are counted in slabs so marked, (M, A) bool: the mark, or where there is none, all but the first."""
+    first = torch.arange(own.shape[1], device=own.device) == 0
+    return torch.where(own[:, :1], ~first, own)
+
+
+def with_volume_of(ramp: Tensor, p: Tensor) -> Tensor:
+    """Raise the odds of all answers but the first by one factor, until they have as many voxels as in the ramp.
 
     A network in training sees less lesion than there is, and its errors must not become its targets. Where the surface
     is, a ramp does not know, but how much lesion there is in all.
 
     Args:
         ramp: probability of each answer, (M, A, r).
-        log_p: what the network sees, log-probabilities up to a constant of each slice, of the same shape.
+        p: what the network sees, probabilities up to a factor of each slice, of the same shape.
 
     Returns:
-        Log-probabilities, (M, A, r).
+        As p, up to another factor.
     """
     if not len(ramp):
-        return log_p
-    logits = log_p[:, 1:].logsumexp(1) - log_p[:, 0]
+        return p
+    logits = p[:, 1:].sum(1).log() - p[:, 0].log()
     wanted = 1 - ramp[:, 0].mean()
     low, high = logits.new_tensor(-LARGEST_SHIFT), logits.new_tensor(LARGEST_SHIFT)
     for _ in range(10):  # halves the interval
         middle = (low + high) / 2
         is_too_much = (logits + middle).sigmoid().mean() > wanted
         low, high = torch.where(is_too_much, low, middle), torch.where(is_too_much, middle, high)
-    return torch.cat([log_p[:, :1], log_p[:, 1:] + middle], dim=1).log_softmax(1)
+    return torch.cat([p[:, :1], p[:, 1:] * middle.exp()], dim=1)
 
 
-def posterior(log_p: Tensor, own: Tensor, *, marked: int) -> Tensor:
+def posterior(p: Tensor, own: Tensor, *, marked: int) -> Tensor:
     """Probability of each answer on each slice, given the mark of the slab.
 
     Args:
-        log_p: what is known without the mark, log-probabilities (M, A, r); of a slice at least of two answers above
-            -inf, the mark among them.
+        p: what is known without the mark, probabilities up to a factor of each slice, (M, A, r); of a slice at least
+            two answers are above 0, the mark among them.
         own: the mark, one of A, (M, A) bool; the first is background, or outside.
         marked: k, slices of a slab that is just marked.
 
     Returns:
         (M, A, r), summing to 1 over the answers.
     """
-    is_marked = ~own[:, :1]
-    # What is counted: the answer that was marked, or where none was, all but the first.
-    first = torch.arange(own.shape[1], device=own.device) == 0
-    counted = torch.where(is_marked, own, ~first).unsqueeze(2)
-    log_in, log_out = (log_p.masked_fill(~kind, -torch.inf).logsumexp(1) for kind in (counted, ~counted))  # (M, r)
-    inside = posterior_of_count(log_in - log_out, is_marked, marked=marked)
-    change = torch.where(counted, (inside.log() - log_in).unsqueeze(1), ((1 - inside).log() - log_out).unsqueeze(1))
-    return (log_p + change).exp()
+    is_counted = counted(own).unsqueeze(2)
+    p_in, p_out = (p * is_counted).sum(1), (p * ~is_counted).sum(1)  # (M, r)
+    inside = posterior_of_count(p_in.log() - p_out.log(), ~own[:, :1], marked=marked)
+    return p * torch.where(is_counted, (inside / p_in).unsqueeze(1), ((1 - inside) / p_out).unsqueeze(1))
 
 
 def posterior_of_count(logits: Tensor, is_marked: Tensor, *, marked: int) -> Tensor:
     """Probability of each slice to be inside, given whether at least ``marked`` of its slab's slices are.
 
     Args:
-        logits: of each slice to be inside, before the mark is known, (M, r).
+        logits: of each slice to be inside, before the mark is known, (M, r); what is surer than float32 can tell is
+            taken to be as sure as that.
         is_marked: (M, 1) bool.
         marked: k, from 1 to r.
 
     Returns:
         (M, r).
     """
+    largest = LARGEST_LOG_ODDS / logits.shape[1]
     with torch.enable_grad():
-        logits = logits.detach().requires_grad_()
-        counts = log_count_probabilities(logits)
-        log_likelihood = torch.where(is_marked[:, 0], counts[:, marked:].logsumexp(1), counts[:, :marked].logsumexp(1))
-        (gradient,) = torch.autograd.grad(log_likelihood.sum(), logits)
+        logits = logits.detach().clamp(-largest, largest).requires_grad_()
+        counts = count_probabilities(logits.sigmoid(), (-logits).sigmoid())
+        likelihood = torch.where(is_marked[:, 0], counts[:, marked:].sum(1), counts[:, :marked].sum(1))
+        (gradient,) = torch.autograd.grad(likelihood.log().sum(), logits)
     return (logits.detach().sigmoid() + gradient).clamp(0, 1)
 
 
-def log_count_probabilities(logits: Tensor) -> Tensor:
-    """Log-probabilities of how many of r independent slices are inside: the Poisson binomial distribution.
+def count_probabilities(p_in: Tensor, p_out: Tensor) -> Tensor:
+    """Probabilities of how many of r independent slices are inside: the Poisson binomial distribution.
 
     Args:
-        logits: of each slice to be inside, (M, r).
+        p_in: of each slice to be inside, (M, r).
+        p_out: of each slice to be outside, as precise.
 
     Returns:
         (M, r + 1), of 0 to r slices.
     """
-    counts = logits.new_zeros(len(logits), 1)
-    for log_in, log_out in zip(F.logsigmoid(logits).split(1, 1), F.logsigmoid(-logits).split(1, 1), strict=True):
-        stays, grows = counts + log_out, counts + log_in
-        counts = torch.cat([stays[:, :1], torch.logaddexp(stays[:, 1:], grows[:, :-1]), grows[:, -1:]], dim=1)
+    counts = p_in.new_ones(len(p_in), 1)
+    for inside, outside in zip(p_in.split(1, 1), p_out.split(1, 1), strict=True):
+        counts = F.pad(counts * outside, (0, 1)) + F.pad(counts * inside, (1, 0))
     return counts
 
 

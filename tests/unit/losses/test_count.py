@@ -16,8 +16,9 @@ from torch import Tensor
 from nnunetv2_cfseg.losses import count
 from nnunetv2_cfseg.losses.count import (
     LARGEST_SHIFT,
+    SlabCount,
     answers_nearby,
-    log_count_probabilities,
+    count_probabilities,
     posterior,
     posterior_of_count,
     with_volume_of,
@@ -42,7 +43,7 @@ def lesion_of(logits: Tensor, thick: Tensor, *, progress: float = 1.0, **paramet
 class TestCounts:
     def test_of_two_slices_by_hand(self) -> None:
         p = torch.tensor([[0.2, 0.6]], dtype=torch.float64)
-        assert log_count_probabilities(p.logit()).exp()[0].tolist() == pytest.approx([0.32, 0.56, 0.12])
+        assert count_probabilities(p, 1 - p)[0].tolist() == pytest.approx([0.32, 0.56, 0.12])
 
     @given(logits_of_slices)
     def test_are_sums_over_all_possibilities(self, logits: list[float]) -> None:
@@ -51,8 +52,7 @@ class TestCounts:
         for slices in itertools.product([0, 1], repeat=len(logits)):
             inside = torch.tensor(slices)
             expected[inside.sum()] += torch.where(inside == 1, p, 1 - p).prod()
-        counts = log_count_probabilities(torch.tensor([logits], dtype=torch.float64)).exp()[0]
-        torch.testing.assert_close(counts, expected)
+        torch.testing.assert_close(count_probabilities(p[None], 1 - p[None])[0], expected)
 
 
 class TestPosterior:
@@ -84,10 +84,10 @@ class TestPosterior:
         assert inside[0].tolist() == pytest.approx([0.6] * 5, abs=1e-5)
 
     def test_other_classes_share_what_is_left(self) -> None:
-        log_p = torch.tensor([[0.2, 0.5, 0.3]]).log().unsqueeze(2)  # one slice
+        p = torch.tensor([[0.2, 0.5, 0.3]]).unsqueeze(2)  # one slice
         own = torch.tensor([[False, True, False]])
-        assert posterior(log_p, own, marked=1)[0, :, 0].tolist() == [0, 1, 0]
-        two = log_p.expand(1, 3, 2)
+        assert posterior(p, own, marked=1)[0, :, 0].tolist() == pytest.approx([0, 1, 0])
+        two = 7 * p.expand(1, 3, 2)  # up to a factor
         truth = posterior(two, own, marked=1)[0, :, 0]
         assert truth.tolist() == pytest.approx([(1 - 0.5 / 0.75) * 0.4, 0.5 / 0.75, (1 - 0.5 / 0.75) * 0.6])
         unmarked = posterior(two, torch.tensor([[True, False, False]]), marked=2)[0, :, 0]
@@ -100,18 +100,19 @@ class TestVolume:
     def test_is_that_of_the_ramp_and_order_stays(self, seen: float, wanted: float) -> None:
         rng = torch.Generator().manual_seed(0)
         logits = seen + torch.randn(20, 5, generator=rng, dtype=torch.float64) / 4
-        log_p = torch.stack([torch.zeros_like(logits), logits], dim=1).log_softmax(1)
+        p = torch.stack([torch.ones_like(logits), logits.exp()], dim=1)
         ramp = torch.tensor([1 - wanted, wanted], dtype=torch.float64).view(1, 2, 1).expand(20, 2, 5)
-        lesion = with_volume_of(ramp, log_p).exp()[:, 1]
+        kept = with_volume_of(ramp, p)
+        lesion = kept[:, 1] / kept.sum(1)
         shift = lesion.logit() - logits
         torch.testing.assert_close(shift, shift[:1, :1].expand_as(shift))
         if abs(shift[0, 0]) < LARGEST_SHIFT - 0.01:
             assert lesion.mean().item() == pytest.approx(wanted, abs=0.003)
 
     def test_leaves_alone_what_is_impossible(self) -> None:
-        log_p = torch.tensor([0.5, 0.5, 0.0]).log().view(1, 3, 1)
         ramp = torch.tensor([0.2, 0.8, 0.0]).view(1, 3, 1)
-        assert with_volume_of(ramp, log_p).exp().flatten().tolist() == pytest.approx([0.2, 0.8, 0], abs=0.003)
+        kept = with_volume_of(ramp, torch.tensor([0.5, 0.5, 0.0]).view(1, 3, 1)).flatten()
+        assert (kept / kept.sum()).tolist() == pytest.approx([0.2, 0.8, 0], abs=0.003)
 
 
 class TestTarget:
@@ -119,17 +120,17 @@ class TestTarget:
     def test_cross_entropy_has_the_gradient_of_the_likelihood(
         self, label: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(count, "with_volume_of", lambda _, log_p: log_p.log_softmax(1))
+        monkeypatch.setattr(count, "with_volume_of", lambda _, p: p)
         logits = torch.randn(1, 3, 4, 1, 1, dtype=torch.float64, requires_grad=True)
         thick = along_z(1 if label != 1 else 2, label, 0 if label else 2)  # every label is nearby
-        operator = slab_operator("count", factor=4)
+        operator = slab_operator("count", factor=4, coupling=0)
         cross_entropy_loss(logits, operator(logits, thick)[1]).backward()
         same = logits.detach().clone().requires_grad_()
         p = same.softmax(1)[0, :, :, 0, 0]
-        counted = p[label] if label else 1 - p[0]
-        counts = log_count_probabilities(counted.logit().unsqueeze(0))[0]
-        likelihood = counts[2:].logsumexp(0) if label else counts[:2].logsumexp(0)
-        (-likelihood / 4).backward()  # the cross-entropy is a mean over voxels
+        inside = (p[label] if label else 1 - p[0]).unsqueeze(0)
+        counts = count_probabilities(inside, 1 - inside)[0]
+        likelihood = counts[2:].sum() if label else counts[:2].sum()
+        (-likelihood.log() / 4).backward()  # the cross-entropy is a mean over voxels
         torch.testing.assert_close(logits.grad, same.grad)
 
     def test_only_labels_that_are_nearby(self) -> None:
@@ -196,6 +197,22 @@ class TestTarget:
         _, annotation = slab_operator("count", factor=5, reach=1)(torch.randn(1, 2, 5, 1, 9), thick)
         assert annotation.unsure[0, 0, 0, 0].tolist() == [False] * 3 + [True] * 3 + [False] * 3
 
+    def test_slabs_before_and_after_say_where_the_lesion_is(self) -> None:
+        logits = torch.zeros(1, 2, 4, 1, 1)
+        lesion = lesion_of(logits, along_z(1, 1, 0), factor=4)
+        assert bool((lesion.diff() < 0).all())
+        apart = lesion_of(logits, along_z(1, 1, 0), factor=4, coupling=0)
+        torch.testing.assert_close(apart, apart[:1].expand(4))
+        # One of one slice is lesion, or not: then nobody else is asked
+        assert lesion_of(torch.zeros(1, 2, 1, 1, 1), along_z(0, 1, 0), factor=1).tolist() == pytest.approx([1])
+
+    def test_coupling_is_of_log_odds_and_halves_with_each_slice(self) -> None:
+        operator = SlabCount(factor=3, coupling=0.8)
+        lesion, background = torch.tensor([[False, True]]), torch.tensor([[True, False]])
+        for above, expected in ((lesion, [1.0, 0.8, 1.0]), (background, [0.6, 0, -0.6])):
+            odds = operator.odds_of_neighbours(lesion, lesion, above)
+            assert odds.log().flatten().tolist() == pytest.approx(expected, abs=1e-6)
+
     def test_no_gradient_goes_through_it(self) -> None:
         logits = torch.randn(1, 2, 5, 1, 1, requires_grad=True)
         _, annotation = slab_operator("count", factor=5)(logits, along_z(0, 1, 0))
@@ -231,8 +248,9 @@ class TestWhatALikelihoodKnows:
                 z = torch.arange(begin, begin + size)
                 thick = (z >= 17).view(-1, factor).sum(1) >= 3
                 seen = 12.0 * torch.where(z >= 17 + offset, 1, -1)
-                counts = log_count_probabilities(seen.view(-1, factor))
-                total -= float(torch.where(thick, counts[:, 3:].logsumexp(1), counts[:, :3].logsumexp(1)).sum())
+                slabs = seen.view(-1, factor)
+                counts = count_probabilities(slabs.sigmoid(), (-slabs).sigmoid())
+                total -= float(torch.where(thick, counts[:, 3:].sum(1), counts[:, :3].sum(1)).log().sum())
             return total
 
         losses = {offset: loss(offset) for offset in range(-3, 4)}
@@ -281,8 +299,9 @@ class TestAnswersNearby:
         ({"begin": 0.6, "end": 0.5}, "begin and end must be 0 <= begin <= end <= 1, got 0.6 and 0.5"),
         ({"end": 1.5}, "begin and end must be 0 <= begin <= end <= 1, got 0.3 and 1.5"),
         ({"reach": -1}, "reach must be >= 0 voxels, got -1"),
+        ({"coupling": -1}, "coupling must be finite and >= 0, got -1"),
         ({"tau": 1}, "tau must be above 0 and below 1, got 1"),
-        ({"temperature": 1}, "slab operator count takes begin and end and reach and tau, got temperature"),
+        ({"temperature": 1}, "slab operator count takes begin and coupling and end and reach and tau, got temperature"),
     ],
 )
 def test_refuses(parameters: dict[str, Any], message: str) -> None:
