@@ -113,7 +113,9 @@ class SlabCount(SlabTransition):
             ramp = self.ramp(below, own, above)  # (M, A, r)
             is_possible = possible.movedim(2, -1)[is_open].unsqueeze(2)
             p = self._logits(thin_logits, is_open).masked_fill(~is_possible, -math.inf).softmax(1)
-            p = p.clamp_min(LEAST_OF_NETWORK) * torch.where(counted(own).unsqueeze(2), self.odds_of_neighbours(below, own, above), 1)
+            p = p.clamp_min(LEAST_OF_NETWORK) * torch.where(
+                counted(own).unsqueeze(2), self.odds_of_neighbours(below, own, above), 1
+            )
             if seen is not None:
                 is_seen = self.columns(seen.unsqueeze(1)).expand(*is_open.shape, 1, self.factor)[is_open]
                 p = torch.where(is_seen, p, ramp.clamp_min(LEAST_OF_RAMP))
@@ -129,9 +131,10 @@ class SlabCount(SlabTransition):
     def odds_of_neighbours(self, below: Tensor, own: Tensor, above: Tensor) -> Tensor:
         """Odds of what is counted in a slab, (M, 1, r), from how the slabs before and after were marked, (M, A)."""
         fades = self.coupling * 0.5 ** torch.arange(self.factor, device=own.device)
-        same = (torch.where((side & counted(own)).any(1, keepdim=True), 1, -1) for side in (below, above))
-        log_odds = sum(sign * fade for sign, fade in zip(same, (fades, fades.flip(0)), strict=True))
-        return log_odds.exp().unsqueeze(1)
+        from_below, from_above = (
+            torch.where((side & counted(own)).any(1, keepdim=True), 1, -1) for side in (below, above)
+        )
+        return (from_below * fades + from_above * fades.flip(0)).exp().unsqueeze(1)
 
     def share_of_likelihood(self, progress: float) -> float:
         """Of the target, at a point of the training."""
@@ -142,7 +145,7 @@ class SlabCount(SlabTransition):
 
 
 def counted(own: Tensor) -> Tensor:
-    """Which answers are counted in slabs so marked, (M, A) bool: the mark, or where there is none, all but the first."""
+    """Which answers are counted in slabs so marked, (M, A) bool: the mark, or without one all but the first."""
     first = torch.arange(own.shape[1], device=own.device) == 0
     return torch.where(own[:, :1], ~first, own)
 
