@@ -29,7 +29,7 @@ def slab_operator(
         regions: see :class:`SlabOperator`.
         ignore_label: see :class:`SlabOperator`.
         parameters: ``tau`` and ``temperature`` of :class:`SlabAnnotator`; ``tau`` of :class:`SlabTransition`; ``tau``,
-            ``begin``, ``end`` and ``reach`` of :class:`SlabCount`; the others take none.
+            ``begin``, ``end``, ``reach`` and ``coupling`` of :class:`SlabCount`; the others take none.
 
     Raises:
         ValueError: an unknown name or parameter, or a value out of range.
