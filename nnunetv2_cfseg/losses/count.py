@@ -18,6 +18,11 @@ A slab is open if the mark changes from slab to slab within ``reach`` voxels of 
 stand upright, and slices are what was marked. In an open slab a slice can only have a label that was marked as near, in
 the slab itself, in the one before or in the one after.
 
+A network in training sees less lesion than there is, and its errors must not become its targets. So its log-odds are
+shifted, by one number a class, until as much lesion is expected before marks are known as thereafter (Saerens et al.
+2002, "Adjusting the outputs of a classifier to new a priori probabilities"): then marks are as likely as a shift can
+make them. The shift follows from step to step and, like no weight of the network, is in no checkpoint.
+
 A network that has not learnt what a lesion is can satisfy marks in many ways. So training begins with the ramp of
 :mod:`.transition` and moves to the likelihood: the target is a mixture of both, whose share of q grows from 0 to 1
 between two points of the training, ``begin`` and ``end``.
@@ -40,8 +45,8 @@ from nnunetv2_cfseg.losses.transition import SlabTransition
 
 #: Least probability of what the ramp or the network says cannot be; a mark may say otherwise.
 LEAST_OF_RAMP, LEAST_OF_NETWORK = 1e-3, 1e-6
-#: Of the network's log-odds, when its volume is corrected.
-LARGEST_SHIFT = 4.0
+#: Of the network's log-odds, and what a step adds to it for each unit of what the marks add to the log-volume.
+LARGEST_SHIFT, SHIFT_RATE = 4.0, 0.1
 #: Of the log-odds of all slices of a slab together: float32 holds products of their probabilities.
 LARGEST_LOG_ODDS = 80.0
 
@@ -59,9 +64,14 @@ class SlabCount(SlabTransition):
         reach: voxels in the plane within which a change from slab to slab leaves a slab's slices open, at least 0.
         coupling: log-odds that a slab's mark adds to the slice next to it, at least 0.
 
+    Attributes:
+        shift: what is added to the network's logits of each answer, (Q, A), or one 0 before the first call.
+
     Raises:
         ValueError: any of these out of range.
     """
+
+    shift: Tensor
 
     def __init__(
         self,
@@ -70,8 +80,8 @@ class SlabCount(SlabTransition):
         regions: bool = False,
         ignore_label: int | None = None,
         tau: float = 0.5,
-        begin: float = 0.3,
-        end: float = 0.5,
+        begin: float = 0.1,
+        end: float = 0.3,
         reach: int = 2,
         coupling: float = 1.0,
     ) -> None:
@@ -83,6 +93,7 @@ class SlabCount(SlabTransition):
         if not 0 <= coupling < math.inf:
             raise ValueError(f"coupling must be finite and >= 0, got {coupling}")
         self.begin, self.end, self.reach, self.coupling = begin, end, reach, coupling
+        self.register_buffer("shift", torch.zeros(1, 1), persistent=False)
 
     def forward(
         self, thin_logits: Tensor, thick_target: Tensor, *, progress: float = 1.0, seen: Tensor | None = None
@@ -112,14 +123,18 @@ class SlabCount(SlabTransition):
             below, own, above = marks.at(is_open)
             ramp = self.ramp(below, own, above)  # (M, A, r)
             is_possible = possible.movedim(2, -1)[is_open].unsqueeze(2)
-            p = self._logits(thin_logits, is_open).masked_fill(~is_possible, -math.inf).softmax(1)
-            p = p.clamp_min(LEAST_OF_NETWORK) * torch.where(
-                counted(own).unsqueeze(2), self.odds_of_neighbours(below, own, above), 1
-            )
-            if seen is not None:
-                is_seen = self.columns(seen.unsqueeze(1)).expand(*is_open.shape, 1, self.factor)[is_open]
-                p = torch.where(is_seen, p, ramp.clamp_min(LEAST_OF_RAMP))
-            likely = posterior(with_volume_of(ramp, p * is_possible), own, marked=self.marked)
+            question = is_open.nonzero()[:, 1]
+            logits = self._logits(thin_logits, is_open)
+            self.shift = self.shift.expand(is_open.shape[1], logits.shape[1])
+            logits = logits + self.shift[question].unsqueeze(2)
+            p = logits.masked_fill(~is_possible, -math.inf).softmax(1).clamp_min(LEAST_OF_NETWORK)
+            p = p * torch.where(counted(own).unsqueeze(2), self.odds_of_neighbours(below, own, above), 1)
+            if seen is None:
+                seen = torch.ones_like(thin_logits[:, :1], dtype=torch.bool)
+            is_seen = self.columns(seen.unsqueeze(1)).expand(*is_open.shape, 1, self.factor)[is_open]
+            p = torch.where(is_seen, p, ramp.clamp_min(LEAST_OF_RAMP)) * is_possible
+            likely = posterior(p, own, marked=self.marked)
+            self._follow(p / p.sum(1, keepdim=True) * is_seen, likely * is_seen, question)
             return thin_logits, self.annotate(marks, is_open, (1 - share) * ramp + share * likely)
 
     def _logits(self, logits: Tensor, is_open: Tensor) -> Tensor:
@@ -136,6 +151,21 @@ class SlabCount(SlabTransition):
         )
         return (from_below * fades + from_above * fades.flip(0)).exp().unsqueeze(1)
 
+    def _follow(self, before: Tensor, after: Tensor, question: Tensor) -> None:
+        """Move the shift towards what the marks say in all.
+
+        Args:
+            before: probabilities of the answers in M slabs, (M, A, r), before their marks are known.
+            after: and thereafter.
+            question: of each slab, (M,).
+        """
+        questions, answers = len(self.shift), before.shape[1]
+        log_before, log_after = (
+            p.new_ones(questions, answers).index_add_(0, question, p.sum(2)).log() for p in (before, after)
+        )
+        change = log_after - log_before
+        self.shift = (self.shift + SHIFT_RATE * (change - change[:, :1])).clamp(-LARGEST_SHIFT, LARGEST_SHIFT)
+
     def share_of_likelihood(self, progress: float) -> float:
         """Of the target, at a point of the training."""
         if progress >= self.end:
@@ -148,31 +178,6 @@ def counted(own: Tensor) -> Tensor:
     """Which answers are counted in slabs so marked, (M, A) bool: the mark, or without one all but the first."""
     first = torch.arange(own.shape[1], device=own.device) == 0
     return torch.where(own[:, :1], ~first, own)
-
-
-def with_volume_of(ramp: Tensor, p: Tensor) -> Tensor:
-    """Raise the odds of all answers but the first by one factor, until they have as many voxels as in the ramp.
-
-    A network in training sees less lesion than there is, and its errors must not become its targets. Where the surface
-    is, a ramp does not know, but how much lesion there is in all.
-
-    Args:
-        ramp: probability of each answer, (M, A, r).
-        p: what the network sees, probabilities up to a factor of each slice, of the same shape.
-
-    Returns:
-        As p, up to another factor.
-    """
-    if not len(ramp):
-        return p
-    logits = p[:, 1:].sum(1).log() - p[:, 0].log()
-    wanted = 1 - ramp[:, 0].mean()
-    low, high = logits.new_tensor(-LARGEST_SHIFT), logits.new_tensor(LARGEST_SHIFT)
-    for _ in range(10):  # halves the interval
-        middle = (low + high) / 2
-        is_too_much = (logits + middle).sigmoid().mean() > wanted
-        low, high = torch.where(is_too_much, low, middle), torch.where(is_too_much, middle, high)
-    return torch.cat([p[:, :1], p[:, 1:] * middle.exp()], dim=1)
 
 
 def posterior(p: Tensor, own: Tensor, *, marked: int) -> Tensor:

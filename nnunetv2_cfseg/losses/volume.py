@@ -1,4 +1,4 @@
-"""Predictions that hold as much lesion as the labels say there is."""
+"""Predictions that hold as much of each class as the labels say there is."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from nnunetv2_cfseg.losses.annotation import Annotation
 
 
 class VolumeMatch(nn.Module):
-    """Lets a network be as much surer of lesion than its targets are as its segmentation needs for their volume.
+    """Lets a network be as much surer of a class than its targets are as its segmentation needs for their volume.
 
     Where targets say how likely lesion is, a network that does not see the surface says the same, and what is likelier
-    than one half is less than there is: ends of lesions that bulge are lost. So the loss looks at the network's logits
-    of lesion less a margin, one for all voxels whose target is a guess. The margin follows the volumes: as long as
-    fewer of these voxels are segmented as lesion than the targets add up to, it grows. It is no weight of the network
-    and in no checkpoint: a training that is continued begins without it and has it again after some tens of steps.
+    than one half is less than there is: ends of lesions that bulge are lost, and of thin ones most. So the loss looks
+    at the network's logits of each class less a margin, where the target is a guess. The margin follows the volumes: as
+    long as fewer of these voxels are segmented as the class than the targets add up to, it grows. It is no weight of
+    the network and in no checkpoint: a training that is continued begins without it and has it again after some tens
+    of steps.
 
     Args:
         rate: of the margin, for each step and unit of the logarithm of the volumes' ratio.
         most: largest margin, in either direction.
+
+    Attributes:
+        margin: of each class but background, or of each region, (K - 1, 1, 1, 1) or (K, 1, 1, 1); one 0 before the
+            first step.
     """
 
     margin: Tensor
@@ -27,7 +32,7 @@ class VolumeMatch(nn.Module):
     def __init__(self, *, rate: float = 0.05, most: float = 2.0) -> None:
         super().__init__()
         self.rate, self.most = rate, most
-        self.register_buffer("margin", torch.zeros(()), persistent=False)
+        self.register_buffer("margin", torch.zeros(1, 1, 1, 1), persistent=False)
 
     def forward(self, logits: Tensor, annotation: Annotation) -> Tensor:
         """The logits that the loss is to see; moves the margin.
@@ -39,16 +44,12 @@ class VolumeMatch(nn.Module):
         if annotation.unsure is None:
             return logits
         unsure = annotation.unsure if annotation.known is None else annotation.unsure & annotation.known
+        first = 0 if annotation.regions else 1
         with torch.no_grad():
-            if annotation.regions:
-                found, wanted = (logits > 0), annotation.truth
-            else:
-                found = logits[:, 1:].amax(1, keepdim=True) > logits[:, :1]  # an argmax takes ten times as long
-                wanted = 1 - annotation.truth[:, :1]
-            found, wanted = (((x * unsure).sum() + 1) for x in (found, wanted))
-            self.margin += self.rate * (wanted.log() - found.log()).clamp(-1, 1)
-            self.margin.clamp_(-self.most, self.most)
-        shift = unsure * self.margin
-        if annotation.regions:
-            return logits - shift
-        return torch.cat([logits[:, :1], logits[:, 1:] - shift], dim=1)
+            # The likeliest class; an argmax takes ten times as long.
+            found = logits > 0 if annotation.regions else logits == logits.amax(1, keepdim=True)
+            found, wanted = ((values[:, first:] * unsure).sum((0, 2, 3, 4)) + 1 for values in (found, annotation.truth))
+            change = (wanted.log() - found.log()).clamp(-1, 1).view(-1, 1, 1, 1)
+            self.margin = (self.margin + self.rate * change).clamp(-self.most, self.most)
+        shifted = logits[:, first:] - unsure * self.margin
+        return shifted if annotation.regions else torch.cat([logits[:, :1], shifted], dim=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from math import ceil, gcd, sqrt
+from math import gcd, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +56,12 @@ class ThinThickPlanner(CFSegPlanner):
         return spacing_mm
 
     def choose_patch(self, spacing_mm: np.ndarray) -> Size3:
-        """A patch as much too shallow on thin slices as too deep on thick ones; a centre is whole slabs, at least two.
-
-        Wherever such a centre begins, it holds a whole slab, of which the loss knows how many slices are lesion.
-        """
+        """A patch as much too shallow on thin slices as too deep on thick ones, of which a centre is whole slabs."""
         z, y, x = spacing_mm
         depth, height, width = super().choose_patch(np.array([z * sqrt(self.factor), y, x]))
         center = as_size3(self.preset.get("center_patches", 1), "center_patches")[0]
         step = self.factor // gcd(self.factor, center)
-        return max(round(depth / step), ceil(2 * self.factor / (center * step))) * step, height, width
+        return max(1, round(depth / step)) * step, height, width
 
     def choose_crop(
         self,

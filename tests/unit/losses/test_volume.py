@@ -32,6 +32,7 @@ def test_what_is_segmented_too_little_gets_a_margin(regions: bool) -> None:
     seen = volume(logits_of(-1, regions=regions), annotated(HALF, regions=regions))
     assert volume.margin > 0
     torch.testing.assert_close(seen[:, -1:], logits_of(-1, regions=True) - volume.margin)
+    assert volume.margin.shape == (1, 1, 1, 1)
     if not regions:
         assert not seen[:, 0].any()
 
@@ -40,6 +41,16 @@ def test_and_too_much_a_negative_one() -> None:
     volume = VolumeMatch()
     volume(logits_of(1), annotated(HALF))
     assert volume.margin < 0
+
+
+def test_each_class_has_its_own() -> None:
+    """Of two classes, as likely, the second one is never segmented."""
+    volume, third = VolumeMatch(), torch.full_like(HALF, 1 / 3)
+    annotation = Annotation(torch.cat([third] * 3, dim=1), None, False, torch.ones_like(HALF, dtype=torch.bool))
+    seen = volume(torch.cat([torch.zeros_like(HALF), HALF, -HALF], dim=1), annotation)
+    first, second = volume.margin.flatten().tolist()
+    assert first < 0 < second
+    torch.testing.assert_close(seen[0, :, 0, 0, 0], torch.tensor([0, 0.5 - first, -0.5 - second]))
 
 
 def test_acts_on_guesses_alone() -> None:

@@ -46,7 +46,6 @@ def test_slabs_are_whole_in_centres_and_crops(
 ) -> None:
     patch, crop = crop_of(factor, spacing_mm, shape)
     assert 2 * patch[0] % factor == 0  # a thin centre
-    assert 2 * patch[0] >= 2 * factor  # begun anywhere it holds a whole slab
     assert crop[0] % (2 * patch[0] * factor) == 0  # thick centres
 
 
