@@ -26,13 +26,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from nnunetv2_cfseg.losses.annotation import read_annotation
 from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.slab import SlabOperator
-from nnunetv2_cfseg.losses.slices import split_slabs
+from nnunetv2_cfseg.losses.slices import repeat_slices, split_slabs
 from nnunetv2_cfseg.trainers.thin_thick_plans import read_factor
 
 #: Nothing is taken to be less likely than that; labels that are sure and wrong would else be infinitely wrong.
 LEAST = 1e-3
+#: Passes over the cases before labels are judged: what an operator follows from call to call has settled by then.
+SETTLING = 5
 
 
 def main() -> None:
@@ -44,24 +47,33 @@ def main() -> None:
         help="operators and their parameters")  # fmt: skip
     args = parser.parse_args()
     factor = read_factor(args.i)
-    makers = {text: soft_labels_of(text, factor) for text in args.operators}
+    makers = {"network": lambda p, thick: p} | {text: soft_labels_of(text, factor) for text in args.operators}
+    cases = [read_case(file, args.i, factor) for file in sorted(args.p.glob("*.npz"))]
     rows = []
-    for file in tqdm(sorted(args.p.glob("*.npz")), unit="case"):
-        thick, thin = (
-            whole_slabs(read_labels(args.i / folder / f"{file.stem}.nii.gz"), factor)
-            for folder in ("labelsTr", "labelsTr_thin")
-        )
-        seen = torch.from_numpy(np.load(file)["probabilities"]).float()[None, :, : thin.shape[2]]
-        truths = {"network": seen} | {name: make(seen, thick[:, :, ::factor]) for name, make in makers.items()}
-        rows += [{"labels": name, **quality(truth, thin, factor)} for name, truth in truths.items()]
+    for name, make in tqdm(makers.items(), unit="operator"):
+        for _ in range(SETTLING):
+            for seen, thick, _ in cases:
+                make(seen, thick)
+        rows += [{"labels": name, **quality(make(seen, thick), thin, factor)} for seen, thick, thin in cases]
     print(pd.DataFrame(rows).groupby("labels", sort=False).mean().round(3).to_string())
+
+
+def read_case(probabilities: Path, dataset: Path, factor: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What the network sees (1, K, Z, Y, X), thick labels (1, 1, Z / r, Y, X) and thin ones (1, 1, Z, Y, X)."""
+    seen = torch.from_numpy(np.load(probabilities)["probabilities"]).float()[None]
+    thick, thin = (
+        read_labels(dataset / name / f"{probabilities.stem}.nii.gz") for name in ("labelsTr", "labelsTr_thin")
+    )
+    return whole_slabs(seen, factor), whole_slabs(thick, factor)[:, :, ::factor], whole_slabs(thin, factor)
 
 
 def soft_labels_of(text: str, factor: int) -> Callable[[Tensor, Tensor], Tensor]:
     """A function of probabilities (1, K, Z, Y, X) and thick labels (1, 1, Z / r, Y, X) to soft thin labels."""
     name, _, parameters = text.partition("=")
     if name == "copy":
-        return lambda p, thick: one_hot(thick.repeat_interleave(factor, dim=2), p.shape[1])
+        return lambda p, thick: read_annotation(
+            repeat_slices(thick, factor), p.shape, regions=False, ignore_label=None
+        ).truth.float()
     operator = slab_operator(name, factor=factor, **json.loads(parameters or "{}"))
     return lambda p, thick: read(operator, p, thick)
 
@@ -97,14 +109,9 @@ def mean_dice(a: Tensor, b: Tensor) -> float:
     return float(np.mean([2 * ((a == c) & (b == c)).sum() / ((a == c).sum() + (b == c).sum()) for c in classes]))
 
 
-def one_hot(labels: Tensor, classes: int) -> Tensor:
-    """(1, 1, Z, Y, X) to (1, K, Z, Y, X)."""
-    return torch.nn.functional.one_hot(labels[:, 0], classes).movedim(-1, 1).float()
-
-
-def whole_slabs(labels: Tensor, factor: int) -> Tensor:
-    """Without the slices of a last slab that is incomplete."""
-    return labels[:, :, : labels.shape[2] // factor * factor]
+def whole_slabs(x: Tensor, factor: int) -> Tensor:
+    """(N, K, Z, Y, X) without the slices of a last slab that is incomplete."""
+    return x[:, :, : x.shape[2] // factor * factor]
 
 
 def read_labels(file: Path) -> Tensor:

@@ -135,7 +135,7 @@ def main() -> None:
                 name: score(predictions, args.o / f"seed_{seed}" / name, args.o)
                 for name, predictions in row.result().items()
             }
-            for name, table in tables.items():  # one after the other: a row that was written is not run again
+            for name, table in tables.items():  # once all are scored: a row in the CSV is not run again
                 add(args.results, name, seed, args.budget, table)
     print(markdown(pd.read_csv(args.results)))
 

@@ -124,10 +124,7 @@ class SlabCount(SlabTransition):
             ramp = self.ramp(below, own, above)  # (M, A, r)
             is_possible = possible.movedim(2, -1)[is_open].unsqueeze(2)
             question = is_open.nonzero()[:, 1]
-            logits = self._logits(thin_logits, is_open)
-            self.shift = self.shift.expand(is_open.shape[1], logits.shape[1])
-            logits = logits + self.shift[question].unsqueeze(2)
-            p = logits.masked_fill(~is_possible, -math.inf).softmax(1).clamp_min(LEAST_OF_NETWORK)
+            p = self._seen_answers(thin_logits, is_open, is_possible, question)
             p = p * torch.where(counted(own).unsqueeze(2), self.odds_of_neighbours(below, own, above), 1)
             if seen is None:
                 seen = torch.ones_like(thin_logits[:, :1], dtype=torch.bool)
@@ -137,11 +134,22 @@ class SlabCount(SlabTransition):
             self._follow(p / p.sum(1, keepdim=True) * is_seen, likely * is_seen, question)
             return thin_logits, self.annotate(marks, is_open, (1 - share) * ramp + share * likely)
 
-    def _logits(self, logits: Tensor, is_open: Tensor) -> Tensor:
-        """Of each answer in open slabs, (M, A, r)."""
+    def _seen_answers(self, logits: Tensor, is_open: Tensor, is_possible: Tensor, question: Tensor) -> Tensor:
+        """Probabilities (M, A, r) that the network gives to what is possible in open slabs, with the shift.
+
+        Args:
+            logits: (N, K, r D, Y, X).
+            is_open: M slabs, (N, Q, D, Y, X) bool.
+            is_possible: (M, A, 1) bool.
+            question: of each slab, (M,).
+        """
         of_questions = logits.unsqueeze(2 if self.regions else 1)
-        open_logits = in_full_precision(self.columns(of_questions)[is_open])
-        return torch.cat([torch.zeros_like(open_logits), open_logits], dim=1) if self.regions else open_logits
+        answers = in_full_precision(self.columns(of_questions)[is_open])
+        if self.regions:
+            answers = torch.cat([torch.zeros_like(answers), answers], dim=1)
+        self.shift = self.shift.expand(is_open.shape[1], answers.shape[1])
+        answers = answers + self.shift[question].unsqueeze(2)
+        return answers.masked_fill(~is_possible, -math.inf).softmax(1).clamp_min(LEAST_OF_NETWORK)
 
     def odds_of_neighbours(self, below: Tensor, own: Tensor, above: Tensor) -> Tensor:
         """Odds of what is counted in a slab, (M, 1, r), from how the slabs before and after were marked, (M, A)."""
