@@ -15,15 +15,14 @@ import argparse
 import cProfile
 import json
 import pstats
-import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from process_tree import measure
 from scipy import ndimage
 from tqdm import tqdm
 
@@ -37,7 +36,6 @@ ENDING = ".nii.gz"
 FACTOR = 5
 SECONDS_A_CASE = 18.0
 MOST_BYTES = 3e9
-SAMPLE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -111,38 +109,11 @@ def draw_case(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure_command(folder: Path, num_processes: int) -> tuple[float, int]:
-    """Seconds that ``cfseg evaluate`` took, and the most bytes that it and its processes held.
-
-    Raises:
-        RuntimeError: it failed; the message is what it wrote.
-    """
-    with tempfile.TemporaryDirectory() as scratch, open(Path(scratch) / "log", "w+") as log:
+    """Seconds that ``cfseg evaluate`` took, and the most bytes that it and its processes held."""
+    with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "nnunetv2_cfseg.cli", "evaluate", folder / "truth", folder / "prediction"]
         flags = ["-djfile", folder / "dataset.json", "-o", Path(scratch) / "summary.json", "-np", num_processes]
-        begun, most = time.perf_counter(), 0
-        process = subprocess.Popen(
-            [str(word) for word in (*command, *flags, "--factor", FACTOR, "--no_pbar")], stdout=log, stderr=log
-        )
-        while process.poll() is None:
-            most = max(most, tree_bytes(process.pid))
-            time.sleep(SAMPLE_S)
-        seconds = time.perf_counter() - begun
-        if process.returncode:
-            log.seek(0)
-            raise RuntimeError(f"cfseg evaluate ended with {process.returncode}:\n{log.read()}")
-    return seconds, most
-
-
-def tree_bytes(pid: int) -> int:
-    """Proportional set size of a process and all it started, in bytes (proc(5), smaps_rollup)."""
-    process = Path("/proc", str(pid))
-    try:
-        lines = (process / "smaps_rollup").read_text().splitlines()
-        children = {int(child) for task in process.glob("task/*/children") for child in task.read_text().split()}
-    except (FileNotFoundError, ProcessLookupError):  # it has ended
-        return 0
-    own = sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-    return own + sum(map(tree_bytes, children))
+        return measure([*command, *flags, "--factor", FACTOR, "--no_pbar"])
 
 
 def profile_case(folder: Path) -> None:

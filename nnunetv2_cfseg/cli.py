@@ -12,14 +12,16 @@ from nnunetv2_cfseg.commands import (
     demo,
     env,
     evaluate,
+    export,
     make_pairs,
     phantom,
     plan_and_preprocess,
+    predict,
     quantify,
     report,
 )
 
-COMMANDS = (env, make_pairs, plan_and_preprocess, evaluate, compare, report, quantify, phantom, demo)
+COMMANDS = (env, make_pairs, plan_and_preprocess, predict, export, evaluate, compare, report, quantify, phantom, demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

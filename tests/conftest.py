@@ -16,6 +16,8 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import settings
 
+pytest_plugins = ["fixtures.tiny_model"]
+
 # nnU-Net reads it once, when it is imported.
 os.environ["nnUNet_def_n_proc"] = "1"
 

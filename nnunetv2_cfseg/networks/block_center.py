@@ -18,14 +18,13 @@ from torch import Tensor, nn
 from nnunetv2_cfseg.networks.decoders import build_decoder
 from nnunetv2_cfseg.networks.encoder import Encoder, select_tokens
 from nnunetv2_cfseg.networks.patches import (
-    Size3,
     as_size3,
     block_token_indices,
     center_token_indices,
     pad_for_blocks,
     patch_grid,
     patchify,
-    unpatchify,
+    unpatch_centers,
 )
 from nnunetv2_cfseg.networks.position import PositionCode
 from nnunetv2_cfseg.networks.windows import WindowBank
@@ -177,7 +176,7 @@ class BlockCenterTransformer(nn.Module):
         tokens = self.embedding(patches)  # (B g, D): once a patch, however many blocks hold it
         center_patches = select_tokens(indices, self.center_indices)  # (B blocks, Q)
         logits = [
-            self.decoder(self._encode(tokens[chunk]), self._split_channels(patches[centers]))
+            self.decode(self.encode(tokens[chunk]), patches[centers])
             for chunk, centers in zip(
                 indices.split(self.chunk_blocks), center_patches.split(self.chunk_blocks), strict=True
             )
@@ -196,22 +195,26 @@ class BlockCenterTransformer(nn.Module):
         self._check_input(x)
         patches, indices, grid = self._gather_plan(x)
         tokens = self.embedding(patches)
-        features = torch.cat([self._encode(tokens[chunk]) for chunk in indices.split(self.chunk_blocks)])
-        return _unpatch_centers(features, x.shape[0], grid, self.center_patches, (1, 1, 1))
+        features = torch.cat([self.encode(tokens[chunk]) for chunk in indices.split(self.chunk_blocks)])
+        return unpatch_centers(features, x.shape[0], grid, self.center_patches, (1, 1, 1))
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Embedded patches of M blocks, (M, N, D), to their centre tokens X^K, (M, Q, D)."""
+        return self.encoder(self.position(tokens), self.center_indices)
+
+    def decode(self, features: Tensor, patches: Tensor) -> Tensor:
+        """Centre tokens (M, Q, D) and their windowed intensities (M, Q, C w^3) to logits (M, Q, P, w^3)."""
+        return self.decoder(features, patches.unflatten(-1, (self.windows.out_channels, -1)))
 
     def _forward_blocks(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
         """(M, C, *block_size) to (M, P, *center_size) and (M, D, *center_patches)."""
         if tuple(blocks.shape[2:]) != self.block_size:
             raise ValueError(f"blocks must be {self.block_size} voxels (z, y, x), got {tuple(blocks.shape[2:])}")
         patches = patchify(self.windows(blocks), self.patch_size).flatten(1, 3)  # (M, N, C w^3)
-        features = self._encode(self.embedding(patches))
-        logits = self.decoder(features, self._split_channels(select_tokens(patches, self.center_indices)))
+        features = self.encode(self.embedding(patches))
+        logits = self.decode(features, select_tokens(patches, self.center_indices))
         volume = self._centers_to_volume(logits.flatten(2), len(blocks), (1, 1, 1), self.center_size)
         return volume, features.mT.unflatten(2, self.center_patches)
-
-    def _encode(self, tokens: Tensor) -> Tensor:
-        """Embedded patches of M blocks, (M, N, D), to their centre tokens, (M, Q, D)."""
-        return self.encoder(self.position(tokens), self.center_indices)
 
     def _gather_plan(self, x: Tensor) -> tuple[Tensor, Tensor, tuple[int, ...]]:
         """Flat patches (B g, C w^3), the tokens of every block (blocks, N), and the centres along z, y, x."""
@@ -224,13 +227,9 @@ class BlockCenterTransformer(nn.Module):
         centers = tuple((g - n) // c + 1 for g, n, c in zip(grid, self.block_patches, self.center_patches, strict=True))
         return patches.flatten(0, 1), indices, centers
 
-    def _split_channels(self, patches: Tensor) -> Tensor:
-        """(M, Q, C w^3) to (M, Q, C, w^3)."""
-        return patches.unflatten(-1, (self.windows.out_channels, -1))
-
     def _centers_to_volume(self, centers: Tensor, batch: int, grid: tuple[int, ...], shape: Sequence[int]) -> Tensor:
         """(B blocks, Q, P w^3) to (B, P, Z, Y, X), without what fills the last centres up."""
-        volume = _unpatch_centers(centers, batch, grid, self.center_patches, self.patch_size)
+        volume = unpatch_centers(centers, batch, grid, self.center_patches, self.patch_size)
         z, y, x = shape
         return volume[..., :z, :y, :x]
 
@@ -247,11 +246,3 @@ def _check_counts(**counts: int) -> None:
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"{name} must be >= 1, got {count}")
-
-
-def _unpatch_centers(centers: Tensor, batch: int, grid: tuple[int, ...], center_patches: Size3, patch: Size3) -> Tensor:
-    """(B blocks, Q, V w^3), blocks and tokens in z, y, x order, to (B, V, Z, Y, X)."""
-    (gz, gy, gx), (cz, cy, cx) = grid, center_patches
-    patches = centers.reshape(batch, gz, gy, gx, cz, cy, cx, -1)
-    patches = patches.permute(0, 1, 4, 2, 5, 3, 6, 7)  # (B, gz, cz, gy, cy, gx, cx, V w^3)
-    return unpatchify(patches.reshape(batch, gz * cz, gy * cy, gx * cx, -1), patch)

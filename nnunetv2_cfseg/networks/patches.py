@@ -71,6 +71,16 @@ def unpatchify(patches: Tensor, patch_size: Size3) -> Tensor:
     return volume.reshape(b, -1, gz * wz, gy * wy, gx * wx)
 
 
+def unpatch_centers(
+    centers: Tensor, batch: int, grid: tuple[int, ...], center_patches: Size3, patch_size: Size3
+) -> Tensor:
+    """(B blocks, Q, V w^3), blocks and tokens in z, y, x order, to (B, V, Z, Y, X)."""
+    (gz, gy, gx), (cz, cy, cx) = grid, center_patches
+    patches = centers.reshape(batch, gz, gy, gx, cz, cy, cx, -1)
+    patches = patches.permute(0, 1, 4, 2, 5, 3, 6, 7)  # (B, gz, cz, gy, cy, gx, cx, V w^3)
+    return unpatchify(patches.reshape(batch, gz * cz, gy * cy, gx * cx, -1), patch_size)
+
+
 def patch_grid(shape: tuple[int, ...] | torch.Size, patch_size: Size3) -> Size3:
     """Number of patches along z, y, x of a volume of ``shape``.
 

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
 
+from nnunetv2_cfseg.checkpoint_files import check_weights_fit, read_checkpoint
 from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.trainers.block_transform import DrawBlocks
-from nnunetv2_cfseg.trainers.checkpoint import AtomicCheckpointMixin, check_weights_fit, read_checkpoint
+from nnunetv2_cfseg.trainers.checkpoint import AtomicCheckpointMixin
 from nnunetv2_cfseg.trainers.hounsfield_transform import HounsfieldJitter, without_unitless_intensity
 from nnunetv2_cfseg.trainers.optimizer import build_optimizer
 from nnunetv2_cfseg.trainers.plans import block_sampling, check_plans, foreground_range, mirror_axes

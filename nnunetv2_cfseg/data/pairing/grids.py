@@ -109,8 +109,13 @@ def read_grid(file: Path) -> Grid:
         rows = [[float(number) for number in reader.GetMetaData(f"srow_{axis}").split()[:3]] for axis in "xyz"]
         _check_right_angles(np.array(rows), file)
     _check_slice_axis(direction, file)
-    x, y, z = reader.GetSpacing()
-    return Grid((size[2], size[1], size[0]), (z, y, x), _triple(reader.GetOrigin()), tuple(direction))
+    return grid_of(reader)
+
+
+def grid_of(image: sitk.Image | sitk.ImageFileReader) -> Grid:
+    """The grid of an image, or of the header that was read."""
+    (width, height, depth), (x, y, z) = image.GetSize(), image.GetSpacing()
+    return Grid((depth, height, width), (z, y, x), _triple(image.GetOrigin()), tuple(image.GetDirection()))
 
 
 def read_values(file: Path) -> np.ndarray:

@@ -1,0 +1,44 @@
+"""``cfseg export``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_cfseg.commands.model_flags import add_model_flags, model_folder
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "export",
+        help="write a model as a bundle to pass on: safe weights, plans and a model card",
+        description="Writes a folder that cfseg predict -m loads without running any code that it may hold.",
+    )
+    flag = command.add_argument
+    add_model_flags(command)
+    flag("-o", type=Path, required=True, metavar="BUNDLE", help="folder to write; must not be there yet")
+    flag("--licence", required=True, metavar="NAME", help="of the weights, such as cc-by-4.0")
+    flag("--training_data", required=True, metavar="TEXT", help="where the scans are from, and their licence")
+    flag("--intended_use", default=None, metavar="TEXT", help="default: research; not a medical device")
+    command.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    folder = model_folder(args)
+    from nnunetv2_cfseg.inference.bundle import INTENDED_USE, Card, write_bundle  # torch: slow to import
+    from nnunetv2_cfseg.inference.models import load_models
+
+    models = load_models(folder, folds=args.f, checkpoint=args.chk, configuration=args.c)
+    card = Card(args.licence, args.training_data, args.intended_use or INTENDED_USE)
+    write_bundle(models, args.o, card, _validation(folder, models[0].folds))
+    names = ", ".join(model.configuration.name for model in models)
+    print(f"{names}, {len(models[0].folds)} {'fold' if len(models[0].folds) == 1 else 'folds'}: {args.o}")
+
+
+def _validation(folder: Path, folds: tuple[str, ...]) -> dict[str, Any]:
+    """nnU-Net's summaries of the folds that have one."""
+    files = {fold: folder / f"fold_{fold}" / "validation" / "summary.json" for fold in folds}
+    return {fold: json.loads(file.read_text()) for fold, file in files.items() if file.is_file()}

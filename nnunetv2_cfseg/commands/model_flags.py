@@ -1,0 +1,48 @@
+"""Flags that name a trained model, as nnU-Net's do."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from nnunetv2_cfseg import environment
+
+
+def add_model_flags(command: argparse.ArgumentParser) -> None:
+    """``-d -tr -p -c -f -m -chk``."""
+    flag = command.add_argument
+    flag("-d", metavar="DATASET", help="id or name of the dataset that the model was trained on")
+    flag("-tr", default="nnUNetTrainerCFSeg", metavar="TRAINER", help="default: %(default)s")
+    flag("-p", default="nnUNetCFSegPlans", metavar="PLANS", help="default: %(default)s")
+    flag("-c", metavar="CONFIGURATION",
+        help="default: 3d_fullres, and after paired training 3d_thick for scans with thick slices")  # fmt: skip
+    flag("-f", nargs="+", metavar="FOLD", help="folds whose networks are averaged (default: all that are there)")
+    flag("-m", type=Path, metavar="FOLDER", help="model folder or bundle, instead of -d, -tr and -p")
+    flag("-chk", default="checkpoint_final.pth", metavar="FILE", help="default: %(default)s")
+
+
+def model_folder(args: argparse.Namespace) -> Path:
+    """The folder that the flags name.
+
+    Raises:
+        ValueError: both -m and -d or neither, or there is no such folder.
+    """
+    if (args.m is None) == (args.d is None):
+        raise ValueError("a model must be named with -m FOLDER or with -d DATASET, and not with both")
+    folder = args.m
+    if folder is None:
+        environment.require_folders(["nnUNet_results"])
+        folder = _dataset_folder(args.d) / f"{args.tr}__{args.p}__{args.c or '3d_fullres'}"
+    if not folder.is_dir():
+        raise ValueError(f"a model must have been trained, and its folder is not there: {folder}")
+    return Path(folder)
+
+
+def _dataset_folder(dataset: str) -> Path:
+    results = Path(os.environ["nnUNet_results"])
+    pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdigit() else dataset
+    found = sorted(results.glob(pattern))
+    if len(found) != 1:
+        raise ValueError(f"-d must name one dataset with a trained model, {len(found)} fit {pattern}: {results}")
+    return found[0]

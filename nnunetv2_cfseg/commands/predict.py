@@ -1,0 +1,107 @@
+"""``cfseg predict``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnunetv2_cfseg.commands.model_flags import add_model_flags, model_folder
+
+if TYPE_CHECKING:
+    from nnunetv2_cfseg.inference.model import Model
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "predict",
+        help="segment scans, fast on any machine",
+        description="nnUNetv2_predict for models of this package's network; the flags are nnU-Net's. The volume is "
+        "covered once, without overlapping tiles, and never held whole.",
+    )
+    flag = command.add_argument
+    flag(
+        "-i",
+        type=Path,
+        required=True,
+        metavar="SCANS",
+        help="a folder of CASE_0000 files, one scan, or a folder of DICOM slices",
+    )
+    flag("--series", type=int, metavar="N", help="which DICOM series, where there are several")
+    flag("-o", type=Path, required=True, metavar="FOLDER", help="where to write segmentations")
+    add_model_flags(command)
+    flag("-device", default=None, choices=("cpu", "cuda", "mps"), help="default: cuda if there is one, else cpu")
+    flag("-num_parts", type=int, default=1, metavar="N", help="calls that share the cases (default: %(default)s)")
+    flag("-part_id", type=int, default=0, metavar="N", help="which of them this is, from 0 (default: %(default)s)")
+    flag("--continue_prediction", "--c", action="store_true", help="leave out cases that are segmented already")
+    flag("--save_probabilities", action="store_true", help="also write nnU-Net's .npz")
+    flag("--volumes", action="store_true", help="also write volumes.csv, with the ml of each class in each case")
+    flag("--mirror", action="store_true", help="average over the mirrors that training used")
+    flag("--shifts", type=int, default=1, metavar="N",
+        help="average over N grids of blocks, moved by fractions of a patch (default: %(default)s)")  # fmt: skip
+    flag("--precision", default="auto", choices=("auto", "float32", "bfloat16"),
+        help="auto tries for a moment which is faster (default: %(default)s)")  # fmt: skip
+    flag("--keep_air", action="store_true", help="look at blocks of air as well, which are left out otherwise")
+    flag("--disable_progress_bar", action="store_true")
+    command.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    folder = model_folder(args)
+    if not 0 <= args.part_id < args.num_parts:
+        raise ValueError(f"-part_id must be from 0 to -num_parts - 1 = {args.num_parts - 1}, got {args.part_id}")
+    from nnunetv2_cfseg.inference.models import load_models  # torch: slow to import
+    from nnunetv2_cfseg.inference.outputs import write_volumes
+    from nnunetv2_cfseg.inference.predict import predict
+    from nnunetv2_cfseg.inference.scans import find_cases
+    from nnunetv2_cfseg.inference.segment import Settings
+
+    models = load_models(folder, folds=args.f, checkpoint=args.chk, configuration=args.c)
+    first = models[0].configuration
+    settings = Settings(
+        skip_air=not args.keep_air, mirror_axes=models[0].mirror_axes if args.mirror else (), shifts=args.shifts
+    )
+    cases = find_cases(args.i, file_ending=first.file_ending, channels=len(first.channel_names), series=args.series)
+    cases = cases[args.part_id :: args.num_parts]
+    if args.continue_prediction:
+        cases = [case for case in cases if not (args.o / f"{case.name}{first.file_ending}").is_file()]
+    models = [_on_device(model, args, settings.chunk_blocks) for model in models]
+    outcomes = predict(
+        cases, models, args.o, settings, part=str(args.part_id), save_probabilities=args.save_probabilities,
+        progress=not args.disable_progress_bar,
+    )  # fmt: skip
+    done = [outcome for outcome in outcomes if outcome.error is None]
+    if args.volumes:
+        names = {value: name for name, value in first.labels.items() if isinstance(value, int)}
+        write_volumes(
+            [
+                {"case": outcome.case.name, "class": names.get(value, value), "volume_ml": f"{volume:.4f}"}
+                for outcome in done
+                for value, volume in outcome.volumes_ml.items()
+            ],
+            args.o / "volumes.csv",
+        )
+    print(f"{len(done)} {'case' if len(done) == 1 else 'cases'}: {args.o}")
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    if failed:
+        lines = [f"  {outcome.case.name}: {outcome.error}" for outcome in failed]
+        raise ValueError("\n".join([f"{len(failed)} of {len(outcomes)} cases could not be segmented", *lines]))
+
+
+def _on_device(model: Model, args: argparse.Namespace, chunk_blocks: int) -> Model:
+    """The networks where they compute, in the faster precision."""
+    from dataclasses import replace
+
+    import torch
+
+    from nnunetv2_cfseg.inference.precision import PRECISIONS, faster_precision
+
+    device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    networks = [network.to(device) for network in model.networks]
+    precision = args.precision
+    if precision == "auto":
+        precision, microseconds = faster_precision(networks[0], chunk_blocks=chunk_blocks)
+        tried = ", ".join(f"{name} {value:.0f}" for name, value in microseconds.items())
+        print(f"{model.configuration.name}: {precision} on {device} (microseconds a block: {tried})")
+    return replace(model, networks=[network.to(PRECISIONS[precision]) for network in networks])

@@ -1,0 +1,161 @@
+"""Models to pass on: weights that cannot run code, what nnU-Net needs to know of them, and a model card.
+
+A bundle is a folder: ``fold_N.safetensors``, ``plans.json``, ``dataset.json``, ``bundle.json`` and ``README.md``, whose
+head is what model hubs read (Mitchell et al. 2019, "Model Cards for Model Reporting").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from nnunetv2_cfseg import __version__
+from nnunetv2_cfseg.inference.configuration import read_configuration
+from nnunetv2_cfseg.inference.model import Model, build_network, read_json
+
+FORMAT = 1
+INDEX = "bundle.json"
+INTENDED_USE = "Research. Not a medical device: a segmentation has to be checked before anything is decided by it."
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model card says that the model's files do not.
+
+    Attributes:
+        licence: of the weights, such as an SPDX name.
+        training_data: where the scans are from.
+        intended_use: and what it is not meant for.
+    """
+
+    licence: str
+    training_data: str
+    intended_use: str = INTENDED_USE
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder was written by :func:`write_bundle`."""
+    return (folder / INDEX).is_file()
+
+
+def write_bundle(models: Sequence[Model], folder: Path, card: Card, validation: Mapping[str, Any]) -> None:
+    """Write a bundle.
+
+    Args:
+        models: configurations that share their weights, such as those of thin and of thick slices.
+        folder: must not be there yet.
+        validation: nnU-Net's ``summary.json`` of each fold that has one.
+
+    Raises:
+        ValueError: the folder is there, or the weights differ between configurations.
+    """
+    if folder.exists():
+        raise ValueError(f"-o must name a new folder, and this one is there: {folder}")
+    first = models[0]
+    weights = [network.state_dict() for network in first.networks]
+    for other in models[1:]:
+        same = all(
+            all(bool((ours[name] == theirs[name]).all()) for name in ours)
+            for ours, theirs in zip(weights, (network.state_dict() for network in other.networks), strict=True)
+        )
+        if not same:
+            raise ValueError(
+                f"a bundle's configurations share their weights, and those of {first.configuration.name} and "
+                f"{other.configuration.name} differ; export them one by one with -c"
+            )
+    part = folder.with_name(f".{folder.name}.unfinished")
+    part.mkdir(parents=True)
+    for fold, state in zip(first.folds, weights, strict=True):
+        save_file({name: value.contiguous() for name, value in state.items()}, part / f"fold_{fold}.safetensors")
+    index = {
+        "format": FORMAT,
+        "trainer": first.trainer,
+        "configurations": [model.configuration.name for model in models],
+        "folds": list(first.folds),
+        "mirror_axes": list(first.mirror_axes),
+        "nnunetv2_cfseg": __version__,
+    }
+    for name, content in ((INDEX, index), ("plans.json", first.plans), ("dataset.json", first.dataset_json)):
+        (part / name).write_text(json.dumps(content, indent=2) + "\n")
+    (part / "README.md").write_text(_card(models, folder.name, card, validation))
+    part.rename(folder)
+
+
+def load_bundle(folder: Path, folds: Sequence[str] | None = None, configuration: str | None = None) -> list[Model]:
+    """Load a bundle; nothing is unpickled.
+
+    Args:
+        folds: None for all.
+        configuration: None for all.
+
+    Raises:
+        ValueError: a file is missing or broken, was written by a later version, or has not what is asked for.
+    """
+    index, plans, dataset_json = (read_json(folder / name) for name in (INDEX, "plans.json", "dataset.json"))
+    if index["format"] > FORMAT:
+        raise ValueError(f"a bundle must be of format {FORMAT} or before, got {index['format']}: {folder / INDEX}")
+    folds = index["folds"] if folds is None else folds
+    names = index["configurations"]
+    _check_has("folds", folds, index["folds"], folder)
+    _check_has("configurations", names if configuration is None else [configuration], names, folder)
+    files = [folder / f"fold_{fold}.safetensors" for fold in folds]
+    models = []
+    for name in names if configuration is None else [configuration]:
+        settings = read_configuration(plans, dataset_json, name)
+        networks = [build_network(settings, _read_weights(file), file) for file in files]
+        models.append(
+            Model(settings, networks, tuple(index["mirror_axes"]), index["trainer"], tuple(folds), plans, dataset_json)
+        )
+    return models
+
+
+def _check_has(what: str, asked: Sequence[str], there: Sequence[str], folder: Path) -> None:
+    if not set(asked) <= set(there):
+        raise ValueError(f"the bundle has the {what} {', '.join(there)}, not {', '.join(asked)}: {folder}")
+
+
+def _read_weights(file: Path) -> dict[str, Any]:
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"weights must be a whole .safetensors file ({error}): {file}") from error
+
+
+def _card(models: Sequence[Model], name: str, card: Card, validation: Mapping[str, Any]) -> str:
+    environment = Environment(
+        loader=PackageLoader("nnunetv2_cfseg", "inference"), undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
+    )  # fmt: skip
+    first = models[0]
+    return environment.get_template("model_card.md").render(
+        name=name,
+        card=card,
+        trainer=first.trainer,
+        configurations=[model.configuration for model in models],
+        classes=[label for label in first.dataset_json["labels"] if label not in ("background", "ignore")],
+        channels=first.configuration.channel_names,
+        cases=first.dataset_json.get("numTraining", "an unknown number of"),
+        dataset=first.plans["dataset_name"],
+        folds=first.folds,
+        parameters=sum(parameter.numel() for parameter in first.networks[0].parameters()),
+        scores=_scores(validation, first),
+        version=__version__,
+    )
+
+
+def _scores(validation: Mapping[str, Any], model: Model) -> list[dict[str, Any]]:
+    """Mean validation Dice of each class over the folds that have a summary."""
+    rows = []
+    for label, value in model.dataset_json["labels"].items():
+        key = str(tuple(value)) if isinstance(value, list) else str(value)
+        dices = [summary["mean"][key]["Dice"] for summary in validation.values() if key in summary["mean"]]
+        if dices:
+            rows.append({"class": label, "dice": sum(dices) / len(dices), "folds": len(dices)})
+    return rows

@@ -1,0 +1,106 @@
+"""A scan that is a folder of DICOM slices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+#: Share of the usual distance between slices by which one may differ: less than a missing slice.
+LARGEST_IRREGULARITY = 0.5
+#: Sine of the angle between the line of the slices and their normal, as with a tilted gantry.
+LARGEST_TILT = 0.01
+
+
+@dataclass(frozen=True)
+class Series:
+    """Slices that belong together, in order.
+
+    Attributes:
+        files: one a slice.
+        spacing_mm: between slices, the usual one.
+        irregularity: largest share of it by which a distance differs.
+        tilt: sine of the angle between the line of the slices and their normal.
+    """
+
+    files: tuple[Path, ...]
+    spacing_mm: float
+    irregularity: float
+    tilt: float
+
+    def __str__(self) -> str:
+        return f"{len(self.files)} slices every {self.spacing_mm:.3g} mm"
+
+
+def find_series(folder: Path) -> list[Series]:
+    """Series of a folder that have slices enough to be volumes, the longest first."""
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # of every file that is no DICOM
+    try:
+        ids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+        files = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), one) for one in ids]
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(True)
+    return sorted((_series(names) for names in files if len(names) > 1), key=lambda series: -len(series.files))
+
+
+def choose_series(folder: Path, number: int | None) -> Series:
+    """The only series of a folder, or that of a number, from 1.
+
+    Raises:
+        ValueError: there are several and no number, or none of that number; the message lists them.
+    """
+    found = find_series(folder)
+    listed = "; ".join(f"{index}: {series}" for index, series in enumerate(found, start=1))
+    if not found:
+        raise ValueError(f"-i must hold scans or DICOM slices, and there are none: {folder}")
+    if number is None and len(found) > 1:
+        raise ValueError(f"one of {len(found)} DICOM series must be chosen with --series N ({listed}): {folder}")
+    if not 1 <= (number or 1) <= len(found):
+        raise ValueError(f"--series must be from 1 to {len(found)} ({listed}), got {number}: {folder}")
+    return found[(number or 1) - 1]
+
+
+def read_series(series: Series) -> sitk.Image:
+    """Read a series, in HU.
+
+    Raises:
+        ValueError: slices are missing, the gantry was tilted, or a file cannot be read.
+    """
+    folder = series.files[0].parent
+    if not series.irregularity <= LARGEST_IRREGULARITY:
+        raise ValueError(
+            f"slices must follow one another at one distance, {series.spacing_mm:.3g} mm, and one is off by "
+            f"{100 * series.irregularity:.0f} %, so slices are missing or there twice: {folder}"
+        )
+    if not series.tilt <= LARGEST_TILT:
+        degrees = np.degrees(np.arcsin(min(series.tilt, 1)))
+        raise ValueError(
+            f"slices must lie straight above each other, and are off by {degrees:.2g} degrees, as with a tilted "
+            f"gantry: {folder}"
+        )
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames([str(file) for file in series.files])
+    try:
+        return reader.Execute()
+    except RuntimeError as error:
+        raise ValueError(f"the DICOM series cannot be read, a slice is broken or of another size: {folder}") from error
+
+
+def _series(names: tuple[str, ...]) -> Series:
+    positions, normal = np.empty((len(names), 3)), np.array([0.0, 0.0, 1.0])
+    for index, name in enumerate(names):
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(name)
+        reader.ReadImageInformation()
+        positions[index] = reader.GetOrigin()
+        normal = np.reshape(reader.GetDirection(), (3, 3))[:, 2]
+    steps = np.diff(positions, axis=0)
+    along = np.abs(steps @ normal)
+    usual = float(np.median(along))
+    irregularity = float(np.abs(along / usual - 1).max()) if usual else np.inf
+    across = np.linalg.norm(steps - (steps @ normal)[:, None] * normal, axis=1)
+    lengths = np.linalg.norm(steps, axis=1)
+    tilt = float((across / np.where(lengths, lengths, 1)).max())
+    return Series(tuple(Path(name) for name in names), usual, irregularity, tilt)

@@ -1,0 +1,198 @@
+"""One scan, from its voxels to labels on its own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, combinations
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nnunetv2_cfseg.inference.axis_map import AxisMap, axis_maps, resampled_shape
+from nnunetv2_cfseg.inference.center_rows import CHUNK_BLOCKS, CenterRows, Foreground
+from nnunetv2_cfseg.inference.configuration import Configuration
+from nnunetv2_cfseg.inference.intensity import intensity_of
+from nnunetv2_cfseg.inference.label_slices import interpolated_logits, label_slices
+from nnunetv2_cfseg.inference.scan_slices import ScanSlices
+from nnunetv2_cfseg.inference.slices import Flipped, Mean, Padded, Slices, Unpadded
+from nnunetv2_cfseg.networks import BlockCenterTransformer
+
+#: Logit of background, and less of all else, in blocks that show nothing but air.
+SURE = 10.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to predict.
+
+    Attributes:
+        chunk_blocks: blocks encoded at once.
+        skip_air: leave out blocks without a voxel that may be foreground; CT only.
+        mirror_axes: average over all combinations of mirrors along these axes.
+        shifts: average over this many grids of blocks, moved by fractions of a patch; 1 for one grid.
+    """
+
+    chunk_blocks: int = CHUNK_BLOCKS
+    skip_air: bool = True
+    mirror_axes: tuple[int, ...] = ()
+    shifts: int = 1
+
+    def __post_init__(self) -> None:
+        if self.chunk_blocks < 1:
+            raise ValueError(f"chunk_blocks must be >= 1, got {self.chunk_blocks}")
+        if self.shifts < 1:
+            raise ValueError(f"shifts must be >= 1, got {self.shifts}")
+
+
+def segment(
+    channels: Sequence[NDArray[Any]],
+    spacing_mm: Sequence[float],
+    networks: Sequence[BlockCenterTransformer],
+    configuration: Configuration,
+    settings: Settings,
+    *,
+    probabilities: NDArray[np.float32] | None = None,
+    progress: Callable[[int], object] = lambda slices: None,
+) -> NDArray[np.uint8 | np.uint16]:
+    """Labels of a scan.
+
+    Args:
+        channels: (Z, Y, X) each, as read, of any numeric type.
+        spacing_mm: z, y, x.
+        networks: whose logits are averaged.
+        probabilities: (P, Z, Y, X), filled if given; slower, as all logits are interpolated.
+        progress: called with the number of slices that are done.
+
+    Returns:
+        (Z, Y, X), as the channels.
+
+    Raises:
+        ValueError: a normalisation that is not known.
+    """
+    transpose = configuration.transpose
+    axes = [channel.transpose(transpose) for channel in channels]
+    spacing_mm = [spacing_mm[axis] for axis in transpose]
+    box = nonzero_box(axes)
+    cropped = [channel[box] for channel in axes]
+    shape = cropped[0].shape
+    grid = resampled_shape(shape, spacing_mm, configuration.spacing_mm)
+    to_plans, to_scan = _maps(shape, grid, spacing_mm, configuration)
+    intensities = [
+        intensity_of(scheme, properties, channel)
+        for scheme, properties, channel in zip(
+            configuration.normalization, configuration.intensity_properties, cropped, strict=True
+        )
+    ]
+    scan = ScanSlices(cropped, to_plans, intensities)
+    logits = logits_of(scan, networks, settings, foreground_of(configuration) if settings.skip_air else None)
+    depth = networks[0].center_size[0]
+    labels = np.zeros(channels[0].shape, dtype=np.uint8 if max(configuration.label_values) < 256 else np.uint16)
+    inside = labels.transpose(transpose)[box]
+    if probabilities is None:
+        pieces = label_slices(logits, to_scan, configuration.decision, depth=depth)
+    else:
+        outside = _probabilities(background_logits(configuration), configuration)
+        probabilities[:] = outside[:, None, None, None]
+        filled = probabilities.transpose(0, *(axis + 1 for axis in transpose))[(slice(None), *box)]
+        pieces = _keep(interpolated_logits(logits, to_scan, depth=depth), filled, configuration)
+    for start, some in pieces:
+        inside[start : start + len(some)] = some.cpu().numpy()
+        progress(len(some))
+    return labels
+
+
+def logits_of(
+    scan: Slices, networks: Sequence[BlockCenterTransformer], settings: Settings, foreground: Foreground | None = None
+) -> Slices:
+    """The mean logits of several networks, mirrors and grids of blocks."""
+
+    def rows(network: BlockCenterTransformer, volume: Slices) -> Slices:
+        return CenterRows(network, volume, chunk_blocks=settings.chunk_blocks, foreground=foreground)
+
+    every: list[Slices] = []
+    for network in networks:
+        for axes in mirrors(settings.mirror_axes):
+            for voxels in grid_shifts(network, settings.shifts):
+                moved = Padded(Flipped(scan, axes), voxels) if any(voxels) else Flipped(scan, axes) if axes else scan
+                logits = rows(network, moved)
+                logits = Unpadded(logits, voxels) if any(voxels) else logits
+                every.append(Flipped(logits, axes) if axes else logits)
+    return Mean(every)
+
+
+def mirrors(axes: Sequence[int]) -> list[tuple[int, ...]]:
+    """All combinations, the empty one first."""
+    return list(chain.from_iterable(combinations(axes, count) for count in range(len(axes) + 1)))
+
+
+def grid_shifts(network: BlockCenterTransformer, count: int) -> list[tuple[int, ...]]:
+    """Voxels by which the grid of blocks is moved, along the diagonal of a patch."""
+    return [tuple(round(step * w / count) for w in network.patch_size) for step in range(count)]
+
+
+def foreground_of(configuration: Configuration) -> Foreground | None:
+    """Between which normalised values foreground lies, if the plans say and every channel is CT."""
+    if configuration.foreground_hu is None or not configuration.is_ct:
+        return None
+    (low, high), properties = configuration.foreground_hu, configuration.intensity_properties
+    return Foreground(
+        [(low - one["mean"]) / one["std"] for one in properties],
+        [(high - one["mean"]) / one["std"] for one in properties],
+        background_logits(configuration).tolist(),
+    )
+
+
+def background_logits(configuration: Configuration) -> Tensor:
+    """What a network that is sure of background would say, (P,)."""
+    logits = torch.full((configuration.heads,), -SURE)
+    if configuration.regions_class_order is None:
+        logits[0] = SURE
+    return logits
+
+
+def nonzero_box(channels: Sequence[NDArray[Any]]) -> tuple[slice, slice, slice]:
+    """The box round all voxels that are not zero in some channel, to which nnU-Net crops.
+
+    All of the scan if every voxel is zero.
+    """
+
+    def first(axis: int, indices: range) -> int | None:
+        planes = ((index, channel) for index in indices for channel in channels)
+        return next((index for index, channel in planes if np.take(channel, index, axis).any()), None)
+
+    box = []
+    for axis, size in enumerate(channels[0].shape):
+        start, last = first(axis, range(size)), first(axis, range(size - 1, -1, -1))
+        box.append(slice(None) if start is None or last is None else slice(start, last + 1))
+    z, y, x = box
+    return z, y, x
+
+
+def _maps(
+    shape: Sequence[int], grid: Sequence[int], spacing_mm: Sequence[float], configuration: Configuration
+) -> tuple[tuple[AxisMap, AxisMap, AxisMap], tuple[AxisMap, AxisMap, AxisMap]]:
+    """To the grid of the plans and back."""
+    images, logits = configuration.force_separate_z
+    there = axis_maps(shape, grid, old_spacing_mm=spacing_mm, new_spacing_mm=configuration.spacing_mm,
+        force_separate_z=images)  # fmt: skip
+    back = axis_maps(grid, shape, old_spacing_mm=configuration.spacing_mm, new_spacing_mm=spacing_mm,
+        force_separate_z=logits)  # fmt: skip
+    return there, back
+
+
+def _keep(
+    pieces: Iterator[tuple[int, Tensor]], probabilities: NDArray[np.float32], configuration: Configuration
+) -> Iterator[tuple[int, Tensor]]:
+    """Logits to labels, with their probabilities put aside on the way."""
+    for start, logits in pieces:
+        probabilities[:, start : start + logits.shape[1]] = _probabilities(logits, configuration)
+        yield start, configuration.decision(logits)
+
+
+def _probabilities(logits: Tensor, configuration: Configuration) -> NDArray[np.float32]:
+    regions = configuration.regions_class_order is not None
+    return (torch.sigmoid(logits) if regions else torch.softmax(logits, 0)).cpu().numpy()

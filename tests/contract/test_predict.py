@@ -1,0 +1,132 @@
+"""``cfseg predict`` against nnU-Net's own steps: its preprocessing, the dense network, its export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
+from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunetv2_cfseg.inference.axis_map import resampled_shape
+from nnunetv2_cfseg.inference.configuration import read_configuration, resolve
+from nnunetv2_cfseg.inference.segment import Settings, segment
+from nnunetv2_cfseg.networks import BlockCenterTransformer
+
+REGIONS = {
+    "labels": {"background": 0, "all": [1, 2], "core": 2}, "regions_class_order": [1, 2],
+}  # fmt: skip
+
+
+def scan_of(shape: tuple[int, ...], *, empty_border: bool = False) -> np.ndarray:
+    values = np.random.default_rng(3).normal(40, 200, shape).round().astype(np.int16)
+    if empty_border:
+        values[:2], values[:, -3:] = 0, 0
+    return values
+
+
+def nnunet(
+    scan: np.ndarray, spacing_mm: tuple[float, ...], network: BlockCenterTransformer, plans: dict, dataset_json: dict
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probabilities as nnU-Net makes them of the network's dense forward."""
+    manager = PlansManager(deepcopy(plans))
+    configuration = manager.get_configuration("3d_fullres")
+    labels = manager.get_label_manager(dataset_json)
+    data, _, properties = DefaultPreprocessor(verbose=False).run_case_npy(
+        scan[None], None, {"spacing": list(spacing_mm)}, manager, configuration, dataset_json
+    )
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(data)[None])[0]
+    return convert_predicted_logits_to_segmentation_with_correct_shape(
+        logits, manager, configuration, labels, properties, return_probabilities=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "spacing_mm", "empty_border", "dataset_changes"),
+    [
+        pytest.param({}, (2.0, 1.5, 1.5), False, {}, id="the grid of the plans"),
+        pytest.param({}, (1.0, 0.8, 0.8), False, {}, id="finer"),
+        pytest.param({}, (5.0, 2.5, 2.0), True, {}, id="coarser, cropped to what is not zero"),
+        pytest.param({}, (9.0, 1.5, 1.5), False, {}, id="thick slices: the nearest"),
+        pytest.param({"fullres": {"spacing": [9.0, 1.5, 1.5]}}, (9.0, 1.0, 1.0), False, {}, id="thick plans"),
+        pytest.param({"transpose_forward": [1, 2, 0], "transpose_backward": [2, 0, 1]}, (1.5, 2.0, 1.0), True, {},
+            id="axes in another order"),
+        pytest.param({}, (1.2, 1.0, 1.0), False, REGIONS, id="regions"),
+        pytest.param({"fullres": {"normalization_schemes": ["ZScoreNormalization"]}}, (2.0, 1.0, 1.0), False, {},
+            id="z-score"),
+    ],
+)  # fmt: skip
+def test_labels_and_probabilities_are_nnunets(
+    changes: dict[str, Any], spacing_mm: tuple[float, float, float], empty_border: bool,
+    dataset_changes: dict[str, Any], plans_of: Callable[..., dict], dataset_json: dict[str, Any],
+) -> None:  # fmt: skip
+    plans, dataset_json = plans_of(**changes), {**dataset_json, **dataset_changes}
+    configuration = read_configuration(plans, dataset_json, "3d_fullres")
+    torch.manual_seed(0)
+    network = BlockCenterTransformer(1, configuration.heads, **configuration.network).eval()
+    scan = scan_of((12, 22, 25), empty_border=empty_border)
+    expected, expected_probabilities = nnunet(scan, spacing_mm, network, plans, dataset_json)
+    settings = Settings(skip_air=False, chunk_blocks=7)
+    labels = segment([scan], spacing_mm, [network], configuration, settings)
+    probabilities = np.empty((configuration.heads, *scan.shape), dtype=np.float32)
+    same = segment([scan], spacing_mm, [network], configuration, settings, probabilities=probabilities)
+    assert labels.shape == scan.shape
+    assert len(np.unique(expected)) > 1
+    assert (labels == expected).mean() >= 0.9999
+    assert (labels == same).mean() >= 0.9999
+    inside = expected_probabilities.max(0) < 1  # outside the crop nnU-Net says 1, ours what a sure network would
+    np.testing.assert_allclose(
+        np.where(inside, probabilities, 0), np.where(inside, expected_probabilities, 0), atol=2e-3
+    )
+
+
+def test_configurations_inherit_as_nnunets(plans_of: Callable[..., dict]) -> None:
+    plans = plans_of()
+    ours = resolve(plans, "3d_thick")
+    theirs = PlansManager(deepcopy(plans)).get_configuration("3d_thick").configuration
+    assert ours == {name: value for name, value in theirs.items() if name != "inherits_from"}
+    with pytest.raises(ValueError, match="must be one of 3d_fullres, 3d_thick, got 2d"):
+        resolve(plans, "2d")
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 0.7, 0.7), (5.0, 0.44, 0.44), (2.5, 3.9, 4.1)])
+def test_shapes_are_rounded_as_nnunets(spacing: tuple[float, float, float]) -> None:
+    for shape in ((107, 511, 512), (1, 3, 5)):
+        assert resampled_shape(shape, spacing, (2.0, 1.5, 1.5)) == tuple(
+            compute_new_shape(shape, spacing, (2.0, 1.5, 1.5))
+        )
+
+
+def test_the_predictor_of_nnunet_finds_the_same(
+    tmp_path: Path, write_model: Callable[..., Path], write_scan: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scan of one tile: nnU-Net pads a tile's border with zeros as the dense forward does a volume's."""
+    import SimpleITK as sitk
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    from nnunetv2_cfseg.cli import main
+    from nnunetv2_cfseg.environment import EXT_FOLDER
+
+    monkeypatch.setenv("nnUNet_extTrainer", EXT_FOLDER)
+    folder = write_model(folds=("0", "1"))
+    scan = write_scan(shape=(8, 12, 16))
+    predictor = nnUNetPredictor(use_mirroring=False, use_gaussian=False, device=torch.device("cpu"), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(folder), (0, 1))
+    predictor.predict_from_files_sequential(str(scan.parent), str(tmp_path / "theirs"))
+    assert main(["predict", "-i", str(scan.parent), "-o", str(tmp_path / "ours"), "-m", str(folder), "--keep_air",
+        "--precision", "float32"]) == 0  # fmt: skip
+    theirs, ours = (sitk.ReadImage(str(tmp_path / who / "case_0.nii.gz")) for who in ("theirs", "ours"))
+    agreement = (sitk.GetArrayFromImage(theirs) == sitk.GetArrayFromImage(ours)).mean()
+    assert agreement >= 0.999  # nnU-Net adds up its logits in float16
+    assert ours.GetPixelID() == theirs.GetPixelID()
+    assert (ours.GetOrigin(), ours.GetSpacing(), ours.GetDirection()) == (
+        theirs.GetOrigin(), theirs.GetSpacing(), theirs.GetDirection(),
+    )  # fmt: skip

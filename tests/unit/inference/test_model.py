@@ -1,0 +1,113 @@
+"""Loading model folders, and what is said of broken ones."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from nnunetv2_cfseg.inference.configuration import read_configuration
+from nnunetv2_cfseg.inference.model import load_model
+from nnunetv2_cfseg.inference.models import load_models
+
+Write = Callable[..., Path]
+CHECKPOINT = "checkpoint_final.pth"
+
+
+def test_folds_are_those_that_are_there(write_model: Write) -> None:
+    folder = write_model(folds=("0", "3", "all"))
+    model = load_model(folder)
+    assert model.folds == ("0", "3")
+    assert model.mirror_axes == (2,)
+    assert model.trainer == "nnUNetTrainerCFSeg"
+    first, second = (network.embedding.weight for network in model.networks)
+    assert not torch.equal(first, second)
+    assert not model.networks[0].training
+    assert load_model(folder, ["all"]).folds == ("all",)
+
+
+def test_all_is_taken_where_there_is_no_other(write_model: Write) -> None:
+    assert load_model(write_model(folds=("all",))).folds == ("all",)
+
+
+def test_thin_and_thick_are_loaded_together(write_model: Write) -> None:
+    thin = write_model()
+    write_model("nnUNetTrainerCFSeg__nnUNetTinyPlans__3d_thick", configuration="3d_thick")
+    both = load_models(thin, checkpoint=CHECKPOINT)
+    assert [model.configuration.spacing_mm[0] for model in both] == [2.0, 10.0]
+    assert len(load_models(thin, checkpoint=CHECKPOINT, configuration="3d_fullres")) == 1
+
+
+def test_a_checkpoint_that_can_run_code_is_said_to(write_model: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_model()
+    file = folder / "fold_0" / CHECKPOINT
+    load_model(folder)
+    assert capsys.readouterr().err == ""
+    content = torch.load(file, weights_only=False)
+    torch.save({**content, "logging": Path("anything")}, file)
+    load_model(folder)
+    assert f"it has to be trusted: {file}" in capsys.readouterr().err
+
+
+def test_what_is_missing_or_broken_is_named(write_model: Write) -> None:
+    folder = write_model()
+    file = folder / "fold_0" / CHECKPOINT
+    with pytest.raises(ValueError, match=r"must hold a fold_N with best.pth, and there is none"):
+        load_model(folder, None, "best.pth")
+    with pytest.raises(ValueError, match=r"the checkpoint does not exist: .*fold_4"):
+        load_model(folder, ["4"])
+    os.truncate(file, 200)
+    with pytest.raises(ValueError, match=f"truncated or no checkpoint: {file}"):
+        load_model(folder)
+    torch.save({"weights": 1}, file)
+    with pytest.raises(ValueError, match="must hold nnU-Net's 'network_weights' and does not"):
+        load_model(folder)
+    (folder / "plans.json").write_text("{")
+    with pytest.raises(ValueError, match=r"plans.json must be JSON"):
+        load_model(folder)
+    (folder / "plans.json").unlink()
+    with pytest.raises(ValueError, match=r"must hold plans.json, and there is none"):
+        load_model(folder)
+
+
+def test_weights_of_another_network_are_refused(write_model: Write) -> None:
+    folder = write_model()
+    plans = json.loads((folder / "plans.json").read_text())
+    plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["embed_dim"] = 24
+    (folder / "plans.json").write_text(json.dumps(plans))
+    with pytest.raises(ValueError, match="written for another network than the plans describe"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"image_reader_writer": "Tiff3DIO"}, "the image reader Tiff3DIO"),
+        ({"fullres": {"resampling_fn_data": "resample_data_or_seg_to_shape"}}, "resampling with resample_data_or"),
+        ({"fullres": {"previous_stage": "3d_lowres"}}, "a cascade"),
+        ({"fullres": {"use_mask_for_norm": [True]}}, "normalisation within a mask"),
+    ],
+)
+def test_what_only_nnunet_can_do_is_left_to_it(
+    changes: dict, what: str, plans_of: Callable[..., dict], dataset_json: dict
+) -> None:
+    with pytest.raises(ValueError, match=f"does not know {what}.*use nnUNetv2_predict"):
+        read_configuration(plans_of(**changes), dataset_json, "3d_fullres")
+
+
+def test_models_of_other_networks_are_left_to_nnunet(plans_of: Callable[..., dict], dataset_json: dict) -> None:
+    unet = {"network_class_name": "dynamic_network_architectures.PlainConvUNet", "arch_kwargs": {}}
+    with pytest.raises(ValueError, match=r"PlainConvUNet; use nnUNetv2_predict"):
+        read_configuration(plans_of(fullres={"architecture": unet}), dataset_json, "3d_fullres")
+
+
+def test_labels_and_regions(plans_of: Callable[..., dict], dataset_json: dict) -> None:
+    labels = read_configuration(plans_of(), dataset_json, "3d_fullres")
+    assert (labels.heads, labels.label_values, labels.decision.region_labels) == (3, [0, 1, 2], None)
+    regions = {"labels": {"background": 0, "all": [1, 2], "core": 2, "ignore": 3}, "regions_class_order": [1, 2]}
+    read = read_configuration(plans_of(), {**dataset_json, **regions}, "3d_fullres")
+    assert (read.heads, read.label_values, read.decision.region_labels) == (2, [0, 1, 2], (1, 2))
