@@ -36,11 +36,15 @@ from nnunetv2_cfseg.inference.precision import PRECISIONS, faster_precision
 #: Ours is row 0; trainer and plans of the others.
 NNUNET, PRIMUS = ("nnUNetTrainer", "nnUNetPlans_1GB"), ("nnUNet_Primus_S_Trainer", "nnUNetPlans_1GB")
 UNTRAINED = """
+import json
 import torch
 from nnunetv2.run.run_training import get_trainer_from_args
 trainer = get_trainer_from_args("{dataset}", "3d_fullres", 0, "{trainer}", "{plans}", device=torch.device("cpu"))
 trainer.initialize()
 trainer.save_checkpoint(trainer.output_folder + "/checkpoint_final.pth")
+for name, content in (("plans", trainer.plans_manager.plans), ("dataset", trainer.dataset_json)):
+    with open(trainer.output_folder_base + "/" + name + ".json", "w") as file:
+        json.dump(content, file)
 """
 
 

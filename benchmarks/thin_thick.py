@@ -89,7 +89,7 @@ ROWS = {
         PAIRED,
         loss={"weights": {"thick": 1.0, "slab": 1.0, "feature": 1.0}, "operator": "mean", "stop_gradient": "none"},
     ),
-    "annotator": Row(PAIRED, loss={"operator": "annotator"}),
+    "annotator": Row(PAIRED, loss={"operator": "annotator", "weights": {"thick": 0.5, "slab": 1.0, "feature": 0.1}}),
     "transition": Row(PAIRED, loss={"operator": "transition"}),
     "count": Row(PAIRED),
     "oracle": Row(OURS, dataset=THIN),
@@ -242,12 +242,16 @@ def plans_of(name: str, row: Row, output: Path) -> str:
 def predict(
     images: Path, folder: Path, row: Row, plans: str, configuration: str, environment: Mapping[str, str]
 ) -> None:
-    """nnU-Net's prediction without test-time mirroring."""
-    if not folder.exists():
-        run("nnUNetv2_predict", "-i", images, "-o", folder.with_suffix(".part"), "-d", row.dataset,
-            "-c", configuration, "-f", "0", "-tr", row.trainer, "-p", plans, "-device", "cpu", "--disable_tta",
-            "-npp", "1", "-nps", "1", **environment)  # fmt: skip
-        folder.with_suffix(".part").rename(folder)
+    """Segment a folder, without mirrors: stock nnU-Net with its overlapping tiles, ours with four grids of blocks."""
+    if folder.exists():
+        return
+    model = ["-d", row.dataset, "-tr", row.trainer, "-p", plans, "-c", configuration, "-f", "0", "-device", "cpu"]
+    command = ["cfseg", "predict", "--shifts", "4"]
+    if row.trainer == STOCK:
+        command = ["nnUNetv2_predict", "--disable_tta", "-npp", "1", "-nps", "1"]
+    part = folder.with_suffix(".part")
+    run(*command, "-i", images, "-o", part, *model, **environment)
+    part.rename(folder)
 
 
 def repeat(thick: Path, thin: Path, like: Path, factor: int) -> None:

@@ -18,7 +18,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "predict",
         help="segment scans, fast on any machine",
         description="nnUNetv2_predict for models of this package's network; the flags are nnU-Net's. The volume is "
-        "covered once, without overlapping tiles, and never held whole.",
+        "covered twice (--shifts), without overlapping tiles, and never held whole.",
     )
     flag = command.add_argument
     flag(
@@ -38,7 +38,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("--save_probabilities", action="store_true", help="also write nnU-Net's .npz")
     flag("--volumes", action="store_true", help="also write volumes.csv, with the ml of each class in each case")
     flag("--mirror", action="store_true", help="average over the mirrors that training used")
-    flag("--shifts", type=int, default=1, metavar="N",
+    flag("--shifts", type=int, default=2, metavar="N",
         help="average over N grids of blocks, moved by fractions of a patch (default: %(default)s)")  # fmt: skip
     flag("--precision", default="auto", choices=("auto", "float32", "bfloat16"),
         help="auto tries for a moment which is faster (default: %(default)s)")  # fmt: skip
@@ -52,7 +52,7 @@ def _run(args: argparse.Namespace) -> None:
     if not 0 <= args.part_id < args.num_parts:
         raise ValueError(f"-part_id must be from 0 to -num_parts - 1 = {args.num_parts - 1}, got {args.part_id}")
     from nnunetv2_cfseg.inference.models import load_models  # torch: slow to import
-    from nnunetv2_cfseg.inference.outputs import write_volumes
+    from nnunetv2_cfseg.inference.outputs import write_json, write_volumes
     from nnunetv2_cfseg.inference.predict import predict
     from nnunetv2_cfseg.inference.scans import find_cases
     from nnunetv2_cfseg.inference.segment import Settings
@@ -66,11 +66,13 @@ def _run(args: argparse.Namespace) -> None:
     cases = cases[args.part_id :: args.num_parts]
     if args.continue_prediction:
         cases = [case for case in cases if not (args.o / f"{case.name}{first.file_ending}").is_file()]
-    models = [_on_device(model, args, settings.chunk_blocks) for model in models]
+    models = [_on_device(model, args) for model in models]
     outcomes = predict(
         cases, models, args.o, settings, part=str(args.part_id), save_probabilities=args.save_probabilities,
         progress=not args.disable_progress_bar,
     )  # fmt: skip
+    for name, content in (("dataset.json", models[0].dataset_json), ("plans.json", models[0].plans)):
+        write_json(args.o / name, content)  # where nnUNetv2_predict leaves them, for evaluation and postprocessing
     done = [outcome for outcome in outcomes if outcome.error is None]
     if args.volumes:
         names = {value: name for name, value in first.labels.items() if isinstance(value, int)}
@@ -89,7 +91,7 @@ def _run(args: argparse.Namespace) -> None:
         raise ValueError("\n".join([f"{len(failed)} of {len(outcomes)} cases could not be segmented", *lines]))
 
 
-def _on_device(model: Model, args: argparse.Namespace, chunk_blocks: int) -> Model:
+def _on_device(model: Model, args: argparse.Namespace) -> Model:
     """The networks where they compute, in the faster precision."""
     from dataclasses import replace
 
@@ -101,7 +103,7 @@ def _on_device(model: Model, args: argparse.Namespace, chunk_blocks: int) -> Mod
     networks = [network.to(device) for network in model.networks]
     precision = args.precision
     if precision == "auto":
-        precision, microseconds = faster_precision(networks[0], chunk_blocks=chunk_blocks)
+        precision, microseconds = faster_precision(networks[0])
         tried = ", ".join(f"{name} {value:.0f}" for name, value in microseconds.items())
         print(f"{model.configuration.name}: {precision} on {device} (microseconds a block: {tried})")
     return replace(model, networks=[network.to(PRECISIONS[precision]) for network in networks])

@@ -107,9 +107,9 @@ def _lead(settings: DemoSettings) -> tuple[str, ...]:
         "sizes, so that minutes are enough to learn them, and had them annotated on slices "
         f"{FACTOR} times as thick: a voxel is marked there when at least half of its slab bleeds. Of {settings.train} "
         f"scans with these thick annotations, {VALIDATION_CASES} of which nnU-Net kept for its own validation, the "
-        f"block-centre transformer learnt for {settings.train_seconds:g} s to segment thin slices. nnUNetv2_predict "
-        f"segmented the thin slices of the other {settings.test} scans, without test-time mirroring, and here they are "
-        f"compared with the thin truth, which training never saw. The seed was {settings.seed}.",
+        f"block-centre transformer learnt for {settings.train_seconds:g} s to segment thin slices. cfseg predict "
+        f"segmented the thin slices of the other {settings.test} scans, and here they are compared with the thin "
+        f"truth, which training never saw. The seed was {settings.seed}.",
         "Phantoms are drawn by a program. The figures show that everything works; they say nothing about patients, nor "
         "about what a long training reaches.",
     )

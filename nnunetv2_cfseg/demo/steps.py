@@ -103,7 +103,7 @@ def demo_steps(settings: DemoSettings) -> list[Step]:
             "6_predict",
             "Predicting unseen scans with both",
             (_predict(COPY_TRAINER, COPY_PREDICTIONS), _predict(TRAINER, PREDICTIONS)),
-            2 * (15 + 2 * settings.test * size),
+            2 * (6 + settings.test * size),
         ),
         Step("7_evaluate", "Evaluating", (_evaluate(), _compare()), 20),
     ]
@@ -144,8 +144,8 @@ def _train(settings: DemoSettings, trainer: str) -> Command:
 
 def _predict(trainer: str, predictions: str) -> Command:
     return _command(
-        f"nnUNetv2_predict -i {RAW}/imagesTs -o {predictions} -d {DATASET_ID} -c {CONFIGURATION} -f 0",
-        f"-tr {trainer} -p {PLANS} --disable_tta -device cpu -npp 1 -nps 1",
+        f"cfseg predict -i {RAW}/imagesTs -o {predictions} -d {DATASET_ID} -c {CONFIGURATION} -f 0",
+        f"-tr {trainer} -p {PLANS} -device cpu --disable_progress_bar",
     )
 
 

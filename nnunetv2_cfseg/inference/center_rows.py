@@ -24,7 +24,7 @@ from nnunetv2_cfseg.networks.patches import (
 )
 
 #: Blocks encoded at once; more do not run faster on a CPU, where their activations no longer fit the cache.
-CHUNK_BLOCKS = 32
+CHUNK_BLOCKS = 128
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,6 +74,13 @@ def write_probabilities(probabilities: NDArray[np.floating], file: Path, place: 
     ):
         np.lib.format.write_array(stream, probabilities)
     os.replace(part, file)
+
+
+def write_json(file: Path, content: Any) -> None:
+    """A file that appears whole or not at all."""
+    temporary = file.with_name(f".{file.name}")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, file)
 
 
 def write_volumes(rows: Sequence[Mapping[str, Any]], file: Path) -> None:

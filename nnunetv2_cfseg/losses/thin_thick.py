@@ -2,8 +2,9 @@
 
 Gang 2025 (arXiv 2502.05396), section 3.6: thick predictions are supervised by thick labels; the slab of a thin
 prediction by the same label; and the mean of a slab's thin features is to be the thick one. The defaults depart from
-the paper in the operator on slabs (see :mod:`.slab`), in the weights, and in the feature term's gradient, which stops
-at the thick side. The paper's own are ``operator="mean"``, ``stop_gradient="none"`` and equal weights.
+the paper in the operator on slabs (see :mod:`.slab`), in the weights, of which that of features is 0, and in the
+feature term's gradient, which stops at the thick side. The paper's own are ``operator="mean"``,
+``stop_gradient="none"`` and equal weights.
 
 Thick and thin blocks are of different places, but for the columns whose features are compared.
 
@@ -36,7 +37,8 @@ from nnunetv2_cfseg.losses.volume import VolumeMatch
 THICK_TERMS = ("thick", "feature")
 THIN_TERMS = ("slab", "thin_consistency")
 TERMS = ("thick", "slab", "feature", "thin_consistency")
-DEFAULT_WEIGHTS = {"thick": 0.5, "slab": 1.0, "feature": 0.1}
+#: Features gained nothing where it was measured, and blocks drawn on top of each other for them are less varied.
+DEFAULT_WEIGHTS = {"thick": 0.5, "slab": 1.0, "feature": 0.0}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ Shapes: B volumes or blocks, C channels, Z Y X voxels, P classes, D width; w, n,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -164,12 +164,18 @@ class BlockCenterTransformer(nn.Module):
         if with_features and not centers_only:
             raise ValueError("with_features needs centers_only; forward_features gives those of a volume")
         if not centers_only:
-            return self._forward_dense(x)
+            return self._uncompiled(self._forward_dense)(x)
         logits, features = self._forward_blocks(x)
         return (logits, features) if with_features else logits
 
-    # Under torch.compile the loop would be unrolled, a graph of dozens of encoders for every size of volume.
-    @torch.compiler.disable
+    @staticmethod
+    def _uncompiled(method: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """Under torch.compile the dense loop would be unrolled, dozens of encoders for every size of volume.
+
+        A decorator would say the same, and import torch's compiler, for more than a second, where nothing is compiled.
+        """
+        return torch.compiler.disable(method) if torch.compiler.is_compiling() else method
+
     def _forward_dense(self, x: Tensor) -> Tensor:
         """(B, C, Z, Y, X) to (B, P, Z, Y, X), ``chunk_blocks`` blocks at a time."""
         patches, indices, grid = self._gather_plan(x)

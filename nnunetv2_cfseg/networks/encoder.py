@@ -42,12 +42,12 @@ class MultiHeadAttention(nn.Module):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Scaled dot-product attention (Eq. 5), on a CPU in at least float32: its backward pass is slow in bfloat16."""
-    if q.device.type != "cpu":
+    """Scaled dot-product attention (Eq. 5); on a CPU that trains in float32: its backward pass is slow in bfloat16."""
+    if q.device.type != "cpu" or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(q, k, v)
     precision = torch.promote_types(q.dtype, torch.float32)
     with torch.autocast("cpu", enabled=False):
-        return F.scaled_dot_product_attention(q.to(precision), k.to(precision), v.to(precision))
+        return F.scaled_dot_product_attention(q.to(precision), k.to(precision), v.to(precision)).to(q.dtype)
 
 
 class FeedForward(nn.Sequential):

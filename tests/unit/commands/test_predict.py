@@ -21,6 +21,10 @@ def predict(*arguments: object) -> int:
     return main(["predict", *map(str, arguments), *FAST])
 
 
+def written(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir() if file.suffix != ".json")
+
+
 def labels(file: Path) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
 
@@ -39,7 +43,9 @@ def test_a_folder_by_the_flags_of_nnunet(
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
     out = tmp_path / "out"
     assert predict("-i", scans, "-o", out, "-d", 900, "-p", "nnUNetTinyPlans", "-f", 0, "--volumes") == 0
-    assert sorted(file.name for file in out.iterdir()) == ["a.nii.gz", "b.nii.gz", "c.nii.gz", "volumes.csv"]
+    assert written(out) == ["a.nii.gz", "b.nii.gz", "c.nii.gz", "volumes.csv"]
+    assert (out / "dataset.json").is_file()  # which evaluation looks for
+    assert (out / "plans.json").is_file()
     found = labels(out / "a.nii.gz")
     assert found.shape == (9, 14, 15)
     assert found.dtype == np.uint8
@@ -90,7 +96,7 @@ def test_a_case_that_fails_does_not_stop_the_others(
     os.truncate(scans / "a_0000.nii.gz", 100)
     out = tmp_path / "out"
     assert predict("-i", scans, "-o", out, "-m", write_model()) == 2
-    assert sorted(file.name for file in out.iterdir()) == ["b.nii.gz", "c.nii.gz"]
+    assert written(out) == ["b.nii.gz", "c.nii.gz"]
     error = capsys.readouterr().err
     assert "1 of 3 cases could not be segmented" in error
     assert str(scans / "a_0000.nii.gz") in error
@@ -100,10 +106,10 @@ def test_a_case_that_fails_does_not_stop_the_others(
 def test_parts_and_what_is_done_already(scans: Path, write_model: Write, tmp_path: Path) -> None:
     model, out = write_model(), tmp_path / "out"
     assert predict("-i", scans, "-o", out, "-m", model, "-num_parts", 2, "-part_id", 1) == 0
-    assert [file.name for file in out.iterdir()] == ["b.nii.gz"]
+    assert written(out) == ["b.nii.gz"]
     before = (out / "b.nii.gz").stat().st_mtime_ns
     assert predict("-i", scans, "-o", out, "-m", model, "--continue_prediction") == 0
-    assert len(list(out.iterdir())) == 3
+    assert len(written(out)) == 3
     assert (out / "b.nii.gz").stat().st_mtime_ns == before
 
 

@@ -23,7 +23,7 @@ ALL = [
     "python -c",
     "cfseg plan_and_preprocess",
     *(2 * ["nnUNetv2_train 999"]),
-    *(2 * ["nnUNetv2_predict -i"]),
+    *(2 * ["cfseg predict -i"]),
     "cfseg evaluate",
     "cfseg compare",
 ]
@@ -43,7 +43,7 @@ class Commands:
         self.runs.append(tuple(arguments))
         self.environments.append({**runner.environment, **environment})
         watch()
-        self.before(arguments[0])
+        self.before(" ".join(arguments[:2]) if arguments[0] == "cfseg" else arguments[0])
 
     def names(self) -> list[str]:
         names = [next(name for name in ALL if " ".join(run).startswith(name)) for run in self.runs]
@@ -155,7 +155,7 @@ def test_predictions_of_a_run_that_was_stopped_are_made_anew(commands: Commands,
     half = tmp_path / PREDICTIONS / "phantom_004.nii.gz"
 
     def die(name: str) -> None:
-        if name == "nnUNetv2_predict":
+        if name == "cfseg predict":
             half.parent.mkdir()
             half.write_text("half")
             raise KeyboardInterrupt
@@ -197,10 +197,10 @@ class TestCommandLine:
     def test_a_failure_is_a_sentence_and_status_2(
         self, commands: Commands, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        commands.before = stop_at("nnUNetv2_predict", ValueError("nnUNetv2_predict ended with status 1"))
+        commands.before = stop_at("cfseg predict", ValueError("cfseg predict ended with status 1"))
         assert cli.main(["demo", "-o", str(tmp_path), *FLAGS]) == 2
         err = capsys.readouterr().err
-        assert err.splitlines()[-1] == "cfseg demo: nnUNetv2_predict ended with status 1"
+        assert err.splitlines()[-1] == "cfseg demo: cfseg predict ended with status 1"
         assert "Traceback" not in err
 
     def test_a_stop_is_a_sentence_and_status_130(

@@ -83,18 +83,20 @@ class TestTerms:
         assert list(terms) == [name, "total"]
         torch.testing.assert_close(terms["total"], 3 * terms[name])
 
-    def test_default_lets_each_side_learn_from_its_own(self, batch: Callable[..., dict[str, Tensor]]) -> None:
+    def test_each_side_learns_from_its_own(self, batch: Callable[..., dict[str, Tensor]]) -> None:
         given = {
             name: value.requires_grad_() if value.is_floating_point() else value for name, value in batch().items()
         }
-        ThinThickLoss(factor=FACTOR)(**given)["total"].backward()
+        ThinThickLoss(ThinThickSettings(weights=EVERY_TERM), factor=FACTOR)(**given)["total"].backward()
         learns = {name for name, value in given.items() if value.grad is not None and value.grad.any()}
         assert learns == {"thin_logits", "thick_logits", "thin_features"}
 
     def test_gradient_stops_where_the_settings_say(self, batch: Callable[..., dict[str, Tensor]]) -> None:
         given = batch()
         thick = given["thick_features"].requires_grad_()
-        ThinThickLoss(ThinThickSettings(stop_gradient="none"), factor=FACTOR)(**given)["total"].backward()
+        ThinThickLoss(ThinThickSettings(weights=EVERY_TERM, stop_gradient="none"), factor=FACTOR)(**given)[
+            "total"
+        ].backward()
         assert thick.grad.any()
 
     @pytest.mark.parametrize(("operator", "parameters"), [("mean", {}), ("annotator", {"tau": 0.3})])
