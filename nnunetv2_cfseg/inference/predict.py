@@ -10,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -73,7 +74,7 @@ def predict(
         for case, scan in tqdm(scans, total=len(cases), unit="case", disable=not progress):
             if ended:
                 ended[-1].result()  # no more than one waits to be written, so memory does not grow with the cases
-            ended.append(writer.submit(job.write, case, job.segment(case, scan), place))
+            ended.append(writer.submit(job.write, case, job.segment(case, scan, place), place))
         return [future.result() for future in ended]
 
 
@@ -107,7 +108,7 @@ class _Job:
         except FAILURES as error:
             return str(error)
 
-    def segment(self, case: Case, scan: Scan | str) -> _Segmented | str:
+    def segment(self, case: Case, scan: Scan | str, place: Path) -> _Segmented | str:
         if isinstance(scan, str):
             return scan
         start = perf_counter()
@@ -115,7 +116,8 @@ class _Job:
         try:
             probabilities = None
             if self.save_probabilities:
-                probabilities = np.empty((model.configuration.heads, *scan.grid.shape), dtype=np.float32)
+                shape = (model.configuration.heads, *scan.grid.shape)  # of all classes, too large for memory
+                probabilities = open_memmap(place / f"{case.name}.npy", "w+", np.dtype(np.float32), shape)
             with tqdm(total=scan.grid.shape[0], unit="slice", desc=case.name, leave=False,
                       disable=not self.progress, delay=2) as bar:  # fmt: skip
                 labels = segment(scan.channels, scan.grid.spacing_mm, model.networks, model.configuration,
@@ -132,6 +134,7 @@ class _Job:
             file = self.output / f"{case.name}{configuration.file_ending}"
             if segmented.probabilities is not None:
                 write_probabilities(segmented.probabilities, file.with_name(f"{case.name}.npz"), place)
+                (place / f"{case.name}.npy").unlink()
             write_labels(segmented.labels, segmented.scan, file, place)
         except FAILURES as error:
             return Outcome(case, str(error))
