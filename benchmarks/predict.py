@@ -1,6 +1,6 @@
 """``cfseg predict`` against ``nnUNetv2_predict``: seconds, memory and agreement, as Markdown tables.
 
-    python benchmarks/predict.py -d 501 -i openkbp/imagesTs head_ct_0000.nii.gz -o out
+    python benchmarks/predict.py -d Dataset501_OpenKBP -i openkbp/imagesTs head_ct_0000.nii.gz -o out
 
 Rows, all without test-time mirroring, each command run on its own, one after another:
 
@@ -56,20 +56,30 @@ def main() -> None:
     parser.add_argument("-p", default="nnUNetCFSegPlans", help="default: %(default)s")
     parser.add_argument("-i", type=Path, nargs="+", required=True, help="scans, or folders of CASE_0000 files")
     parser.add_argument("-o", type=Path, required=True, help="folder for predictions and figures.csv")
+    parser.add_argument(
+        "--shifts", type=int, default=1, help="grids of blocks that ours averages (default: %(default)s)"
+    )
     parser.add_argument("--rows", nargs="+", default=["cfseg", "same network", "nnU-Net", "Primus-S"])
     args = parser.parse_args()
     os.environ[EXT_TRAINER] = EXT_FOLDER
+    if not Path(os.environ["nnUNet_results"], args.d).is_dir():
+        parser.error(f"-d must name a folder of $nnUNet_results, got {args.d}")
     trainers = {"cfseg": (args.tr, args.p), "same network": (args.tr, args.p), "nnU-Net": NNUNET, "Primus-S": PRIMUS}
     rows = []
     for scans in args.i:
         folder = as_folder(scans, args.o / "scans")
         for row in args.rows:
             trainer, plans = trainers[row]
-            write_untrained(args.d, trainer, plans)
+            if trainers[row] in (NNUNET, PRIMUS):
+                write_untrained(args.d, trainer, plans)
             out = args.o / row.replace(" ", "_") / folder.name
             flags = ["-i", folder, "-o", out, "-d", args.d, "-tr", trainer, "-p", plans, "-c", "3d_fullres", "-f", "0",
                 "-device", "cpu", "--disable_progress_bar"]  # fmt: skip
-            command = ["cfseg", "predict"] if row == "cfseg" else ["nnUNetv2_predict", "--disable_tta"]
+            command = (
+                ["cfseg", "predict", "--shifts", args.shifts]
+                if row == "cfseg"
+                else ["nnUNetv2_predict", "--disable_tta"]
+            )
             seconds, most = measure([*command, *flags])
             same = agreement(out, args.o / "cfseg" / folder.name) if row == "same network" else np.nan
             rows.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from fnmatch import fnmatch
 from pathlib import Path
 
 from nnunetv2_cfseg import environment
@@ -42,7 +43,7 @@ def model_folder(args: argparse.Namespace) -> Path:
 def _dataset_folder(dataset: str) -> Path:
     results = Path(os.environ["nnUNet_results"])
     pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdigit() else dataset
-    found = sorted(results.glob(pattern))
+    found = sorted(folder for folder in results.glob("*") if fnmatch(folder.name, pattern))
     if len(found) != 1:
         raise ValueError(f"-d must name one dataset with a trained model, {len(found)} fit {pattern}: {results}")
     return found[0]

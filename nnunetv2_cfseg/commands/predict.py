@@ -65,7 +65,8 @@ def _run(args: argparse.Namespace) -> None:
     cases = find_cases(args.i, file_ending=first.file_ending, channels=len(first.channel_names), series=args.series)
     cases = cases[args.part_id :: args.num_parts]
     if args.continue_prediction:
-        cases = [case for case in cases if not (args.o / f"{case.name}{first.file_ending}").is_file()]
+        endings = [first.file_ending, *([".npz"] if args.save_probabilities else [])]
+        cases = [case for case in cases if not all((args.o / f"{case.name}{end}").is_file() for end in endings)]
     models = [_on_device(model, args) for model in models]
     outcomes = predict(
         cases, models, args.o, settings, part=str(args.part_id), save_probabilities=args.save_probabilities,
@@ -75,14 +76,9 @@ def _run(args: argparse.Namespace) -> None:
         write_json(args.o / name, content)  # where nnUNetv2_predict leaves them, for evaluation and postprocessing
     done = [outcome for outcome in outcomes if outcome.error is None]
     if args.volumes:
-        names = {value: name for name, value in first.labels.items() if isinstance(value, int)}
+        part = f"_{args.part_id}" if args.num_parts > 1 else ""
         write_volumes(
-            [
-                {"case": outcome.case.name, "class": names.get(value, value), "volume_ml": f"{volume:.4f}"}
-                for outcome in done
-                for value, volume in outcome.volumes_ml.items()
-            ],
-            args.o / "volumes.csv",
+            {outcome.case.name: outcome.volumes_ml for outcome in done}, first.labels, args.o / f"volumes{part}.csv"
         )
     print(f"{len(done)} {'case' if len(done) == 1 else 'cases'}: {args.o}")
     failed = [outcome for outcome in outcomes if outcome.error is not None]
@@ -100,6 +96,9 @@ def _on_device(model: Model, args: argparse.Namespace) -> Model:
     from nnunetv2_cfseg.inference.precision import PRECISIONS, faster_precision
 
     device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    missing = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
+    if missing.get(device.type):
+        raise ValueError(f"-device must be one that this machine and its torch have, got {device}")
     networks = [network.to(device) for network in model.networks]
     precision = args.precision
     if precision == "auto":

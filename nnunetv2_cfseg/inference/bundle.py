@@ -10,11 +10,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
+import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.inference.configuration import read_configuration
@@ -61,16 +64,14 @@ def write_bundle(models: Sequence[Model], folder: Path, card: Card, validation: 
     first = models[0]
     weights = [network.state_dict() for network in first.networks]
     for other in models[1:]:
-        same = all(
-            all(bool((ours[name] == theirs[name]).all()) for name in ours)
-            for ours, theirs in zip(weights, (network.state_dict() for network in other.networks), strict=True)
-        )
-        if not same:
+        others = [network.state_dict() for network in other.networks]
+        if first.folds != other.folds or not all(map(_same_weights, weights, others)):
             raise ValueError(
                 f"a bundle's configurations share their weights, and those of {first.configuration.name} and "
                 f"{other.configuration.name} differ; export them one by one with -c"
             )
     part = folder.with_name(f".{folder.name}.unfinished")
+    rmtree(part, ignore_errors=True)  # left by an export that was stopped
     part.mkdir(parents=True)
     for fold, state in zip(first.folds, weights, strict=True):
         save_file({name: value.contiguous() for name, value in state.items()}, part / f"fold_{fold}.safetensors")
@@ -99,6 +100,8 @@ def load_bundle(folder: Path, folds: Sequence[str] | None = None, configuration:
         ValueError: a file is missing or broken, was written by a later version, or has not what is asked for.
     """
     index, plans, dataset_json = (read_json(folder / name) for name in (INDEX, "plans.json", "dataset.json"))
+    if missing := {"format", "trainer", "configurations", "folds", "mirror_axes"} - index.keys():
+        raise ValueError(f"{INDEX} must have {', '.join(sorted(missing))}, and has not: {folder / INDEX}")
     if index["format"] > FORMAT:
         raise ValueError(f"a bundle must be of format {FORMAT} or before, got {index['format']}: {folder / INDEX}")
     folds = index["folds"] if folds is None else folds
@@ -114,6 +117,10 @@ def load_bundle(folder: Path, folds: Sequence[str] | None = None, configuration:
             Model(settings, networks, tuple(index["mirror_axes"]), index["trainer"], tuple(folds), plans, dataset_json)
         )
     return models
+
+
+def _same_weights(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def _check_has(what: str, asked: Sequence[str], there: Sequence[str], folder: Path) -> None:

@@ -72,8 +72,18 @@ def read_configuration(plans: Mapping[str, Any], dataset_json: Mapping[str, Any]
 
     Raises:
         ValueError: no such configuration, another network than this package's, or what only nnU-Net's own prediction
-            can do: a cascade, another resampling, another reader.
+            can do: a cascade, another resampling, another reader;
+            or an entry that is missing or makes no sense.
     """
+    try:
+        return _read(plans, dataset_json, name)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(
+            f"plans.json and dataset.json must be nnU-Net's, and an entry is missing or odd: {error!r}"
+        ) from error
+
+
+def _read(plans: Mapping[str, Any], dataset_json: Mapping[str, Any], name: str) -> Configuration:
     content = resolve(plans, name)
     if content.get("architecture", {}).get("network_class_name") != NETWORK_CLASS:
         raise ValueError(

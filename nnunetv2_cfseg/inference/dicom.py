@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-#: Share of the usual distance between slices by which one may differ: less than a missing slice.
-LARGEST_IRREGULARITY = 0.5
+#: Share of the usual distance between slices by which one may differ, since an image has but one distance.
+LARGEST_IRREGULARITY = 0.1
 #: Sine of the angle between the line of the slices and their normal, as with a tilted gantry.
 LARGEST_TILT = 0.01
 
@@ -72,7 +72,7 @@ def read_series(series: Series) -> sitk.Image:
     if not series.irregularity <= LARGEST_IRREGULARITY:
         raise ValueError(
             f"slices must follow one another at one distance, {series.spacing_mm:.3g} mm, and one is off by "
-            f"{100 * series.irregularity:.0f} %, so slices are missing or there twice: {folder}"
+            f"{100 * series.irregularity:.0f} %, so slices are missing, there twice or of several distances: {folder}"
         )
     if not series.tilt <= LARGEST_TILT:
         degrees = np.degrees(np.arcsin(min(series.tilt, 1)))
@@ -97,7 +97,8 @@ def _series(names: tuple[str, ...]) -> Series:
         positions[index] = reader.GetOrigin()
         normal = np.reshape(reader.GetDirection(), (3, 3))[:, 2]
     steps = np.diff(positions, axis=0)
-    along = np.abs(steps @ normal)
+    along = steps @ normal
+    along *= np.sign(along.sum()) or 1  # one that goes back is as far off as can be
     usual = float(np.median(along))
     irregularity = float(np.abs(along / usual - 1).max()) if usual else np.inf
     across = np.linalg.norm(steps - (steps @ normal)[:, None] * normal, axis=1)

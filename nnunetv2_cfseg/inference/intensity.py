@@ -54,12 +54,11 @@ def intensity_of(scheme: str, properties: Mapping[str, float], channel: NDArray[
     if scheme == "NoNormalization":
         return Intensity()
     if scheme == "ZScoreNormalization":
-        return Intensity(mean=float(channel.mean(dtype=np.float64)), std=max(_std(channel), SMALLEST_STD))
+        mean = float(channel.mean(dtype=np.float64))
+        # Plane by plane: numpy's own makes a float64 copy of the scan.
+        variance = float(np.mean([np.square(plane - mean, dtype=np.float64).mean() for plane in channel]))
+        return Intensity(mean=mean, std=max(variance**0.5, SMALLEST_STD))
     raise ValueError(
         f"cfseg predict normalises with CTNormalization, ZScoreNormalization and NoNormalization, and the plans have "
         f"{scheme}; nnUNetv2_predict takes any"
     )
-
-
-def _std(channel: NDArray[Any]) -> float:
-    return float(channel.std(dtype=np.float64))

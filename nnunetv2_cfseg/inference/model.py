@@ -95,7 +95,10 @@ def build_network(configuration: Configuration, weights: Mapping[str, Tensor], f
     Raises:
         ValueError: the weights belong to another network.
     """
-    network = BlockCenterTransformer(len(configuration.channel_names), configuration.heads, **configuration.network)
+    try:
+        network = BlockCenterTransformer(len(configuration.channel_names), configuration.heads, **configuration.network)
+    except TypeError as error:
+        raise ValueError(f"the plans must describe a network that this version knows ({error}), for: {file}") from error
     check_weights_fit(network, dict(weights), str(file))
     network.load_state_dict({name.removeprefix("module."): value for name, value in weights.items()})
     return network.eval().requires_grad_(False)
@@ -137,7 +140,9 @@ def read_json(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise ValueError(f"a model folder must hold {file.name}, and there is none: {file.parent}")
     try:
-        content: dict[str, Any] = json.loads(file.read_text())
+        content = json.loads(file.read_text())
     except ValueError as error:
         raise ValueError(f"{file.name} must be JSON ({error}): {file}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file.name} must be a JSON object: {file}")
     return content

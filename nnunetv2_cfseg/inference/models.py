@@ -21,7 +21,21 @@ def load_models(
     """
     if is_bundle(folder):
         return load_bundle(folder, folds, configuration)
-    folders = [folder]
-    if configuration is None and folder.name.endswith(f"__{THIN}"):
-        folders += [thick for thick in [folder.with_name(folder.name.removesuffix(THIN) + THICK)] if thick.is_dir()]
-    return [load_model(one, folds, checkpoint) for one in folders]
+    thin, thick = folder, folder.with_name(folder.name.removesuffix(THIN) + THICK)
+    is_thin = folder.name.endswith(f"__{THIN}")
+    if is_thin and configuration == THICK:
+        return [_named(load_model(thick, folds, checkpoint), configuration, thick)]
+    models = [_named(load_model(thin, folds, checkpoint), configuration, thin)]
+    if is_thin and configuration is None and thick.is_dir():
+        models.append(load_model(thick, folds, checkpoint))
+        if models[0].dataset_json != models[1].dataset_json:
+            raise ValueError(f"models of thin and thick slices must be of one dataset, name one with -c: {folder}")
+    return models
+
+
+def _named(model: Model, configuration: str | None, folder: Path) -> Model:
+    if configuration not in (None, model.configuration.name):
+        raise ValueError(
+            f"-c must be the model's configuration {model.configuration.name}, got {configuration}: {folder}"
+        )
+    return model

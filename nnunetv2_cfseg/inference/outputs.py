@@ -6,18 +6,19 @@ import csv
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+from typing import Any, TextIO
 
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from nnunetv2_cfseg.inference.scans import NIFTI, Scan
+from nnunetv2_cfseg.data.pairing.grids import Grid
+from nnunetv2_cfseg.inference.scans import NIFTI
 
 #: In the output folder: what is being written.
 UNFINISHED = ".unfinished"
@@ -31,35 +32,34 @@ GEOMETRY = (
 @contextmanager
 def unfinished(folder: Path, part: str) -> Iterator[Path]:
     """A place in the output folder for files that are not whole yet, empty and gone afterwards."""
-    place = folder / UNFINISHED / part
+    place = folder / f"{UNFINISHED}_{part}"
     rmtree(place, ignore_errors=True)  # left by a process that was killed
     place.mkdir(parents=True)
     try:
         yield place
     finally:
         rmtree(place, ignore_errors=True)
-        if not any(place.parent.iterdir()):
-            place.parent.rmdir()
 
 
-def write_labels(labels: NDArray[np.integer], scan: Scan, file: Path, place: Path) -> None:
+def write_labels(labels: NDArray[np.integer], grid: Grid, file: Path, place: Path, *, like: Path | None = None) -> None:
     """Write a segmentation on its scan's own grid.
 
     Args:
         labels: (Z, Y, X).
+        grid: of the scan.
         file: where it goes.
         place: where it is made, on the same disk.
+        like: the scan, whose header is copied from where both are NIfTI.
 
     Raises:
         OSError: the disk is full or cannot be written to.
     """
     part = place / file.name
-    sources = [source for source in scan.case.files[:1] if source.name.endswith(NIFTI)]
     try:
-        if sources and file.name.endswith(NIFTI):
-            _write_nifti(labels, sources[0], part)
+        if like is not None and like.name.endswith(NIFTI) and file.name.endswith(NIFTI):
+            _write_nifti(labels, like, part)
         else:
-            sitk.WriteImage(scan.grid.place(labels), str(part), useCompression=True)
+            sitk.WriteImage(grid.place(labels), str(part), useCompression=True)
     except (RuntimeError, OSError) as error:
         raise OSError(f"a segmentation must fit on the disk, and cannot be written ({error}): {file}") from error
     os.replace(part, file)
@@ -78,19 +78,44 @@ def write_probabilities(probabilities: NDArray[np.floating], file: Path, place: 
 
 def write_json(file: Path, content: Any) -> None:
     """A file that appears whole or not at all."""
-    temporary = file.with_name(f".{file.name}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, file)
+    with _replaced(file) as stream:
+        stream.write(json.dumps(content, indent=2) + "\n")
 
 
-def write_volumes(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """A table of cases and classes, ``case,class,volume_ml``."""
-    temporary = file.with_name(f".{file.name}")
-    with temporary.open("w", newline="") as stream:
+def write_volumes(cases: Mapping[str, Mapping[int, float]], labels: Mapping[str, Any], file: Path) -> None:
+    """A table of cases and classes, ``case,class,volume_ml``; other cases that it holds are kept.
+
+    Args:
+        cases: ml of each label value.
+        labels: of dataset.json; a region has the volume of its values.
+        file: the CSV.
+    """
+    kept = []
+    if file.is_file():
+        with file.open(newline="") as stream:
+            kept = [row for row in csv.DictReader(stream) if row["case"] not in cases]
+    classes = {name: value if isinstance(value, list) else [value] for name, value in labels.items()}
+    rows = [
+        {"case": case, "class": name, "volume_ml": f"{sum(volumes.get(int(value), 0) for value in values):.4f}"}
+        for case, volumes in cases.items()
+        for name, values in classes.items()
+        if name not in ("background", "ignore")
+    ]
+    with _replaced(file) as stream:
         writer = csv.DictWriter(stream, ["case", "class", "volume_ml"], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
-    os.replace(temporary, file)
+        writer.writerows(sorted([*kept, *rows], key=lambda row: row["case"]))
+
+
+@contextmanager
+def _replaced(file: Path) -> Iterator[TextIO]:
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", newline="") as stream:
+            yield stream
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _write_nifti(labels: NDArray[np.integer], source: Path, file: Path) -> None:

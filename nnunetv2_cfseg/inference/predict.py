@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from math import log, prod
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from nnunetv2_cfseg.data.pairing.grids import Grid
 from nnunetv2_cfseg.inference.model import Model
 from nnunetv2_cfseg.inference.outputs import unfinished, write_labels, write_probabilities
 from nnunetv2_cfseg.inference.scans import Case, Scan, read_scan
@@ -30,15 +31,11 @@ class Outcome:
     Attributes:
         case: it.
         error: what was wrong; None if nothing was.
-        configuration: that it was segmented with.
-        seconds: of segmenting it.
         volumes_ml: of each label value that is not background.
     """
 
     case: Case
     error: str | None = None
-    configuration: str = ""
-    seconds: float = 0.0
     volumes_ml: Mapping[int, float] = field(default_factory=dict)
 
 
@@ -64,17 +61,25 @@ def predict(
         How each case ended, in order.
 
     Raises:
+        ValueError: a segmentation would replace its scan.
         OSError: the output folder cannot be made.
     """
     output.mkdir(parents=True, exist_ok=True)
+    for case in cases:
+        file = (output / f"{case.name}{models[0].configuration.file_ending}").resolve()
+        if file in (source.resolve() for source in case.files):
+            raise ValueError(
+                f"-o must be another folder than the scan's, whose name its segmentation would have: {file}"
+            )
     job = _Job(models, output, settings, save_probabilities, progress)
     with unfinished(output, part) as place, ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         ended: list[Future[Outcome]] = []
         scans = _read_ahead(cases, job, reader)
         for case, scan in tqdm(scans, total=len(cases), unit="case", disable=not progress):
+            segmented = job.segment(case, scan, place)
             if ended:
                 ended[-1].result()  # no more than one waits to be written, so memory does not grow with the cases
-            ended.append(writer.submit(job.write, case, job.segment(case, scan, place), place))
+            ended.append(writer.submit(job.write, case, segmented, place))
         return [future.result() for future in ended]
 
 
@@ -87,11 +92,9 @@ def closest_model(models: Sequence[Model], thickness_mm: float) -> Model:
 class _Segmented:
     """A case whose labels are to be written."""
 
-    scan: Scan
     labels: NDArray[np.integer]
+    grid: Grid
     probabilities: NDArray[np.float32] | None
-    configuration: str
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -111,37 +114,52 @@ class _Job:
     def segment(self, case: Case, scan: Scan | str, place: Path) -> _Segmented | str:
         if isinstance(scan, str):
             return scan
-        start = perf_counter()
         model = closest_model(self.models, scan.grid.spacing_mm[0])
         try:
             probabilities = None
             if self.save_probabilities:
-                shape = (model.configuration.heads, *scan.grid.shape)  # of all classes, too large for memory
-                probabilities = open_memmap(place / f"{case.name}.npy", "w+", np.dtype(np.float32), shape)
+                probabilities = on_disk(place / f"{case.name}.npy", (model.configuration.heads, *scan.grid.shape))
             with tqdm(total=scan.grid.shape[0], unit="slice", desc=case.name, leave=False,
                       disable=not self.progress, delay=2) as bar:  # fmt: skip
                 labels = segment(scan.channels, scan.grid.spacing_mm, model.networks, model.configuration,
                     self.settings, probabilities=probabilities, progress=bar.update)  # fmt: skip
         except FAILURES as error:
             return str(error)
-        return _Segmented(scan, labels, probabilities, model.configuration.name, perf_counter() - start)
+        return _Segmented(labels, scan.grid, probabilities)
 
     def write(self, case: Case, segmented: _Segmented | str, place: Path) -> Outcome:
         if isinstance(segmented, str):
             return Outcome(case, segmented)
         configuration = self.models[0].configuration
+        file = self.output / f"{case.name}{configuration.file_ending}"
         try:
-            file = self.output / f"{case.name}{configuration.file_ending}"
             if segmented.probabilities is not None:
                 write_probabilities(segmented.probabilities, file.with_name(f"{case.name}.npz"), place)
-                (place / f"{case.name}.npy").unlink()
-            write_labels(segmented.labels, segmented.scan, file, place)
+            write_labels(segmented.labels, segmented.grid, file, place, like=case.files[0] if case.files else None)
+            return Outcome(case, None, volumes_ml(segmented.labels, segmented.grid))
         except FAILURES as error:
             return Outcome(case, str(error))
-        voxel_ml = prod(segmented.scan.grid.spacing_mm) / 1000
-        counts = np.bincount(segmented.labels.ravel(), minlength=max(configuration.label_values) + 1)
-        volumes = {value: float(counts[value]) * voxel_ml for value in configuration.label_values if value}
-        return Outcome(case, None, segmented.configuration, segmented.seconds, volumes)
+        finally:
+            (place / f"{case.name}.npy").unlink(missing_ok=True)
+
+
+def volumes_ml(labels: NDArray[np.integer], grid: Grid) -> dict[int, float]:
+    """Of each label value, (Z, Y, X)."""
+    most = int(labels.max()) + 1
+    voxels = sum(np.bincount(plane.ravel(), minlength=most) for plane in labels)  # of a plane: it copies to int64
+    return {value: float(count) * prod(grid.spacing_mm) / 1000 for value, count in enumerate(np.atleast_1d(voxels))}
+
+
+def on_disk(file: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """An array that is too large for memory.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    array = open_memmap(file, "w+", np.dtype(np.float32), shape)
+    with file.open("r+b") as stream:
+        os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)  # or writing to it would end the process
+    return array
 
 
 def _read_ahead(cases: Sequence[Case], job: _Job, reader: ThreadPoolExecutor) -> Iterable[tuple[Case, Scan | str]]:

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from nnunetv2_cfseg.data.checks import check_hounsfield, read_image
-from nnunetv2_cfseg.data.pairing.grids import Grid, grid_of, read_grid
+from nnunetv2_cfseg.data.pairing.grids import Grid, check_slice_axis, grid_of, read_grid
 from nnunetv2_cfseg.inference.dicom import Series, choose_series, read_series
 
 NIFTI = (".nii", ".nii.gz")
@@ -78,6 +78,12 @@ def find_cases(path: Path, *, file_ending: str, channels: int, series: int | Non
         return [Case(path.resolve().name, (), choose_series(path, series))]
     if not files:
         raise ValueError(f"-i must hold scans named CASE_0000{file_ending}, and there are none: {path}")
+    for name, found in files.items():
+        if sorted(found) != [f"{channel:04d}" for channel in range(channels)]:
+            raise ValueError(
+                f"the model takes {channels} channels, numbered from 0000, and of {name} there are "
+                f"{', '.join(sorted(found))}: {path}"
+            )
     return [Case(name, tuple(found[channel] for channel in sorted(found))) for name, found in files.items()]
 
 
@@ -89,9 +95,12 @@ def read_scan(case: Case, channel_names: Sequence[str]) -> Scan:
             is no CT where one is due, or channels that are not on one grid.
     """
     if case.series is not None:
+        folder = case.series.files[0].parent
         image = read_series(case.series)
+        check_slice_axis(image.GetDirection(), folder)
         values = sitk.GetArrayFromImage(image)
-        check_hounsfield(values, case.series.files[0].parent)
+        if channel_names[0].lower() == "ct":
+            check_hounsfield(values, folder)
         return Scan(case, (values,), grid_of(image))
     if len(case.files) != len(channel_names):
         raise ValueError(
@@ -104,15 +113,15 @@ def read_scan(case: Case, channel_names: Sequence[str]) -> Scan:
             raise ValueError(
                 f"all channels must be on one grid, that of {case.files[0].name}, and this one is not: {file}"
             )
-    channels = tuple(read_voxels(file) for file in case.files)
+    channels = tuple(read_voxels(file, grid.shape) for file, grid in zip(case.files, grids, strict=True))
     for values, name, file in zip(channels, channel_names, case.files, strict=True):
         if name.lower() == "ct":
             check_hounsfield(values, file)
     return Scan(case, channels, grids[0])
 
 
-def read_voxels(file: Path) -> NDArray[Any]:
-    """Voxels (Z, Y, X) in the type of the file.
+def read_voxels(file: Path, shape: tuple[int, int, int]) -> NDArray[Any]:
+    """Voxels of this shape (Z, Y, X), in the type of the file; float32 where it scales them.
 
     nibabel reads NIfTI in one pass and notices a truncated file; SimpleITK fills it up with zeros.
 
@@ -123,12 +132,15 @@ def read_voxels(file: Path) -> NDArray[Any]:
         return sitk.GetArrayFromImage(read_image(str(file)))
     try:
         stored: Any = nib.load(file, mmap=False).dataobj  # type: ignore[attr-defined]
-        values = stored.get_unscaled().T
+        values = stored.get_unscaled().T.reshape(shape)  # some files have a fourth axis of one
     except Exception as error:  # zlib, struct and nibabel have each their own
         raise ValueError(f"the image cannot be read, it is truncated or of an unknown format: {file}") from error
     if (stored.slope, stored.inter) == (1, 0):
         return values
-    return values.astype(np.float32) * np.float32(stored.slope) + np.float32(stored.inter)  # nibabel's is float64
+    values = values.astype(np.float32)  # nibabel's is float64
+    values *= np.float32(stored.slope)
+    values += np.float32(stored.inter)
+    return values
 
 
 def _same(one: Grid, other: Grid) -> bool:
@@ -139,4 +151,5 @@ def _same(one: Grid, other: Grid) -> bool:
 
 
 def _stem(file: Path) -> str:
-    return file.name.removesuffix(".gz").rpartition(".")[0]
+    name = file.name.removesuffix(".gz")
+    return name.rpartition(".")[0] or name

@@ -71,7 +71,7 @@ def segment(
         (Z, Y, X), as the channels.
 
     Raises:
-        ValueError: a normalisation that is not known.
+        ValueError: a normalisation that is not known, or a scan that is next to nothing on the grid of the plans.
     """
     transpose = configuration.transpose
     axes = [channel.transpose(transpose) for channel in channels]
@@ -80,6 +80,11 @@ def segment(
     cropped = [channel[box] for channel in axes]
     shape = cropped[0].shape
     grid = resampled_shape(shape, spacing_mm, configuration.spacing_mm)
+    if 0 in grid:
+        raise ValueError(
+            f"a scan must be at least half a voxel of the plans along each axis, {configuration.spacing_mm} mm, got "
+            f"{tuple(size * mm for size, mm in zip(shape, spacing_mm, strict=True))} mm"
+        )
     to_plans, to_scan = _maps(shape, grid, spacing_mm, configuration)
     intensities = [
         intensity_of(scheme, properties, channel)
@@ -98,7 +103,7 @@ def segment(
         outside = _probabilities(background_logits(configuration), configuration)
         probabilities[:] = outside[:, None, None, None]
         filled = probabilities.transpose(0, *(axis + 1 for axis in transpose))[(slice(None), *box)]
-        pieces = _keep(interpolated_logits(logits, to_scan, depth=depth), filled, configuration)
+        pieces = _keep(interpolated_logits(logits, to_scan, depth=1), filled, configuration)
     for start, some in pieces:
         inside[start : start + len(some)] = some.cpu().numpy()
         progress(len(some))

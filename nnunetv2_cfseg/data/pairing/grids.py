@@ -108,7 +108,7 @@ def read_grid(file: Path) -> Grid:
     if _is_scanner_sform(reader):
         rows = [[float(number) for number in reader.GetMetaData(f"srow_{axis}").split()[:3]] for axis in "xyz"]
         _check_right_angles(np.array(rows), file)
-    _check_slice_axis(direction, file)
+    check_slice_axis(direction, file)
     return grid_of(reader)
 
 
@@ -146,7 +146,16 @@ def _sheared(how: str, file: Path) -> str:
     )
 
 
-def _check_slice_axis(direction: Collection[float], file: Path) -> None:
+def check_slice_axis(direction: Collection[float], file: Path) -> None:
+    """Refuse slices that do not follow one another along the patient.
+
+    Args:
+        direction: SimpleITK's nine numbers.
+        file: to name.
+
+    Raises:
+        ValueError: they run another way.
+    """
     axis = int(np.abs(np.reshape(list(direction), (3, 3))[:, 2]).argmax())
     if axis != 2:
         raise ValueError(

@@ -103,6 +103,22 @@ def test_a_case_that_fails_does_not_stop_the_others(
     assert "Traceback" not in error
 
 
+def test_a_scan_is_not_written_over(write_scan: Write, write_model: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    scan = write_scan("head.nii.gz")
+    before = scan.read_bytes()
+    assert predict("-i", scan, "-o", scan.parent, "-m", write_model()) == 2
+    assert "-o must be another folder than the scan's" in capsys.readouterr().err
+    assert scan.read_bytes() == before
+
+
+def test_a_device_that_is_not_there(scans: Path, write_model: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    absent = "mps" if not torch.backends.mps.is_available() else "cuda"
+    assert main(["predict", "-i", str(scans), "-o", str(scans), "-m", str(write_model()), "-device", absent]) == 2
+    assert f"-device must be one that this machine and its torch have, got {absent}" in capsys.readouterr().err
+
+
 def test_parts_and_what_is_done_already(scans: Path, write_model: Write, tmp_path: Path) -> None:
     model, out = write_model(), tmp_path / "out"
     assert predict("-i", scans, "-o", out, "-m", model, "-num_parts", 2, "-part_id", 1) == 0

@@ -68,6 +68,8 @@ def test_one_of_several_must_be_chosen(write_series: Write) -> None:
 def test_missing_slices_and_a_tilted_gantry_are_refused(write_series: Write, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"at one distance, 2 mm, and one is off by 100 %"):
         read_series(choose_series(write_series((0, 2, 4, 8, 10)), None))
+    with pytest.raises(ValueError, match=r"at one distance, 5 mm, and one is off by 50 %"):
+        read_series(choose_series(write_series((0, 5, 10, 12.5, 17.5), uid="1.2.7", folder=tmp_path / "mixed"), None))
     tilted = write_series(uid="1.2.6", tilt_mm=0.5, folder=tmp_path / "tilted")
     with pytest.raises(ValueError, match=r"must lie straight above each other, and are off by 14 degrees"):
         read_series(choose_series(tilted, None))

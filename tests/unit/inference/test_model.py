@@ -39,7 +39,11 @@ def test_thin_and_thick_are_loaded_together(write_model: Write) -> None:
     write_model("nnUNetTrainerCFSeg__nnUNetTinyPlans__3d_thick", configuration="3d_thick")
     both = load_models(thin, checkpoint=CHECKPOINT)
     assert [model.configuration.spacing_mm[0] for model in both] == [2.0, 10.0]
-    assert len(load_models(thin, checkpoint=CHECKPOINT, configuration="3d_fullres")) == 1
+    for name in ("3d_fullres", "3d_thick"):
+        (one,) = load_models(thin, checkpoint=CHECKPOINT, configuration=name)
+        assert one.configuration.name == name
+    with pytest.raises(ValueError, match=r"-c must be the model's configuration 3d_fullres, got 2d"):
+        load_models(thin, checkpoint=CHECKPOINT, configuration="2d")
 
 
 def test_a_checkpoint_that_can_run_code_is_said_to(write_model: Write, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,6 +75,18 @@ def test_what_is_missing_or_broken_is_named(write_model: Write) -> None:
         load_model(folder)
     (folder / "plans.json").unlink()
     with pytest.raises(ValueError, match=r"must hold plans.json, and there is none"):
+        load_model(folder)
+
+
+def test_plans_that_lack_an_entry_are_refused(write_model: Write) -> None:
+    folder = write_model()
+    plans = json.loads((folder / "plans.json").read_text())
+    del plans["transpose_forward"]
+    (folder / "plans.json").write_text(json.dumps(plans))
+    with pytest.raises(ValueError, match=r"an entry is missing or odd: KeyError\('transpose_forward'\)"):
+        load_model(folder)
+    (folder / "plans.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"plans.json must be a JSON object"):
         load_model(folder)
 
 

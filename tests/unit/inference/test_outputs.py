@@ -35,7 +35,7 @@ def test_the_geometry_of_the_header_is_copied_byte_for_byte(
     labels = np.random.default_rng(0).integers(0, 3, scan.grid.shape).astype(np.uint8)
     out = tmp_path / "out.nii.gz"
     with unfinished(tmp_path, "0") as place:
-        write_labels(labels, scan, out, place)
+        write_labels(labels, scan.grid, out, place, like=file)
     before, after = nib.load(file).header, nib.load(out).header
     for part in (slice(40, 56), slice(76, 108), slice(252, 328)):  # dim, pixdim, qform and sform
         assert before.binaryblock[part] == after.binaryblock[part]
@@ -48,7 +48,7 @@ def test_other_formats_keep_their_grid(write_scan: Write, tmp_path: Path) -> Non
     file = write_scan("a_0000.mha", direction=OBLIQUE)
     scan = scan_of(file)
     with unfinished(tmp_path, "0") as place:
-        write_labels(np.ones(scan.grid.shape, np.uint8), scan, tmp_path / "out.nrrd", place)
+        write_labels(np.ones(scan.grid.shape, np.uint8), scan.grid, tmp_path / "out.nrrd", place, like=file)
     one, other = sitk.ReadImage(str(file)), sitk.ReadImage(str(tmp_path / "out.nrrd"))
     assert one.GetOrigin() == other.GetOrigin()
     np.testing.assert_allclose(one.GetDirection(), other.GetDirection())
@@ -57,7 +57,8 @@ def test_other_formats_keep_their_grid(write_scan: Write, tmp_path: Path) -> Non
 def test_a_full_disk_leaves_nothing_half_written(
     write_scan: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scan = scan_of(write_scan())
+    file = write_scan()
+    scan = scan_of(file)
 
     def full(image: object, file: Path) -> None:
         Path(file).write_bytes(b"half")
@@ -67,18 +68,17 @@ def test_a_full_disk_leaves_nothing_half_written(
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(OSError, match=r"must fit on the disk, .*No space left"), unfinished(out, "0") as place:
-        write_labels(np.ones(scan.grid.shape, np.uint8), scan, out / "case.nii.gz", place)
+        write_labels(np.ones(scan.grid.shape, np.uint8), scan.grid, out / "case.nii.gz", place, like=file)
     assert list(out.iterdir()) == []
 
 
 def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
-    left = tmp_path / ".unfinished" / "0" / "case.nii.gz"
-    left.parent.mkdir(parents=True)
-    left.write_bytes(b"half")
-    (tmp_path / ".unfinished" / "1").mkdir()
+    for part in "01":
+        (tmp_path / f".unfinished_{part}").mkdir()
+        (tmp_path / f".unfinished_{part}" / "case.nii.gz").write_bytes(b"half")
     with unfinished(tmp_path, "0") as place:
         assert list(place.iterdir()) == []
-    assert [path.name for path in (tmp_path / ".unfinished").iterdir()] == ["1"]  # another process works there
+    assert [path.name for path in tmp_path.iterdir()] == [".unfinished_1"]  # another process works there
 
 
 def test_probabilities_are_numpys(tmp_path: Path) -> None:
@@ -88,6 +88,12 @@ def test_probabilities_are_numpys(tmp_path: Path) -> None:
     assert np.array_equal(np.load(tmp_path / "case.npz")["probabilities"], values)
 
 
-def test_volumes_are_a_table(tmp_path: Path) -> None:
-    write_volumes([{"case": "a", "class": "bright", "volume_ml": "1.5000"}], tmp_path / "volumes.csv")
-    assert (tmp_path / "volumes.csv").read_text() == "case,class,volume_ml\na,bright,1.5000\n"
+def test_volumes_are_a_table_to_which_cases_are_added(tmp_path: Path) -> None:
+    file = tmp_path / "volumes.csv"
+    labels = {"background": 0, "all": [1, 2], "core": 2, "ignore": 3}
+    write_volumes({"b": {0: 9.0, 1: 1.5, 2: 0.5}, "a": {0: 9.0}}, labels, file)
+    write_volumes({"b": {0: 9.0, 2: 0.25}}, labels, file)
+    assert file.read_text().splitlines() == [
+        "case,class,volume_ml", "a,all,0.0000", "a,core,0.0000", "b,all,0.2500", "b,core,0.2500",
+    ]  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ["volumes.csv"]

@@ -22,15 +22,28 @@ def read(file: Path, *names: str):
 
 
 def test_a_folder_holds_cases_of_channels(write_scan: Write) -> None:
-    for name in ("b_0000.nii.gz", "b_0001.nii.gz", "a_0000.nii.gz", ".hidden_0000.nii.gz", "notes.txt"):
-        folder = write_scan(name).parent if name.endswith("gz") else folder  # noqa: F821
-    cases = find_cases(folder, file_ending=".nii.gz", channels=1)
-    assert [(case.name, len(case.files)) for case in cases] == [("a", 1), ("b", 2)]
+    for name in ("b_0000.nii.gz", "b_0001.nii.gz", "a_0001.nii.gz", "a_0000.nii.gz", ".hidden_0000.nii.gz"):
+        folder = write_scan(name).parent
+    cases = find_cases(folder, file_ending=".nii.gz", channels=2)
+    assert [(case.name, [file.name[-11:-7] for file in case.files]) for case in cases] == [
+        ("a", ["0000", "0001"]), ("b", ["0000", "0001"]),
+    ]  # fmt: skip
+    write_scan("c_0001.nii.gz")
+    with pytest.raises(ValueError, match=r"takes 2 channels, numbered from 0000, and of c there are 0001"):
+        find_cases(folder, file_ending=".nii.gz", channels=2)
+
+
+def test_a_fourth_axis_of_one_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "a_0000.nii.gz"
+    nib.save(nib.Nifti1Image(np.full((4, 5, 6, 1), -900, np.int16), np.eye(4)), file)
+    assert read(file, "T1").channels[0].shape == (6, 5, 4)
 
 
 def test_one_file_is_one_case(write_scan: Write) -> None:
     file = write_scan("head_0000.nii.gz")
     assert find_cases(file, file_ending=".nii.gz", channels=1) == [Case("head", (file,))]
+    bare = file.rename(file.with_name("bare"))
+    assert find_cases(bare, file_ending=".nii.gz", channels=1)[0].name == "bare"
     other = write_scan("head.mha")
     assert find_cases(other, file_ending=".nii.gz", channels=1) == [Case("head", (other,))]
     with pytest.raises(ValueError, match="one file is one channel, and the model takes 2"):
@@ -64,7 +77,7 @@ def test_scaled_voxels_are_float32(write_scan: Write) -> None:
     scaled = nib.Nifti1Image(np.asanyarray(image.dataobj), image.affine, image.header)
     scaled.header.set_slope_inter(0.5, -10)
     nib.save(scaled, file)
-    values = read_voxels(file)
+    values = read_voxels(file, (9, 14, 15))
     assert values.dtype == np.float32
     np.testing.assert_allclose(values, sitk.GetArrayFromImage(sitk.ReadImage(str(file))), atol=1e-4)
 

@@ -100,6 +100,13 @@ def test_progress_counts_slices(plans_of: Callable[..., dict], dataset_json: dic
     assert sum(counts) == 9
 
 
+def test_a_scan_of_next_to_nothing_is_refused(plans_of: Callable[..., dict], dataset_json: dict) -> None:
+    configuration = read_configuration(plans_of(), dataset_json, "3d_fullres")
+    net = BlockCenterTransformer(1, 3, **configuration.network).eval()
+    with pytest.raises(ValueError, match=r"at least half a voxel of the plans.*got \(0.5, 9.0, 9.0\) mm"):
+        segment([np.ones((1, 9, 9))], (0.5, 1.0, 1.0), [net], configuration, Settings())
+
+
 def test_settings_are_checked() -> None:
     with pytest.raises(ValueError, match="shifts must be >= 1, got 0"):
         Settings(shifts=0)
