@@ -39,13 +39,16 @@ def commands(settings: DemoSettings = SETTINGS) -> list[Command]:
 
 def test_cfseg_takes_its_commands() -> None:
     parsed = [cli._parser().parse_args(c.arguments[1:]) for c in commands() if c.arguments[0] == "cfseg"]
-    phantom, pairs, plan, evaluate, compare = parsed
+    phantom, pairs, plan, *predictions, evaluate, compare = parsed
     assert (phantom.d, phantom.n, phantom.train, phantom.test, phantom.seed) == (998, "PhantomThin", 7, 3, 8)
     assert (phantom.matrix, phantom.spacing) == ([32, 40, 48], [5, 2.5, 2])
     assert dict(phantom.frequencies) == dict.fromkeys(BLEEDS, 1.0)
     assert phantom.fresh
     assert (str(pairs.i), pairs.d, pairs.factor) == (f"nnUNet_raw/{SOURCE}", 999, FACTOR)
     assert (plan.d, plan.c, plan.pl, plan.overwrite_plans_name) == ([999], ["3d_fullres"], "ThinThickPlanner", None)
+    assert [(one.d, one.c, str(one.o)) for one in predictions] == [
+        ("999", "3d_fullres", folder) for folder in (COPY_PREDICTIONS, PREDICTIONS)
+    ]
     assert (str(evaluate.pred_folder), str(evaluate.o)) == (PREDICTIONS, SUMMARY)
     assert [str(folder) for folder in compare.folders] == [COPY_PREDICTIONS, PREDICTIONS]
 

@@ -105,6 +105,7 @@ class TestTerms:
     ) -> None:
         given = batch()
         settings = ThinThickSettings(
+            weights={"thick": 1.0, "slab": 1.0, "feature": 1.0},
             operator=operator,
             operator_parameters=parameters,
             feature="cosine",

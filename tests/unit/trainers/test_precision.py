@@ -41,10 +41,18 @@ def test_other_devices_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert product("mps") == torch.float32
 
 
-def test_attention_stays_in_float32_on_a_processor() -> None:
+def test_attention_that_is_trained_stays_in_float32_on_a_processor() -> None:
     q, k, v = torch.randn(3, 2, 4, 5, 8)
     expected = nn.functional.scaled_dot_product_attention(q, k, v)
+    halves = [part.bfloat16() for part in (q, k, v)]
+    in_float32 = nn.functional.scaled_dot_product_attention(*[part.float() for part in halves]).bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(attend(q, k, v), expected)
-        assert attend(q.bfloat16(), k.bfloat16(), v.bfloat16()).dtype == torch.float32
+        assert torch.equal(attend(*halves), in_float32)
     assert attend(q.double(), k.double(), v.double()).dtype == torch.float64
+
+
+def test_attention_that_is_not_trained_computes_as_it_is_given() -> None:
+    halves = torch.randn(3, 2, 4, 5, 8).bfloat16()
+    with torch.inference_mode():
+        assert torch.equal(attend(*halves), nn.functional.scaled_dot_product_attention(*halves))
