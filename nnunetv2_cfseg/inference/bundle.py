@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -163,6 +164,7 @@ def _scores(validation: Mapping[str, Any], model: Model) -> list[dict[str, Any]]
     for label, value in model.dataset_json["labels"].items():
         key = str(tuple(value)) if isinstance(value, list) else str(value)
         dices = [summary["mean"][key]["Dice"] for summary in validation.values() if key in summary["mean"]]
+        dices = [dice for dice in dices if not isnan(dice)]  # a class that no validation case has
         if dices:
             rows.append({"class": label, "dice": sum(dices) / len(dices), "folds": len(dices)})
     return rows
