@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ VALUES = np.random.default_rng(0).normal(0, 300, (6, 8, 9)).round().astype(np.in
 
 @pytest.fixture
 def write_series(tmp_path: Path) -> Write:
+    locale_before = locale.setlocale(locale.LC_ALL)  # which GDCM changes when it writes, and Python reads files by
+
     def write(
         positions_mm: Sequence[float] = range(0, 12, 2), *, uid: str = "1.2.3", tilt_mm: float = 0.0,
         folder: Path | None = None,
@@ -38,6 +41,7 @@ def write_series(tmp_path: Path) -> Write:
                 image.SetMetaData(tag, value)
             writer.SetFileName(str(folder / f"{uid}_{index}.dcm"))
             writer.Execute(image)
+        locale.setlocale(locale.LC_ALL, locale_before)
         return folder
 
     return write
