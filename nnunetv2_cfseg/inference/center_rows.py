@@ -17,6 +17,7 @@ from torch import Tensor
 from nnunetv2_cfseg.inference.slices import Slices
 from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.networks.patches import (
+    block_pads,
     block_token_indices,
     patch_grid,
     patchify,
@@ -84,7 +85,9 @@ class CenterRows:
         self.depth = network.center_size[0]
         weight = network.embedding.weight
         self._device, self._dtype = weight.device, weight.dtype
-        self._before, padded = _padding(self.shape, network)
+        pads = block_pads(self.shape, network.patch_size, network.block_patches, network.center_patches)
+        self._before = [before for before, _ in pads]
+        padded = tuple(size + before + behind for size, (before, behind) in zip(self.shape, pads, strict=True))
         self._plane = padded[1:]
         _, grid_y, grid_x = patch_grid(padded, network.patch_size)
         row_of_blocks = (network.block_patches[0], grid_y, grid_x)
@@ -132,16 +135,15 @@ class CenterRows:
             if len(chunk)
         ]
         logits = torch.cat(centers).float() if centers else tokens.new_zeros(0)  # (blocks, Q, P, w^3)
-        if looked_at is not None:
-            logits = self._with_background(logits, looked_at)
+        if self.foreground is not None and looked_at is not None:
+            logits = self._with_background(logits, looked_at, self.foreground.background)
         volume = unpatch_centers(logits.flatten(2), 1, self._centers, network.center_patches, network.patch_size)[0]
         _, y, x = self.shape
         return volume[:, :, :y, :x]
 
-    def _with_background(self, logits: Tensor, looked_at: Tensor) -> Tensor:
+    def _with_background(self, logits: Tensor, looked_at: Tensor, of_background: Sequence[float]) -> Tensor:
         """Logits of all blocks out of those that were looked at."""
-        assert self.foreground is not None
-        background = torch.tensor(self.foreground.background, device=self._device, dtype=torch.float32)
+        background = torch.tensor(of_background, device=self._device, dtype=torch.float32)
         voxels = self.network.patch_size[0] * self.network.patch_size[1] * self.network.patch_size[2]
         shape = (len(looked_at), len(self.network.center_indices), len(background), voxels)
         filled = background[:, None].expand(shape).clone()
@@ -176,14 +178,3 @@ class CenterRows:
             for limit in (self.foreground.low, self.foreground.high)
         )
         return ((values >= low) & (values <= high)).any(0)
-
-
-def _padding(shape: Sequence[int], network: BlockCenterTransformer) -> tuple[tuple[int, ...], tuple[int, int, int]]:
-    """Voxels before each axis, and the size of the volume with those and the ones behind."""
-    before, padded = [], []
-    for size, w, n, c in zip(shape, network.patch_size, network.block_patches, network.center_patches, strict=True):
-        halo = (n - c) // 2 * w
-        before.append(halo)
-        padded.append(size + -size % (c * w) + 2 * halo)
-    z, y, x = padded
-    return tuple(before), (z, y, x)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnunetv2_cfseg.inference.label_slices import Decision
+from nnunetv2_cfseg.trainers.plans import NETWORK_CLASS
 
-NETWORK_CLASS = "nnunetv2_cfseg.networks.BlockCenterTransformer"
 RESAMPLING = "resample_torch_fornnunet"
 READERS = ("SimpleITKIO", "NibabelIO")
 

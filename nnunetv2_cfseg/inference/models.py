@@ -7,8 +7,7 @@ from pathlib import Path
 
 from nnunetv2_cfseg.inference.bundle import is_bundle, load_bundle
 from nnunetv2_cfseg.inference.model import Model, load_model
-
-THIN, THICK = "3d_fullres", "3d_thick"
+from nnunetv2_cfseg.trainers.thick_model import THICK, THIN
 
 
 def load_models(

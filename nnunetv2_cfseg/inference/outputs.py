@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
-from typing import Any, TextIO
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from nnunetv2_cfseg.checkpoint_files import whole_or_not_at_all
 from nnunetv2_cfseg.data.pairing.grids import Grid
 from nnunetv2_cfseg.inference.scans import NIFTI
 
@@ -78,8 +79,8 @@ def write_probabilities(probabilities: NDArray[np.floating], file: Path, place: 
 
 def write_json(file: Path, content: Any) -> None:
     """A file that appears whole or not at all."""
-    with _replaced(file) as stream:
-        stream.write(json.dumps(content, indent=2) + "\n")
+    with whole_or_not_at_all(str(file)) as temporary:
+        Path(temporary).write_text(json.dumps(content, indent=2) + "\n")
 
 
 def write_volumes(cases: Mapping[str, Mapping[int, float]], labels: Mapping[str, Any], file: Path) -> None:
@@ -101,21 +102,10 @@ def write_volumes(cases: Mapping[str, Mapping[int, float]], labels: Mapping[str,
         for name, values in classes.items()
         if name not in ("background", "ignore")
     ]
-    with _replaced(file) as stream:
+    with whole_or_not_at_all(str(file)) as temporary, open(temporary, "w", newline="") as stream:
         writer = csv.DictWriter(stream, ["case", "class", "volume_ml"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(sorted([*kept, *rows], key=lambda row: row["case"]))
-
-
-@contextmanager
-def _replaced(file: Path) -> Iterator[TextIO]:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", newline="") as stream:
-            yield stream
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_nifti(labels: NDArray[np.integer], source: Path, file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ class Outcome:
     Attributes:
         case: it.
         error: what was wrong; None if nothing was.
-        volumes_ml: of each label value that is not background.
+        volumes_ml: of each label value.
     """
 
     case: Case
@@ -164,9 +165,8 @@ def on_disk(file: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 def _read_ahead(cases: Sequence[Case], job: _Job, reader: ThreadPoolExecutor) -> Iterable[tuple[Case, Scan | str]]:
     """Scans, or why they cannot be read, each read while the one before is worked on."""
-    coming = reader.submit(job.read, cases[0]) if cases else None
+    coming: deque[Future[Scan | str]] = deque()
     for index, case in enumerate(cases):
-        assert coming is not None
-        scan = coming.result()
-        coming = reader.submit(job.read, cases[index + 1]) if index + 1 < len(cases) else None
-        yield case, scan
+        for following in cases[index + len(coming) : index + 2]:
+            coming.append(reader.submit(job.read, following))
+        yield case, coming.popleft().result()

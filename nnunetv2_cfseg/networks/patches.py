@@ -99,11 +99,19 @@ def pad_for_blocks(volume: Tensor, patch_size: Size3, block_patches: Size3, cent
     Zero is what nnU-Net pads with, in normalised intensity. The end of each axis is filled up to whole centres,
     then h patches are added on both sides.
     """
-    pads: list[int] = []
-    for size, w, n, c in reversed(list(zip(volume.shape[2:], patch_size, block_patches, center_patches, strict=True))):
+    pads = block_pads(volume.shape[2:], patch_size, block_patches, center_patches)
+    return F.pad(volume, [side for axis in reversed(pads) for side in axis])
+
+
+def block_pads(
+    shape: Sequence[int], patch_size: Size3, block_patches: Size3, center_patches: Size3
+) -> list[tuple[int, int]]:
+    """Voxels that :func:`pad_for_blocks` puts before and behind each axis."""
+    pads = []
+    for size, w, n, c in zip(shape, patch_size, block_patches, center_patches, strict=True):
         halo = (n - c) // 2 * w
-        pads += [halo, halo + (-size) % (c * w)]
-    return F.pad(volume, pads)
+        pads.append((halo, halo + -size % (c * w)))
+    return pads
 
 
 def block_token_indices(grid: Size3, block_patches: Size3, center_patches: Size3, device: torch.device) -> Tensor:
