@@ -60,6 +60,7 @@ def main() -> None:
         "--shifts", type=int, default=1, help="grids of blocks that ours averages (default: %(default)s)"
     )
     parser.add_argument("--rows", nargs="+", default=["cfseg", "same network", "nnU-Net", "Primus-S"])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     args = parser.parse_args()
     os.environ[EXT_TRAINER] = EXT_FOLDER
     if not Path(os.environ["nnUNet_results"], args.d).is_dir():
@@ -74,7 +75,7 @@ def main() -> None:
                 write_untrained(args.d, trainer, plans)
             out = args.o / row.replace(" ", "_") / folder.name
             flags = ["-i", folder, "-o", out, "-d", args.d, "-tr", trainer, "-p", plans, "-c", "3d_fullres", "-f", "0",
-                "-device", "cpu", "--disable_progress_bar"]  # fmt: skip
+                "-device", args.device, "--disable_progress_bar"]  # fmt: skip
             command = (
                 ["cfseg", "predict", "--shifts", args.shifts]
                 if row == "cfseg"
@@ -89,7 +90,7 @@ def main() -> None:
     table = pd.DataFrame(rows)
     table.to_csv(args.o / "figures.csv", index=False)
     print(markdown(table))
-    print(network_rate(args.d, args.tr, args.p))
+    print(network_rate(args.d, args.tr, args.p, args.device))
 
 
 def as_folder(scans: Path, place: Path) -> Path:
@@ -123,15 +124,15 @@ def agreement(one: Path, other: Path) -> float:
     return same / every
 
 
-def network_rate(dataset: str, trainer: str, plans: str) -> str:
+def network_rate(dataset: str, trainer: str, plans: str, device: str) -> str:
     """The encoder's floating point operations a second as a share of the machine's own, for each precision."""
     folder = Path(os.environ["nnUNet_results"], dataset, f"{trainer}__{plans}__3d_fullres")
-    network = load_model(folder, ["0"]).networks[0]
-    _, microseconds = faster_precision(network, chunk_blocks=32, repeats=10)
+    network = load_model(folder, ["0"]).networks[0].to(device)
+    _, microseconds = faster_precision(network, chunk_blocks=32 if device == "cpu" else 1024, repeats=10)
     operations = encoder_operations(network)
     lines = ["| precision | encoder GFLOP/s | matrix product GFLOP/s | share |", "|---|---|---|---|"]
     for name, value in microseconds.items():
-        rate, peak = operations / value / 1e3, product_rate(PRECISIONS[name])
+        rate, peak = operations / value / 1e3, product_rate(PRECISIONS[name], device)
         lines.append(f"| {name} | {rate:.0f} | {peak:.0f} | {rate / peak:.0%} |")
     return "\n".join(lines)
 
@@ -142,19 +143,21 @@ def encoder_operations(network: torch.nn.Module) -> float:
 
     tokens = network.block_patches[0] * network.block_patches[1] * network.block_patches[2]
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        network.encode(torch.zeros(1, tokens, network.embed_dim))
+        network.encode(torch.zeros(1, tokens, network.embed_dim, device=network.embedding.weight.device))
     return float(counter.get_total_flops())
 
 
-def product_rate(dtype: torch.dtype, size: int = 2048, repeats: int = 5) -> float:
+def product_rate(dtype: torch.dtype, device: str, size: int = 2048, repeats: int = 5) -> float:
     """GFLOP/s of a square matrix product."""
     from time import perf_counter
 
-    one, other = (torch.randn(size, size).to(dtype) for _ in range(2))
+    one, other = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     times = []
     for _ in range(repeats + 1):
         begun = perf_counter()
         one @ other
+        if device == "cuda":
+            torch.cuda.synchronize()
         times.append(perf_counter() - begun)
     return 2 * size**3 / min(times[1:]) / 1e9
 

@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("-m", type=Path, required=True, help="a model folder of this package's network, or a bundle")
     parser.add_argument("-o", type=Path, required=True, help="folder for scans and segmentations")
     parser.add_argument("--slices", type=int, nargs="+", default=SLICES, help="default: %(default)s")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     args = parser.parse_args()
     (args.o / "scans").mkdir(parents=True, exist_ok=True)
     print("| slices | million voxels | seconds | peak MB |\n|---|---|---|---|")
@@ -35,7 +36,7 @@ def main() -> None:
         scan = args.o / "scans" / f"scan_{slices}.nii.gz"
         if not scan.exists():
             nib.save(nib.Nifti1Image(draw(slices), np.diag([*SPACING_MM, 1.0])), scan)
-        command = ["cfseg", "predict", "-i", scan, "-o", args.o / "segmentations", "-m", args.m, "-device", "cpu"]
+        command = ["cfseg", "predict", "-i", scan, "-o", args.o / "segmentations", "-m", args.m, "-device", args.device]
         seconds, most = measure([*command, "--disable_progress_bar"])
         voxels = slices * PIXELS**2 / 1e6
         figures.append((voxels, seconds))

@@ -59,7 +59,8 @@ import torch
 from nnunetv2.run.run_training import get_trainer_from_args
 if __name__ == "__main__":
     torch.set_num_threads({threads})
-    trainer = get_trainer_from_args("{dataset}", "3d_fullres", 0, "{trainer}", "{plans}", device=torch.device("cpu"))
+    device = torch.device("{device}")
+    trainer = get_trainer_from_args("{dataset}", "3d_fullres", 0, "{trainer}", "{plans}", device=device)
     trainer.run_training()
 """
 
@@ -108,7 +109,10 @@ def main() -> None:
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=[*ROWS])
     parser.add_argument("--loss", nargs="+", default=[], metavar="NAME=JSON",
         help="rows of one's own: changes to the plans' thin-thick loss")  # fmt: skip
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time; they share the cores")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), help="trainings at a time; they share cores and device"
+    )
+    parser.add_argument("--device", choices=["cpu", "cuda", "mps"], default="cpu", help="where to train and predict")
     args = parser.parse_args()
     rows = {name: ROWS[name] for name in args.rows}
     for text in args.loss:
@@ -128,7 +132,10 @@ def main() -> None:
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
     with ThreadPoolExecutor(args.jobs) as pool:
         cells = [(seed, name) for seed in args.seeds for name in rows if (name, seed) not in done]
-        running = {pool.submit(run_row, name, rows[name], seed, args.o, factor, threads): seed for seed, name in cells}
+        running = {
+            pool.submit(run_row, name, rows[name], seed, args.o, factor, threads, args.device): seed
+            for seed, name in cells
+        }
         for row in tqdm(as_completed(running), total=len(running), unit="row"):
             seed = running[row]
             tables = {
@@ -203,7 +210,7 @@ def write_thick_images(thin: Path, thick: Path, factor: int) -> None:
         sitk.WriteImage(average, str(thick / file.name))
 
 
-def run_row(name: str, row: Row, seed: int, output: Path, factor: int, threads: int) -> dict[str, Path]:
+def run_row(name: str, row: Row, seed: int, output: Path, factor: int, threads: int, device: str) -> dict[str, Path]:
     """Train and predict the test set; returns folders of thin segmentations by the name of their row."""
     results = output / f"seed_{seed}" / "nnUNet_results"
     results.mkdir(parents=True, exist_ok=True)
@@ -215,13 +222,13 @@ def run_row(name: str, row: Row, seed: int, output: Path, factor: int, threads: 
     plans = plans_of(name, row, output)
     model = results / row.dataset / f"{row.trainer}__{plans}__3d_fullres"
     if not (model / "fold_0" / "checkpoint_final.pth").exists():
-        script = TRAIN.format(dataset=row.dataset, trainer=row.trainer, plans=plans, threads=threads)
+        script = TRAIN.format(dataset=row.dataset, trainer=row.trainer, plans=plans, threads=threads, device=device)
         run(sys.executable, "-c", script, **environment)
     folder = output / f"seed_{seed}" / "predictions"
     made = {name: folder / name}
-    predict(output / "nnUNet_raw" / PAIRS / "imagesTs", folder / name, row, plans, "3d_fullres", environment)
+    predict(output / "nnUNet_raw" / PAIRS / "imagesTs", folder / name, row, plans, "3d_fullres", device, environment)
     if name == "thick":
-        predict(output / "images_thick", folder / "thick_slices", row, plans, "3d_thick", environment)
+        predict(output / "images_thick", folder / "thick_slices", row, plans, "3d_thick", device, environment)
         repeat(folder / "thick_slices", folder / "repeated", output / "nnUNet_raw" / PAIRS / "labelsTs", factor)
         made["repeated"] = folder / "repeated"
     return made
@@ -240,12 +247,12 @@ def plans_of(name: str, row: Row, output: Path) -> str:
 
 
 def predict(
-    images: Path, folder: Path, row: Row, plans: str, configuration: str, environment: Mapping[str, str]
+    images: Path, folder: Path, row: Row, plans: str, configuration: str, device: str, environment: Mapping[str, str]
 ) -> None:
     """Segment a folder, without mirrors: stock nnU-Net with its overlapping tiles, ours with four grids of blocks."""
     if folder.exists():
         return
-    model = ["-d", row.dataset, "-tr", row.trainer, "-p", plans, "-c", configuration, "-f", "0", "-device", "cpu"]
+    model = ["-d", row.dataset, "-tr", row.trainer, "-p", plans, "-c", configuration, "-f", "0", "-device", device]
     command = ["cfseg", "predict", "--shifts", "4"]
     if row.trainer == STOCK:
         command = ["nnUNetv2_predict", "--disable_tta", "-npp", "1", "-nps", "1"]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from hypothesis import settings
 
 pytest_plugins = ["fixtures.tiny_model"]
@@ -48,6 +49,15 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees, or writes into, the nnU-Net folders of whoever runs it."""
     for name in STEERING:
         monkeypatch.delenv(name, raising=False)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests that need a GPU where there is none, before their fixtures are made."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
 @pytest.fixture

@@ -109,3 +109,28 @@ def test_plans_of_pairs(trained: Path) -> None:
     center = network["center_patches"] * network["patch_size"][0]
     assert center % FACTOR == 0
     assert thin["patch_size"][0] % (FACTOR * center) == 0
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_same_commands_train_and_predict(trained: Path, workspace: Any, tmp_path: Path) -> None:
+    """With the network compiled; a processor then segments as the GPU does, but for voxels on the fence."""
+    model = ["-d", "962", "-f", "0", "-c", "3d_fullres", "-tr", TRAINER, "-p", PLANS]
+    results = {"nnUNet_results": str(tmp_path / "results")}
+    workspace.run("nnUNetv2_train", "962", "3d_fullres", "0", "-tr", TRAINER, "-p", PLANS, "-device", "cuda",
+        CFSEG_TIME_BUDGET_S="60", nnUNet_compile="t", **results)  # fmt: skip
+    scans = workspace.raw / "Dataset962_Pairs" / "imagesTr"
+    stock, ours = ["nnUNetv2_predict", "--disable_tta"], ["cfseg", "predict", "--shifts", "1", "--precision"]
+    labels = []
+    for number, (device, *command) in enumerate((
+        ("cuda", *stock), ("cuda", *ours, "float32"), ("cpu", *ours, "float32"), ("cuda", *ours, "bfloat16")
+    )):  # fmt: skip
+        out = tmp_path / str(number)
+        workspace.run(*command, "-i", str(scans), "-o", str(out), *model, "-device", device, **results)
+        files = sorted(out.glob("*.nii.gz"))
+        assert len(files) == 5
+        labels.append(np.stack([sitk.GetArrayFromImage(sitk.ReadImage(str(file))) for file in files]))
+    dense, exact, on_cpu, half = labels
+    assert len(np.unique(exact)) == 3
+    assert (exact == on_cpu).mean() > 0.999
+    assert (exact == dense).mean() > 0.99
+    assert (exact == half).mean() > 0.99

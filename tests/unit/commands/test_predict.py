@@ -149,6 +149,18 @@ def test_an_interruption_leaves_whole_files_alone(
     assert labels(out / "a.nii.gz").shape == (9, 14, 15)
 
 
+@pytest.mark.gpu
+def test_a_gpu_segments_as_a_processor_does(scans: Path, write_model: Write, tmp_path: Path) -> None:
+    model, out = write_model(), {device: tmp_path / device for device in ("cpu", "cuda")}
+    for device, folder in out.items():
+        call = ["predict", "-i", scans, "-o", folder, "-m", model, "-device", device, "--precision", "float32"]
+        assert main([*map(str, call), "--mirror", "--volumes", "--save_probabilities"]) == 0
+    on_cpu, on_gpu = (labels(folder / "a.nii.gz") for folder in out.values())
+    assert (on_cpu == on_gpu).mean() > 0.999
+    likely = [np.load(folder / "a.npz")["probabilities"] for folder in out.values()]
+    np.testing.assert_allclose(*likely, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -157,6 +158,19 @@ class TestTerms:
         terms = compiled(**given)
         loss.volume.margin.zero_()  # each call moves it
         torch.testing.assert_close(terms, loss(**given))
+
+    @pytest.mark.gpu
+    @pytest.mark.parametrize(("regions", "ignore_label"), [(False, None), (True, 7)])
+    @pytest.mark.parametrize("operator", ["count", "transition", "annotator", "mean", "copy"])
+    def test_is_the_same_on_a_gpu(
+        self, batch: Callable[..., dict[str, Tensor]], operator: str, regions: bool, ignore_label: int | None
+    ) -> None:
+        kind: dict[str, Any] = {"regions": regions, "ignore_label": ignore_label}
+        given = batch(**kind)
+        loss = ThinThickLoss(ThinThickSettings(weights=EVERY_TERM, operator=operator), factor=FACTOR, **kind)
+        on_gpu = deepcopy(loss).cuda()  # each call moves the margin and the shift
+        terms = on_gpu(**{name: tensor.cuda() for name, tensor in given.items()})
+        torch.testing.assert_close({name: term.cpu() for name, term in terms.items()}, loss(**given))
 
     def test_no_parameter_and_nothing_to_store(self) -> None:
         settings = ThinThickSettings(operator="annotator", operator_parameters={"tau": [0.3, 0.4]}, balance="dynamic")
