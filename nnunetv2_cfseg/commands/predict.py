@@ -35,7 +35,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("-num_parts", type=int, default=1, metavar="N", help="calls that share the cases (default: %(default)s)")
     flag("-part_id", type=int, default=0, metavar="N", help="which of them this is, from 0 (default: %(default)s)")
     flag("--continue_prediction", "--c", action="store_true", help="leave out cases that are segmented already")
-    flag("--save_probabilities", action="store_true", help="also write nnU-Net's .npz")
+    flag("--save_probabilities", action="store_true", help="also write nnU-Net's .npz and .pkl")
     flag("--volumes", action="store_true", help="also write volumes.csv, with the ml of each class in each case")
     flag("--mirror", action="store_true", help="average over the mirrors that training used")
     flag("--shifts", type=int, default=2, metavar="N",
@@ -65,7 +65,7 @@ def _run(args: argparse.Namespace) -> None:
     cases = find_cases(args.i, file_ending=first.file_ending, channels=len(first.channel_names), series=args.series)
     cases = cases[args.part_id :: args.num_parts]
     if args.continue_prediction:
-        endings = [first.file_ending, *([".npz"] if args.save_probabilities else [])]
+        endings = [first.file_ending, *([".npz", ".pkl"] if args.save_probabilities else [])]
         cases = [case for case in cases if not all((args.o / f"{case.name}{end}").is_file() for end in endings)]
     models = [_on_device(model, args) for model in models]
     outcomes = predict(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -74,6 +75,22 @@ def write_probabilities(probabilities: NDArray[np.floating], file: Path, place: 
         archive.open("probabilities.npy", "w", force_zip64=True) as stream,
     ):
         np.lib.format.write_array(stream, probabilities)
+    os.replace(part, file)
+
+
+def write_properties(segmentation: Path, plans: Mapping[str, Any], file: Path, place: Path) -> None:
+    """Write nnU-Net's ``.pkl`` of where voxels lie, as ``nnUNetv2_ensemble`` wants it beside the ``.npz``.
+
+    Args:
+        segmentation: the case's, which was written, on the scan's grid.
+        plans: which name nnU-Net's reader.
+    """
+    from nnunetv2.imageio.reader_writer_registry import recursive_find_reader_writer_by_name  # slow to import
+
+    reader = recursive_find_reader_writer_by_name(plans["image_reader_writer"])()
+    _, properties = reader.read_seg(str(segmentation))
+    part = place / file.name
+    part.write_bytes(pickle.dumps(properties))
     os.replace(part, file)
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from nnunetv2_cfseg.data.pairing.grids import Grid
 from nnunetv2_cfseg.inference.model import Model
-from nnunetv2_cfseg.inference.outputs import unfinished, write_labels, write_probabilities
+from nnunetv2_cfseg.inference.outputs import unfinished, write_labels, write_probabilities, write_properties
 from nnunetv2_cfseg.inference.scans import Case, Scan, read_scan
 from nnunetv2_cfseg.inference.segment import Settings, segment
 
@@ -56,7 +56,7 @@ def predict(
         models: of the same classes; each case is segmented with that whose slices are most like its own.
         output: folder, made if it is not there.
         part: a name that no other process that writes there has.
-        save_probabilities: also write nnU-Net's ``.npz``.
+        save_probabilities: also write nnU-Net's ``.npz`` and ``.pkl``, of which ``nnUNetv2_ensemble`` makes labels.
 
     Returns:
         How each case ended, in order.
@@ -137,6 +137,8 @@ class _Job:
             if segmented.probabilities is not None:
                 write_probabilities(segmented.probabilities, file.with_name(f"{case.name}.npz"), place)
             write_labels(segmented.labels, segmented.grid, file, place, like=case.files[0] if case.files else None)
+            if segmented.probabilities is not None:
+                write_properties(file, self.models[0].plans, file.with_name(f"{case.name}.pkl"), place)
             return Outcome(case, None, volumes_ml(segmented.labels, segmented.grid))
         except FAILURES as error:
             return Outcome(case, str(error))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -130,4 +132,29 @@ def test_the_predictor_of_nnunet_finds_the_same(
     assert ours.GetPixelID() == theirs.GetPixelID()
     assert (ours.GetOrigin(), ours.GetSpacing(), ours.GetDirection()) == (
         theirs.GetOrigin(), theirs.GetSpacing(), theirs.GetDirection(),
+    )  # fmt: skip
+
+
+def test_nnunet_ensembles_what_was_saved(
+    tmp_path: Path, write_model: Callable[..., Path], write_scan: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import SimpleITK as sitk
+    from nnunetv2.ensembling import ensemble
+
+    from nnunetv2_cfseg.cli import main
+
+    threads = SimpleNamespace(get_context=lambda _: SimpleNamespace(Pool=ThreadPool))
+    monkeypatch.setattr(ensemble, "multiprocessing", threads)
+    scans, folder = write_scan().parent, write_model(folds=("0", "1"))
+    folds = [tmp_path / f"fold_{fold}" for fold in (0, 1)]
+    for number, out in enumerate(folds):
+        call = ["predict", "-i", scans, "-o", out, "-m", folder, "-f", number, "--save_probabilities"]
+        assert main([*map(str, call), "-device", "cpu"]) == 0
+    ensemble.ensemble_folders([str(out) for out in folds], str(tmp_path / "ensemble"), num_processes=1)
+    mean = sum(np.load(out / "case_0.npz")["probabilities"] for out in folds)
+    image = sitk.ReadImage(str(tmp_path / "ensemble" / "case_0.nii.gz"))
+    scan = sitk.ReadImage(str(scans / "case_0_0000.nii.gz"))
+    assert (sitk.GetArrayFromImage(image) == mean.argmax(0)).all()
+    assert (image.GetOrigin(), image.GetSpacing(), image.GetDirection()) == (
+        scan.GetOrigin(), scan.GetSpacing(), scan.GetDirection(),
     )  # fmt: skip
