@@ -12,15 +12,18 @@ Rows, all without test-time mirroring, each command run on its own, one after an
 The dataset needs a trained model of this package and its raw and preprocessed folders, as ``nnUNet_raw``,
 ``nnUNet_preprocessed`` and ``nnUNet_results`` say. The networks of the other two rows keep their first random weights:
 what they find is nonsense, but it takes as long. Seconds are of the whole command, from start to end; memory is the
-highest sum over its processes of proportional set sizes, in which shared pages count once. Linux only.
+highest sum over its processes of proportional set sizes, in which shared pages count once. Of the network are the
+seconds of its forward passes (``stopwatch.py``). Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +35,9 @@ from process_tree import measure
 from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER
 from nnunetv2_cfseg.inference.model import load_model
 from nnunetv2_cfseg.inference.precision import PRECISIONS, faster_precision
+from nnunetv2_cfseg.networks import BlockCenterTransformer
 
+STOPWATCH = Path(__file__).with_name("stopwatch.py")
 #: Ours is row 0; trainer and plans of the others.
 NNUNET, PRIMUS = ("nnUNetTrainer", "nnUNetPlans_1GB"), ("nnUNet_Primus_S_Trainer", "nnUNetPlans_1GB")
 UNTRAINED = """
@@ -81,15 +86,19 @@ def main() -> None:
                 if row == "cfseg"
                 else ["nnUNetv2_predict", "--disable_tta"]
             )
-            seconds, most = measure([*command, *flags])
+            steps = args.o / f"{row.replace(' ', '_')}_{folder.name}.json"
+            seconds, most = measure([sys.executable, STOPWATCH, steps, *command, *flags])
+            network_s = json.loads(steps.read_text())["network"]
             same = agreement(out, args.o / "cfseg" / folder.name) if row == "same network" else np.nan
             rows.append(
-                {"scans": folder.name, "row": row, "seconds": seconds, "peak_mb": most / 1e6, "agreement": same}
-            )
+                {"scans": folder.name, "row": row, "seconds": seconds, "network_s": network_s, "peak_mb": most / 1e6,
+                 "agreement": same}
+            )  # fmt: skip
             print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
     table.to_csv(args.o / "figures.csv", index=False)
     print(markdown(table))
+    print(profile(args.o, list(table["scans"].unique())))
     print(network_rate(args.d, args.tr, args.p, args.device))
 
 
@@ -124,6 +133,15 @@ def agreement(one: Path, other: Path) -> float:
     return same / every
 
 
+def profile(output: Path, scans: Sequence[str]) -> str:
+    """Where the seconds of ``cfseg predict`` go; steps of other threads overlap."""
+    tables = {name: json.loads((output / f"cfseg_{name}.json").read_text()) for name in scans}
+    steps = list(next(iter(tables.values())))
+    lines = [f"| cfseg predict | {' | '.join(steps)} |", "|---" * (1 + len(steps)) + "|"]
+    lines += [f"| {name} | {' | '.join(f'{t[step]:.2f}' for step in steps)} |" for name, t in tables.items()]
+    return "\n".join(lines)
+
+
 def network_rate(dataset: str, trainer: str, plans: str, device: str) -> str:
     """The encoder's floating point operations a second as a share of the machine's own, for each precision."""
     folder = Path(os.environ["nnUNet_results"], dataset, f"{trainer}__{plans}__3d_fullres")
@@ -137,7 +155,7 @@ def network_rate(dataset: str, trainer: str, plans: str, device: str) -> str:
     return "\n".join(lines)
 
 
-def encoder_operations(network: torch.nn.Module) -> float:
+def encoder_operations(network: BlockCenterTransformer) -> float:
     """Of a block, two for each multiplication of a matrix product; as torch counts them."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -165,8 +183,8 @@ def product_rate(dtype: torch.dtype, device: str, size: int = 2048, repeats: int
 def markdown(table: pd.DataFrame) -> str:
     """Seconds and memory, and how many times those of ``cfseg``."""
     lines = [
-        "| scans | | seconds | times cfseg's | peak MB | times cfseg's | agreement |",
-        "|---|---|---|---|---|---|---|",
+        "| scans | | seconds | times cfseg's | of them network | times cfseg's | peak MB | times cfseg's | agreement |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for scans, group in table.groupby("scans", sort=False):
         ours = group[group["row"] == "cfseg"].iloc[0]
@@ -174,6 +192,7 @@ def markdown(table: pd.DataFrame) -> str:
             same = "" if np.isnan(row["agreement"]) else f"{row['agreement']:.4f}"
             lines.append(
                 f"| {scans} | {row['row']} | {row['seconds']:.1f} | {row['seconds'] / ours['seconds']:.1f} | "
+                f"{row['network_s']:.1f} | {row['network_s'] / ours['network_s']:.1f} | "
                 f"{row['peak_mb']:.0f} | {row['peak_mb'] / ours['peak_mb']:.1f} | {same} |"
             )
     return "\n".join(lines)

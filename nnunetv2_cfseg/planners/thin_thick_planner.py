@@ -16,6 +16,8 @@ from nnunetv2_cfseg.trainers.thin_thick_plans import read_factor
 
 THIN_THICK_PLANS_NAME = "nnUNetThinThickPlans"
 THICK = "3d_thick"
+#: In the plane; where voxels are coarse and slabs deep a patch would be larger than what it is to tell apart.
+LARGEST_PATCH_MM = 24.0
 
 
 class ThinThickPlanner(CFSegPlanner):
@@ -58,10 +60,12 @@ class ThinThickPlanner(CFSegPlanner):
     def choose_patch(self, spacing_mm: np.ndarray) -> Size3:
         """A patch as much too shallow on thin slices as too deep on thick ones, of which a centre is whole slabs."""
         z, y, x = spacing_mm
-        depth, height, width = super().choose_patch(np.array([z * sqrt(self.factor), y, x]))
+        depth, *in_plane = super().choose_patch(np.array([z * sqrt(self.factor), y, x]))
+        if "patch_size" not in self.preset:
+            in_plane = [min(n, max(1, round(LARGEST_PATCH_MM / mm))) for n, mm in zip(in_plane, (y, x), strict=True)]
         center = as_size3(self.preset.get("center_patches", 1), "center_patches")[0]
         step = self.factor // gcd(self.factor, center)
-        return max(1, round(depth / step)) * step, height, width
+        return max(1, round(depth / step)) * step, in_plane[0], in_plane[1]
 
     def choose_crop(
         self,

@@ -53,10 +53,28 @@ def test_slabs_are_whole_in_centres_and_crops(
     ("factor", "spacing_mm", "shape", "expected"),
     [
         (5, (3.0, 3.0, 3.0), (55, 72, 64), (50, 48, 48)),  # one thick centre is 50 slices; two would be half padding
-        (4, (2.5, 3.9, 3.9), (124, 70, 120), (64, 42, 42)),
+        (4, (2.5, 3.9, 3.9), (124, 70, 120), (64, 36, 36)),
     ],
 )
 def test_crops_by_hand(
     factor: int, spacing_mm: tuple[float, float, float], shape: tuple[int, int, int], expected: tuple[int, int, int]
 ) -> None:
     assert tuple(crop_of(factor, spacing_mm, shape)[1]) == expected
+
+
+@pytest.mark.parametrize(
+    ("factor", "spacing_mm", "expected"),
+    [
+        (10, (2.5, 3.9, 3.9), (5, 6, 6)),  # not 8 voxels, 31 mm
+        (5, (3.0, 3.0, 3.0), (5, 8, 8)),
+        (5, (1.0, 0.5, 0.5), (5, 10, 10)),
+    ],
+)
+def test_patches_by_hand(factor: int, spacing_mm: tuple[float, float, float], expected: tuple[int, int, int]) -> None:
+    assert planner(factor).choose_patch(np.array(spacing_mm)) == expected
+
+
+def test_a_patch_that_a_preset_names_is_kept() -> None:
+    plans = planner(4)
+    plans.preset = preset("karimi")
+    assert plans.choose_patch(np.array([2.5, 3.9, 3.9])) == (8, 8, 8)
