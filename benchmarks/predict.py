@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 import torch
-from process_tree import measure
+from nnunetv2_cfseg.benchmark.process_tree import measure
 
 from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER
 from nnunetv2_cfseg.inference.model import load_model

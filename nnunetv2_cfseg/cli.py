@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.commands import (
+    benchmark,
     compare,
     demo,
     env,
@@ -21,7 +22,10 @@ from nnunetv2_cfseg.commands import (
     report,
 )
 
-COMMANDS = (env, make_pairs, plan_and_preprocess, predict, export, evaluate, compare, report, quantify, phantom, demo)
+COMMANDS = (
+    env, make_pairs, plan_and_preprocess, predict, export, evaluate, compare, report, benchmark, quantify, phantom,
+    demo,
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

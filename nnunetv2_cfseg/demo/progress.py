@@ -125,8 +125,8 @@ class Bar:
             bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}<{remaining}{postfix}]",
         )
 
-    def update(self) -> None:
-        """Show where the step stands now."""
+    def update(self, pid: int | None = None) -> None:
+        """Show where the step stands now; which process of it runs does not matter."""
         if time.monotonic() < self._shown + self.every_s:
             return
         self._shown = time.monotonic()

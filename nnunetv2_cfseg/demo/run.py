@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nnunetv2_cfseg.demo.folder import DemoFolder, Record
-from nnunetv2_cfseg.demo.process import Runner, stopped_by_signals
 from nnunetv2_cfseg.demo.progress import Files, TrainingLog, Watcher, bar
 from nnunetv2_cfseg.demo.settings import SOURCE, DemoSettings
 from nnunetv2_cfseg.demo.steps import (
@@ -29,6 +28,7 @@ from nnunetv2_cfseg.demo.steps import (
     shell_script,
 )
 from nnunetv2_cfseg.environment import FOLDERS
+from nnunetv2_cfseg.processes import Runner, stopped_by_signals
 
 REPORT_S = 10
 
@@ -68,7 +68,7 @@ def run_step(step: Step, folder: DemoFolder, run: Callable[..., None], watcher: 
     Args:
         step: what to run.
         folder: the demo's.
-        run: :meth:`.process.Runner.run`.
+        run: :meth:`~nnunetv2_cfseg.processes.Runner.run`.
         watcher: where the step stands, for a bar.
 
     Raises:
@@ -83,7 +83,7 @@ def run_step(step: Step, folder: DemoFolder, run: Callable[..., None], watcher: 
         with bar(watcher) as shown:
             for command in step.commands:
                 arguments = (*command.arguments, *_continuation(command, folder.path))
-                watch = shown.update if shown else lambda: None
+                watch = shown.update if shown else lambda pid: None
                 run(arguments, environment=command.environment, log=step.log, watch=watch)
         done = True
     finally:

@@ -138,6 +138,19 @@ class Assets:
 
 def render(page: Page, browser: Assets = Assets()) -> str:
     """The page as HTML."""
+    anchored = [_Anchored(f"section-{number}", section) for number, section in enumerate(page.sections, 1)]
+    return render_template(
+        "report.html.j2",
+        page=page,
+        extra=anchored,
+        contents=_contents(page, anchored),
+        viewer_css=Markup(browser.css),
+        viewer_js=Markup(browser.js),
+    )
+
+
+def render_template(name: str, **content: object) -> str:
+    """A template of this package's, with the style and the script that all pages share."""
     environment = Environment(
         loader=PackageLoader("nnunetv2_cfseg.evaluation.report"),
         autoescape=True,
@@ -145,16 +158,8 @@ def render(page: Page, browser: Assets = Assets()) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    anchored = [_Anchored(f"section-{number}", section) for number, section in enumerate(page.sections, 1)]
-    return environment.get_template("report.html.j2").render(
-        page=page,
-        extra=anchored,
-        contents=_contents(page, anchored),
-        policy=POLICY,
-        css=Markup(_static("page.css")),
-        js=Markup(_static("page.js")),
-        viewer_css=Markup(browser.css),
-        viewer_js=Markup(browser.js),
+    return environment.get_template(name).render(
+        policy=POLICY, css=Markup(_static("page.css")), js=Markup(_static("page.js")), **content
     )
 
 

@@ -11,9 +11,9 @@ import pytest
 from nnunetv2_cfseg import cli
 from nnunetv2_cfseg.demo import report, run
 from nnunetv2_cfseg.demo.folder import DemoFolder
-from nnunetv2_cfseg.demo.process import Runner
 from nnunetv2_cfseg.demo.settings import DemoSettings
 from nnunetv2_cfseg.demo.steps import COPY_TRAINER, FOLDS, PREDICTIONS, demo_steps
+from nnunetv2_cfseg.processes import Runner
 
 SETTINGS = DemoSettings(train=4, test=2, train_seconds=30)
 FLAGS = ["--train", "4", "--test", "2", "--train_seconds", "30"]

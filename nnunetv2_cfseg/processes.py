@@ -37,7 +37,7 @@ class Runner:
         *,
         environment: Mapping[str, str],
         log: Path,
-        watch: Callable[[], None] = lambda: None,
+        watch: Callable[[int], None] = lambda pid: None,
         every_s: float = 0.5,
     ) -> None:
         """Run one command; whatever way this ends, its processes have ended.
@@ -46,7 +46,7 @@ class Runner:
             arguments: the command; ``python`` and scripts are taken from beside this Python.
             environment: for this command alone.
             log: file, relative to the folder, that gets what the command prints.
-            watch: called every ``every_s`` seconds and once after the end.
+            watch: called with the process every ``every_s`` seconds and once after the end.
             every_s: seconds between two calls of ``watch``.
 
         Raises:
@@ -91,14 +91,14 @@ def _executable(name: str) -> list[str]:
     return [script]
 
 
-def _wait(process: subprocess.Popen, watch: Callable[[], None], every_s: float) -> int:
+def _wait(process: subprocess.Popen, watch: Callable[[int], None], every_s: float) -> int:
     while True:
         try:
             status = process.wait(every_s)
         except subprocess.TimeoutExpired:
-            watch()
+            watch(process.pid)
         else:
-            watch()
+            watch(process.pid)
             return status
 
 

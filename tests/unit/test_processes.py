@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from nnunetv2_cfseg.demo import process
-from nnunetv2_cfseg.demo.process import Runner, last_line, stopped_by_signals
+from nnunetv2_cfseg import processes
+from nnunetv2_cfseg.processes import Runner, last_line, stopped_by_signals
 
 LOG = Path("logs", "step.log")
 #: Starts a child that ignores SIGTERM and writes down both process ids, then waits.
@@ -26,7 +26,7 @@ os.rename("ids.tmp", "ids")
 """
 
 
-def run(folder: Path, code: str, watch: Callable[[], None] = lambda: None, **environment: str) -> None:
+def run(folder: Path, code: str, watch: Callable[[int], None] = lambda pid: None, **environment: str) -> None:
     runner = Runner(folder, {"CFSEG_TEST_A": "a"})
     runner.run(("python", "-c", code), environment=environment, log=LOG, watch=watch, every_s=0.02)
 
@@ -100,7 +100,7 @@ def test_a_long_command_is_shortened_in_a_sentence(tmp_path: Path) -> None:
 
 def test_watch_is_called_while_it_runs_and_after(tmp_path: Path) -> None:
     calls: list[float] = []
-    run(tmp_path, "import time; time.sleep(0.3)", watch=lambda: calls.append(time.monotonic()))
+    run(tmp_path, "import time; time.sleep(0.3)", watch=lambda pid: calls.append(time.monotonic()))
     assert len(calls) > 2
 
 
@@ -108,10 +108,10 @@ def test_watch_is_called_while_it_runs_and_after(tmp_path: Path) -> None:
 def test_nothing_is_left_when_it_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
-    monkeypatch.setattr(process, "GRACE_S", 0.2)
+    monkeypatch.setattr(processes, "GRACE_S", 0.2)
     ids = tmp_path / "ids"
 
-    def stop_once_the_family_is_there() -> None:
+    def stop_once_the_family_is_there(_pid: int) -> None:
         if ids.exists():
             raise error
 
@@ -121,13 +121,13 @@ def test_nothing_is_left_when_it_is_stopped(
 
 
 def test_nothing_is_left_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "GRACE_S", 0.2)
+    monkeypatch.setattr(processes, "GRACE_S", 0.2)
     with pytest.raises(ValueError, match="status 4"):
         run(tmp_path, f"{FAMILY}\nos._exit(4)")
     assert not any(is_alive(int(pid)) for pid in (tmp_path / "ids").read_text().split())
 
 
-@pytest.mark.parametrize("number", process.STOP_SIGNALS)
+@pytest.mark.parametrize("number", processes.STOP_SIGNALS)
 def test_signals_stop_once_and_do_not_interrupt_cleaning_up(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     steps = []

@@ -37,12 +37,16 @@ def measure(command: Sequence[object], environment: Mapping[str, str] | None = N
 
 
 def tree_bytes(pid: int) -> int:
-    """Proportional set size of a process and all it started, in bytes (proc(5), smaps_rollup)."""
+    """Proportional set size of a process and all it started, in bytes (proc(5), smaps_rollup).
+
+    Returns:
+        0 for a process that has ended, and where there is no ``/proc``.
+    """
     process = Path("/proc", str(pid))
     try:
         lines = (process / "smaps_rollup").read_text().splitlines()
         children = {int(child) for task in process.glob("task/*/children") for child in task.read_text().split()}
-    except (FileNotFoundError, ProcessLookupError):  # it has ended
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return 0
     own = sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
     return own + sum(map(tree_bytes, children))

@@ -1,0 +1,1 @@
+"""Networks of other libraries as nnU-Net trainers, to compare with; docs/add-a-baseline.md says how to add one."""

@@ -1,0 +1,84 @@
+"""Networks of MONAI (Apache 2.0)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from nnunetv2_cfseg.baselines.library_trainer import LibraryTrainer
+from nnunetv2_cfseg.trainers.timed import nnUNetTrainer_timed
+
+
+class nnUNetTrainer_UNETR(LibraryTrainer):
+    """UNETR: a vision transformer with a convolutional decoder (Hatamizadeh et al., WACV 2022).
+
+    Its paper has AdamW at 1e-4.
+    """
+
+    multiple = 16
+    adamw_lr = 1e-4
+
+    @staticmethod
+    def make_network(input_channels: int, heads: int, crop: tuple[int, int, int]) -> nn.Module:
+        """In the paper's size."""
+        from monai.networks.nets import UNETR
+
+        return UNETR(input_channels, heads, img_size=crop)
+
+
+class nnUNetTrainer_SwinUNETR(LibraryTrainer):
+    """Swin UNETR: shifted windows with a convolutional decoder (Hatamizadeh et al., BrainLes 2021).
+
+    Its paper has AdamW at 8e-4, and 48 features.
+    """
+
+    multiple = 32
+    adamw_lr = 8e-4
+
+    @staticmethod
+    def make_network(input_channels: int, heads: int, crop: tuple[int, int, int]) -> nn.Module:
+        """In the paper's size."""
+        from monai.networks.nets import SwinUNETR
+
+        return SwinUNETR(input_channels, heads, feature_size=48)
+
+
+class nnUNetTrainer_UNetPlusPlus(LibraryTrainer):
+    """U-Net++: a U-Net with nested skip connections (Zhou et al., DLMIA 2018), without deep supervision.
+
+    Its paper has Adam at 3e-4.
+    """
+
+    multiple = 16
+    adamw_lr = 3e-4
+    adamw_weight_decay = 0.0
+
+    @staticmethod
+    def make_network(input_channels: int, heads: int, crop: tuple[int, int, int]) -> nn.Module:
+        """In the library's size."""
+        from monai.networks.nets import BasicUNetPlusPlus
+
+        return FirstOutput(BasicUNetPlusPlus(3, input_channels, heads))
+
+
+class FirstOutput(nn.Module):
+    """A network that returns a list of outputs, reduced to the first of them."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the network takes it."""
+        return self.network(x)[0]
+
+
+class nnUNetTrainer_UNETR_timed(nnUNetTrainer_timed, nnUNetTrainer_UNETR):
+    """Stopped by the clock."""
+
+
+class nnUNetTrainer_SwinUNETR_timed(nnUNetTrainer_timed, nnUNetTrainer_SwinUNETR):
+    """Stopped by the clock."""
+
+
+class nnUNetTrainer_UNetPlusPlus_timed(nnUNetTrainer_timed, nnUNetTrainer_UNetPlusPlus):
+    """Stopped by the clock."""

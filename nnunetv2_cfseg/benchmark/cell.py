@@ -1,0 +1,136 @@
+"""One cell of a benchmark: train, predict, evaluate, each once however often the cell is started."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_cfseg.benchmark.machine import describe_machine
+from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
+from nnunetv2_cfseg.benchmark.process_tree import tree_bytes
+from nnunetv2_cfseg.benchmark.scans import find_scans
+from nnunetv2_cfseg.checkpoint_files import whole_or_not_at_all
+from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
+from nnunetv2_cfseg.processes import Runner
+from nnunetv2_cfseg.trainers.seed import SEED_VARIABLE
+from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE
+
+#: What a finished cell holds.
+RECORD, TABLE = "cell.json", "summary.csv"
+LOG = Path("log.txt")
+
+
+def is_done(folder: Path) -> bool:
+    """Whether a cell's folder holds all of it."""
+    return (folder / RECORD).is_file()
+
+
+def run_cell(matrix: Matrix, cell: Cell, output: Path, *, threads: int) -> None:
+    """Do what is not done yet of a cell.
+
+    A second process that is given the same cell waits for the first.
+
+    Args:
+        output: the benchmark's folder.
+        threads: that training and prediction may use.
+
+    Raises:
+        ValueError: a command failed.
+    """
+    folder = output / cell.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        if not is_done(folder):
+            _run(matrix, cell, folder, threads)
+
+
+def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int) -> None:
+    results = folder.resolve() / "nnUNet_results"
+    results.mkdir(exist_ok=True)
+    runner = Runner(folder, {"nnUNet_results": str(results), **environment(matrix, cell, threads)})
+    scans = find_scans(matrix, cell, folder)
+    plans = matrix.trained_plans(cell.row)
+    of_model = ["-tr", cell.row.trainer, "-p", plans, "-device", matrix.device]
+    network = folder.resolve() / "network.json"
+    train = ["python", "-m", "nnunetv2_cfseg.benchmark.train", str(network), cell.dataset, matrix.configuration,
+             cell.fold, *of_model]  # fmt: skip
+    training = _once(folder / "train.json", lambda: _measured(runner, train))
+    predictions = folder / "predictions"
+
+    def predict() -> dict[str, Any]:
+        shutil.rmtree(predictions, ignore_errors=True)  # of one that was stopped, files may be broken
+        command, *sub = cell.row.predict.split()
+        flags = ["--disable_tta"] if command == "nnUNetv2_predict" else []
+        files = ["-i", str(scans.images), "-o", predictions.name]
+        model = ["-d", cell.dataset, *of_model, "-c", matrix.configuration, "-f", cell.fold]
+        return _measured(runner, [command, *sub, *files, *model, *flags, *cell.row.arguments])
+
+    prediction = _once(folder / "predict.json", predict)
+    evaluate = ["cfseg", "evaluate", str(scans.truth), "predictions", "-djfile", str(scans.dataset_json), "-o",
+                Path(TABLE).with_suffix(".json").name, "-np", str(threads), "--no_pbar", "--chill"]  # fmt: skip
+    runner.run(evaluate, environment={}, log=LOG)
+    record = {
+        "cell": {**asdict(cell), "plans": plans, "cases": scans.cases, "scored_on": scans.words},
+        "budget_s": matrix.budget_s,
+        "threads": threads,
+        "device": matrix.device,
+        "train": training,
+        "predict": prediction,
+        "network": json.loads(network.read_text()),
+        "machine": describe_machine(),
+    }
+    _write(folder / RECORD, record)
+
+
+def environment(matrix: Matrix, cell: Cell, threads: int) -> dict[str, str]:
+    """What a cell's commands are steered by, beside nnU-Net's folders."""
+    trainers = [EXT_FOLDER, *filter(None, os.environ.get(EXT_TRAINER, "").split(os.pathsep))]
+    budget = {} if matrix.budget_s is None else {BUDGET_VARIABLE: f"{matrix.budget_s:g}"}
+    return {
+        **{name: str(Path(os.environ[name]).resolve()) for name in FOLDERS[:2]},
+        EXT_TRAINER: os.pathsep.join(dict.fromkeys(trainers)),
+        SEED_VARIABLE: str(cell.seed),
+        **budget,
+        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "nnUNet_def_n_proc"), str(threads)),
+        "nnUNet_n_proc_DA": os.environ.get("nnUNet_n_proc_DA", str(threads)),
+    }
+
+
+def _measured(runner: Runner, command: Sequence[str]) -> dict[str, float]:
+    most = 0
+
+    def look(pid: int) -> None:
+        nonlocal most
+        most = max(most, tree_bytes(pid))
+
+    begun = time.perf_counter()
+    runner.run(command, environment={}, log=LOG, watch=look)
+    return {"seconds": time.perf_counter() - begun, "peak_bytes": most}
+
+
+def _once(file: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What the work came to, also if it was done by an earlier process."""
+    if not file.is_file():
+        _write(file, work())
+    return json.loads(file.read_text())
+
+
+def _write(file: Path, content: Mapping[str, Any]) -> None:
+    with whole_or_not_at_all(str(file)) as temporary:
+        Path(temporary).write_text(json.dumps(content, indent=2) + "\n")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process works on the cell."""
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,78 @@
+"""What finished cells hold, as tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nnunetv2_cfseg.benchmark.cell import RECORD, TABLE, is_done
+from nnunetv2_cfseg.benchmark.matrix import Cell
+
+#: Columns that say of which cell a line is.
+KEYS = ("dataset", "row", "fold", "seed")
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that was measured.
+
+    Attributes:
+        figures: a line for each cell, case and class: KEYS, then the columns of ``cfseg evaluate``.
+        costs: a line for each cell: KEYS, seconds and peak memory of training and prediction, size of the network.
+        machines: the machines that cells ran on, each once.
+        scored_on: for each dataset, which scans.
+    """
+
+    figures: pd.DataFrame
+    costs: pd.DataFrame
+    machines: tuple[dict[str, Any], ...]
+    scored_on: dict[str, str]
+
+    def write(self, folder: Path) -> None:
+        """As ``results.csv`` and ``costs.csv``."""
+        self.figures.to_csv(folder / "results.csv", index=False, lineterminator="\n")
+        self.costs.to_csv(folder / "costs.csv", index=False, lineterminator="\n")
+
+
+def collect(cells: Iterable[Cell], output: Path) -> Results:
+    """Read the cells that are done.
+
+    Raises:
+        ValueError: none is.
+    """
+    figures, costs, machines, scored_on = [], [], [], {}
+    for cell in cells:
+        folder = output / cell.folder
+        if not is_done(folder):
+            continue
+        record = json.loads((folder / RECORD).read_text())
+        keys = dict(zip(KEYS, (cell.dataset, cell.row.name, cell.fold, cell.seed), strict=True))
+        # Names of cases and classes may look like numbers.
+        table = pd.read_csv(folder / TABLE, dtype={"case": str, "class": str})
+        figures.append(pd.concat([pd.DataFrame([keys] * len(table)), table], axis=1))
+        costs.append({**keys, **costs_of(record)})
+        if record["machine"] not in machines:
+            machines.append(record["machine"])
+        scored_on[cell.dataset] = f"{record['cell']['cases']} cases, {record['cell']['scored_on']}"
+    if not figures:
+        raise ValueError(f"a benchmark needs a finished cell for its tables, and has none: {output}")
+    return Results(pd.concat(figures, ignore_index=True), pd.DataFrame(costs), tuple(machines), scored_on)
+
+
+def costs_of(record: dict[str, Any]) -> dict[str, float]:
+    """Of a cell's record."""
+    return {
+        "train_s": round(record["train"]["seconds"], 1),
+        "predict_s": round(record["predict"]["seconds"], 1),
+        "predict_s_per_case": round(record["predict"]["seconds"] / record["cell"]["cases"], 2),
+        "train_peak_gb": round(record["train"]["peak_bytes"] / 1e9, 2),
+        "predict_peak_gb": round(record["predict"]["peak_bytes"] / 1e9, 2),
+        "parameters": record["network"]["parameters"],
+        "flops_per_voxel": round(record["network"]["flops_per_voxel"]),
+        "threads": record["threads"],
+    }

@@ -1,0 +1,223 @@
+"""What a benchmark runs: rows, datasets, folds and seeds, and the cells that they make."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+#: What predicts: nnU-Net's command, or ours, which takes models of this package's network alone.
+PREDICTORS = ("nnUNetv2_predict", "cfseg predict")
+#: Our planners, which have a command of their own.
+OUR_PLANNERS = ("CFSegPlanner", "ThinThickPlanner")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way to train and predict.
+
+    Attributes:
+        name: in tables.
+        trainer: nnU-Net's name of it.
+        planner: makes the plans where they are not there yet.
+        plans: name of the plans; that of the planner and the memory target if empty.
+        predict: one of PREDICTORS.
+        arguments: more flags for it.
+        changes: to the plans' configuration, ``architecture.arch_kwargs.depth: 2``; others are written for it.
+        datasets: that it is for; all of the benchmark's if empty.
+    """
+
+    name: str
+    trainer: str
+    planner: str = "ExperimentPlanner"
+    plans: str = ""
+    predict: str = "nnUNetv2_predict"
+    arguments: tuple[str, ...] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    datasets: tuple[str, ...] = ()
+
+    @property
+    def slug(self) -> str:
+        """The name, as a folder may have it."""
+        return re.sub(r"[^0-9A-Za-z]+", "_", self.name).strip("_")
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """All of a benchmark.
+
+    Attributes:
+        rows: in the order of the tables.
+        datasets: ids or names, as ``nnUNet_raw`` has them.
+        folds: of each dataset's splits, or ``all``.
+        seeds: of each fold.
+        budget_s: seconds of training of a cell; None for trainers that count epochs.
+        reference: name of the row that the others are tested against.
+        configuration: of the plans.
+        device: for training and prediction.
+        gpu_memory_target_gb: that plans are made for.
+    """
+
+    rows: tuple[Row, ...]
+    datasets: tuple[str, ...]
+    folds: tuple[str, ...] = ("0",)
+    seeds: tuple[int, ...] = (1,)
+    budget_s: float | None = None
+    reference: str = ""
+    configuration: str = "3d_fullres"
+    device: str = "cpu"
+    gpu_memory_target_gb: float = 8.0
+
+    def __post_init__(self) -> None:
+        for name in ("rows", "datasets", "folds", "seeds"):
+            if not getattr(self, name):
+                raise ValueError(f"a benchmark needs {name}, and has none")
+        for name, values in (("rows", [row.slug for row in self.rows]), ("datasets", self.datasets),
+                             ("folds", self.folds), ("seeds", self.seeds)):  # fmt: skip
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} must differ from each other, got {', '.join(map(str, values))}")
+        names = [row.name for row in self.rows]
+        if self.reference and self.reference not in names:
+            raise ValueError(f"the reference must be one of the rows {', '.join(names)}, got {self.reference}")
+        if self.budget_s is not None and not 0 < self.budget_s < float("inf"):
+            raise ValueError(f"budget_s must be a positive number of seconds, got {self.budget_s}")
+        if not (isfinite(self.gpu_memory_target_gb) and self.gpu_memory_target_gb > 0):
+            raise ValueError(f"gpu_memory_target_gb must be > 0, got {self.gpu_memory_target_gb}")
+        for row in self.rows:
+            timed = row.trainer.endswith("_timed")
+            if timed != (self.budget_s is not None):
+                raise ValueError(
+                    "rows must all train for the same seconds, by trainers that end with _timed and a budget_s, or all "
+                    f"by trainers that count epochs and no budget_s, got {row.trainer} and budget_s {self.budget_s}"
+                )
+            if row.predict not in PREDICTORS:
+                raise ValueError(f"predict must be {' or '.join(PREDICTORS)}, got {row.predict}: row {row.name}")
+
+    def cells(self) -> Iterator[Cell]:
+        """Seed by seed, so that a benchmark that is stopped has all rows of some seeds."""
+        for seed in self.seeds:
+            for dataset in self.datasets:
+                for fold in self.folds:
+                    for row in self.rows_of(dataset):
+                        yield Cell(dataset, row, fold, seed)
+
+    def rows_of(self, dataset: str) -> list[Row]:
+        """The rows that are for a dataset."""
+        return [row for row in self.rows if not row.datasets or dataset in row.datasets]
+
+    def with_dataset_names(self, name_of: Callable[[str], str]) -> Matrix:
+        """The same with other names of its datasets."""
+        rows = tuple(replace(row, datasets=tuple(map(name_of, row.datasets))) for row in self.rows)
+        return replace(self, rows=rows, datasets=tuple(map(name_of, self.datasets)))
+
+    def plans_of(self, row: Row) -> str:
+        """The name of a row's plans, its changes left aside."""
+        if row.plans:
+            return row.plans
+        default = {
+            "ExperimentPlanner": "nnUNetPlans", "CFSegPlanner": "nnUNetCFSegPlans",
+            "ThinThickPlanner": "nnUNetThinThickPlans", "nnUNetPlannerResEncM": "nnUNetResEncUNetMPlans",
+            "nnUNetPlannerResEncL": "nnUNetResEncUNetLPlans", "nnUNetPlannerResEncXL": "nnUNetResEncUNetXLPlans",
+        }.get(row.planner, row.planner)  # fmt: skip
+        return f"{default}_{self.gpu_memory_target_gb:g}GB"
+
+    def trained_plans(self, row: Row) -> str:
+        """The name of the plans that a row is trained with."""
+        return f"{self.plans_of(row)}_{row.slug}" if row.changes else self.plans_of(row)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training and what follows of it."""
+
+    dataset: str
+    row: Row
+    fold: str
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        """Where it is kept, in the benchmark's folder."""
+        return Path("cells", self.dataset, self.row.slug, f"fold_{self.fold}_seed_{self.seed}")
+
+    def __str__(self) -> str:
+        return f"{self.row.name} on {self.dataset}, fold {self.fold}, seed {self.seed}"
+
+
+def read_matrix(file: Path, **overwrite: Any) -> Matrix:
+    """Read a YAML file; ``rows`` maps names to what :class:`Row` has.
+
+    Args:
+        overwrite: of what the file says; None leaves it.
+
+    Raises:
+        ValueError: the file is no YAML, or says what a benchmark does not have.
+        OSError: it cannot be read.
+    """
+    try:
+        content = yaml.safe_load(file.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"a benchmark must be YAML, and this is none ({' '.join(str(error).split())}): {file}"
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("rows"), dict):
+        raise ValueError(f"a benchmark must be a mapping with rows by their names: {file}")
+    try:
+        rows = tuple(_row(name, entry) for name, entry in content.pop("rows").items())
+        return make_matrix(rows, **{**content, **{key: value for key, value in overwrite.items() if value is not None}})
+    except ValueError as error:
+        raise ValueError(f"{error}: {file}") from error
+
+
+def make_matrix(rows: Sequence[Row], **settings: Any) -> Matrix:
+    """A matrix of settings as YAML or flags have them.
+
+    Raises:
+        ValueError: a setting that a benchmark does not have, or of another kind.
+    """
+    known = {one.name for one in fields(Matrix)} - {"rows"}
+    if unknown := sorted(set(settings) - known):
+        raise ValueError(f"a benchmark has {', '.join(sorted(known))}, not {', '.join(unknown)}")
+    for name, kind in (("datasets", str), ("folds", str), ("seeds", int)):
+        if name in settings:
+            values = settings[name] if isinstance(settings[name], (list, tuple)) else [settings[name]]
+            settings[name] = tuple(_as(kind, value, name) for value in values)
+    for name in ("budget_s", "gpu_memory_target_gb"):
+        if settings.get(name) is not None:
+            settings[name] = _as(float, settings[name], name)
+    return Matrix(rows=tuple(rows), **settings)
+
+
+def _row(name: str, entry: Any) -> Row:
+    if not isinstance(entry, dict) or "trainer" not in entry:
+        raise ValueError(f"a row must be a mapping with a trainer, got {entry!r} of {name}")
+    known = {one.name for one in fields(Row)} - {"name"}
+    if unknown := sorted(set(entry) - known):
+        raise ValueError(f"a row has {', '.join(sorted(known))}, not {', '.join(unknown)}: row {name}")
+    lists = {key: tuple(str(word) for word in entry.pop(key, ())) for key in ("arguments", "datasets")}
+    return Row(name=str(name), **lists, **entry)
+
+
+def _as(kind: type, value: Any, name: str) -> Any:
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be of type {kind.__name__}, got {value!r}") from None
+
+
+def only_rows(matrix: Matrix, names: Sequence[str]) -> Matrix:
+    """The same with some of its rows.
+
+    Raises:
+        ValueError: a name that no row has.
+    """
+    known = {row.name: row for row in matrix.rows}
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"rows must be of {', '.join(known)}, got {', '.join(unknown)}")
+    reference = matrix.reference if matrix.reference in names else ""
+    return replace(matrix, rows=tuple(known[name] for name in names), reference=reference)

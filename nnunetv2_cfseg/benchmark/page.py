@@ -1,0 +1,120 @@
+"""A benchmark as one HTML page that needs no other file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+import pandas as pd
+
+from nnunetv2_cfseg.benchmark.collect import Results
+from nnunetv2_cfseg.benchmark.ranking import pareto, ranking
+from nnunetv2_cfseg.benchmark.tables import Block
+from nnunetv2_cfseg.evaluation.report.class_colours import class_colours
+from nnunetv2_cfseg.evaluation.report.page import render_template
+from nnunetv2_cfseg.evaluation.report.scale import Axis, axis
+from nnunetv2_cfseg.evaluation.report.tables import words_table
+
+#: What Dice is drawn against: column of the costs, title and unit.
+COSTS = (
+    ("predict_s_per_case", "Prediction", "seconds a case"),
+    ("peak_gb", "Memory", "GB, the larger of training's and prediction's"),
+    ("train_s", "Training", "seconds"),
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A row: where it is in percent, its interval, and whether no other costs less and segments better."""
+
+    row: str
+    colour: str
+    x: float
+    y: float
+    low: float
+    high: float
+    best: bool
+    words: str
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Dice against a cost."""
+
+    title: str
+    across: str
+    x: Axis
+    y: Axis
+    points: tuple[Point, ...]
+    words: str
+
+
+def render(title: str, lead: Sequence[str], results: Results, found: Sequence[Block], command: str) -> str:
+    """The page as HTML.
+
+    Args:
+        lead: paragraphs below the title.
+        found: the tables.
+        command: that made it.
+    """
+    rows = list(dict.fromkeys(results.figures["row"]))
+    colours = dict(zip(rows, class_colours(len(rows)), strict=True))
+    tables = [
+        (block.title, block.note, words_table(block.title, block.head, [tuple(row) for row in block.rows]))
+        for block in found
+    ]
+    charts = [
+        (str(dataset), scatters(figures, results.costs[results.costs["dataset"] == dataset], colours))
+        for dataset, figures in results.figures.groupby("dataset", sort=False)
+    ]
+    machines = [
+        (f"Machine {number}", [(name, _told(value)) for name, value in machine.items()])
+        for number, machine in enumerate(results.machines, 1)
+    ]
+    settings = [
+        words_table(name, ("setting", "value"), [(key, value) for key, value in lines]) for name, lines in machines
+    ]
+    return render_template(
+        "benchmark.html.j2", title=title, lead=lead, charts=charts, colours=colours, tables=tables, settings=settings,
+        command=command,
+    )  # fmt: skip
+
+
+def scatters(figures: pd.DataFrame, costs: pd.DataFrame, colours: dict[str, str]) -> list[Scatter]:
+    """Dice of a dataset's rows against each of their costs that was measured."""
+    ranked = ranking(figures, "Dice").set_index("row")
+    peak = costs[["train_peak_gb", "predict_peak_gb"]].max(axis=1)
+    of_rows = costs.assign(peak_gb=peak).groupby("row").mean(numeric_only=True)
+    charts = []
+    for column, title, across in COSTS:
+        spent = [float(of_rows.loc[row, column]) for row in ranked.index]
+        if any(spent):
+            charts.append(_scatter(title, across, spent, ranked, colours))
+    return charts
+
+
+def _scatter(title: str, across: str, spent: Sequence[float], ranked: pd.DataFrame, colours: dict[str, str]) -> Scatter:
+    x = axis(spent, include=(0.0,), intervals=4)
+    y = axis(ranked[["mean", "low", "high"]].to_numpy().ravel(), intervals=4)
+    best = pareto(list(zip(spent, ranked["mean"], strict=True)))
+
+    def up(value: float, otherwise: float) -> float:
+        return round(100 - y.place(value if isfinite(value) else otherwise), 2)
+
+    points = tuple(
+        Point(
+            row=str(row), colour=colours[str(row)], x=x.place(cost), y=up(line["mean"], y.low),
+            low=up(line["low"], line["mean"]), high=up(line["high"], line["mean"]), best=undominated,
+            words=f"{row}: Dice {line['mean']:.3f}, {cost:.3g} {across.split(',')[0]}",
+        )
+        for (row, line), cost, undominated in zip(ranked.iterrows(), spent, best, strict=True)
+        if isfinite(line["mean"])
+    )  # fmt: skip
+    return Scatter(title, across, x, y, points, "; ".join(point.words for point in points))
+
+
+def _told(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {version}" for name, version in value.items())
+    return "none" if value is None else str(value)

@@ -1,0 +1,125 @@
+"""Plans and preprocessed data of a benchmark, made once and where nnU-Net keeps them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_cfseg.benchmark.matrix import OUR_PLANNERS, Matrix, Row
+from nnunetv2_cfseg.checkpoint_files import whole_or_not_at_all
+from nnunetv2_cfseg.environment import require_folders
+from nnunetv2_cfseg.processes import Runner
+
+
+def dataset_name(dataset: str) -> str:
+    """``Dataset501_Name`` of an id or a name.
+
+    Raises:
+        ValueError: ``nnUNet_raw`` has none, or several.
+    """
+    require_folders()
+    raw = Path(os.environ["nnUNet_raw"])
+    if (raw / dataset / "dataset.json").is_file():
+        return dataset
+    found = sorted(folder.name for folder in raw.glob(f"Dataset{int(dataset):03d}_*")) if dataset.isdecimal() else []
+    if len(found) != 1:
+        raise ValueError(
+            f"a dataset must be an id or a name in nnUNet_raw, got {dataset!r}, which {len(found)} fit: {raw}"
+        )
+    return found[0]
+
+
+def prepare(matrix: Matrix, runner: Runner, *, processes: int) -> None:
+    """Plan and preprocess what is not there yet.
+
+    Args:
+        runner: of the commands.
+        processes: of nnU-Net's preprocessing.
+
+    Raises:
+        ValueError: a command failed, or plans that a row names are not there and no planner is known.
+    """
+    for dataset in matrix.datasets:
+        for row in matrix.rows_of(dataset):
+            folder = Path(os.environ["nnUNet_preprocessed"]) / dataset
+            name = matrix.plans_of(row)
+            if not is_preprocessed(folder, name, matrix.configuration):
+                _plan_and_preprocess(matrix, row, dataset, runner, processes)
+            if row.changes:
+                write_changed_plans(folder, name, matrix.trained_plans(row), matrix.configuration, row.changes)
+
+
+def is_preprocessed(folder: Path, plans: str, configuration: str) -> bool:
+    """Whether plans are there, and the data of every case that they ask for."""
+    file = folder / f"{plans}.json"
+    if not file.is_file():
+        return False
+    planned = json.loads(file.read_text())["configurations"]
+    if configuration not in planned:
+        raise ValueError(
+            f"a benchmark's configuration must be one of {', '.join(planned)}, got {configuration}: {file}"
+        )
+    data = folder / resolved(planned, configuration)["data_identifier"]
+    ending = json.loads((folder / "dataset.json").read_text())["file_ending"]
+    cases = {truth.name.removesuffix(ending) for truth in (folder / "gt_segmentations").glob(f"*{ending}")}
+    return bool(cases) and cases <= {properties.stem for properties in data.glob("*.pkl")}
+
+
+def resolved(configurations: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A configuration with what it inherits."""
+    own = configurations[name]
+    parent = own.get("inherits_from")
+    return {**(resolved(configurations, parent) if parent else {}), **own}
+
+
+def _plan_and_preprocess(matrix: Matrix, row: Row, dataset: str, runner: Runner, processes: int) -> None:
+    number, plans = dataset[len("Dataset") :].split("_")[0], matrix.plans_of(row)
+    memory, count = f"{matrix.gpu_memory_target_gb:g}", str(processes)
+    log = Path("logs", f"prepare_{dataset}_{plans}.log")
+    if row.planner in OUR_PLANNERS:
+        commands = [
+            ["cfseg", "plan_and_preprocess", "-d", number, "-pl", row.planner, "-gpu_memory_target", memory,
+             "-overwrite_plans_name", plans, "-c", matrix.configuration, "-np", count, "-npfp", count],
+        ]  # fmt: skip
+    else:
+        commands = [
+            ["nnUNetv2_extract_fingerprint", "-d", number, "-np", count],
+            ["nnUNetv2_plan_experiment", "-d", number, "-pl", row.planner, "-gpu_memory_target", memory,
+             "-overwrite_plans_name", plans],
+            ["nnUNetv2_preprocess", "-d", number, "-plans_name", plans, "-c", matrix.configuration, "-np", count],
+        ]  # fmt: skip
+    for command in commands:
+        runner.run(command, environment={}, log=log)
+
+
+def write_changed_plans(folder: Path, plans: str, name: str, configuration: str, changes: Mapping[str, Any]) -> None:
+    """Write plans with other settings, for the same preprocessed data.
+
+    Args:
+        folder: of the preprocessed dataset.
+        plans: name of those that are there.
+        name: of those to write.
+        configuration: that is changed.
+        changes: values by their path in it, ``architecture.arch_kwargs.depth``.
+
+    Raises:
+        ValueError: a path that the plans do not have.
+    """
+    content = deepcopy(json.loads((folder / f"{plans}.json").read_text()))
+    content["plans_name"] = name
+    for path, value in changes.items():
+        *parents, key = path.split(".")
+        place = content["configurations"][configuration]
+        for parent in parents:
+            if not isinstance(place.get(parent), dict):
+                raise ValueError(f"a change must name a setting of the plans, got {path}: {folder / plans}.json")
+            place = place[parent]
+        if key not in place and parents[-1:] != ["arch_kwargs"]:  # a network has defaults that plans leave out
+            raise ValueError(f"a change must name a setting of the plans, got {path}: {folder / plans}.json")
+        place[key] = value
+    with whole_or_not_at_all(str(folder / f"{name}.json")) as temporary:
+        Path(temporary).write_text(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,118 @@
+"""Rows of a benchmark compared: means with intervals, and paired tests against one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+
+from nnunetv2_cfseg.evaluation.columns import BY_KEY
+from nnunetv2_cfseg.evaluation.intervals import bootstrap_mean
+from nnunetv2_cfseg.evaluation.paired import compare_values, holm
+
+RESAMPLES = 2000
+
+
+def by_case(figures: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One value for each case and row of a dataset: the mean over classes, folds and seeds.
+
+    A class that no row finds in a case without it is left out. Where one row has a false alarm, those without have the
+    measure's perfect value there, or a false alarm would vanish from the mean.
+
+    Args:
+        figures: of one dataset.
+        metric: key of a column.
+
+    Returns:
+        Cases by rows, in the order of the figures; NaN where a row has no value.
+    """
+    values = figures[metric].where(figures["presence"] != "absent", BY_KEY[metric].perfect)
+    nobody = (figures["presence"] == "absent").groupby([figures["case"], figures["class"]]).transform("all")
+    shown = figures.assign(value=values)[~nobody]
+    # Classes first: seeds of a row may differ in which classes have a value.
+    of_classes = shown.groupby(["case", "row", "class"], sort=False)["value"].mean()
+    table = of_classes.groupby(["case", "row"], sort=False).mean().unstack("row")
+    return table.reindex(columns=list(dict.fromkeys(figures["row"])))
+
+
+def ranking(figures: pd.DataFrame, metric: str, *, seed: int = 0) -> pd.DataFrame:
+    """The rows of a dataset, best first.
+
+    Returns:
+        ``row``, ``mean``, ``low`` and ``high`` of the 95 % interval over cases, ``cases``, ``seeds``, and
+        ``seed_low`` and ``seed_high``, the least and the greatest mean of a seed.
+    """
+    table = by_case(figures, metric)
+    lines = []
+    for row in table:
+        values = table[row].dropna().to_numpy(float)
+        low, high = bootstrap_mean(values, resamples=RESAMPLES, seed=seed) if len(values) else (np.nan, np.nan)
+        of_row = figures[figures["row"] == row]
+        means = [by_case(of_seed, metric).mean().mean() for _, of_seed in of_row.groupby("seed")]
+        lines.append(
+            {"row": row, "mean": values.mean() if len(values) else np.nan, "low": low, "high": high,
+             "cases": len(values), "seeds": len(means), "seed_low": min(means), "seed_high": max(means)}
+        )  # fmt: skip
+    ascending = BY_KEY[metric].better < 0
+    return pd.DataFrame(lines).sort_values("mean", ascending=ascending, ignore_index=True, na_position="last")
+
+
+def against(figures: pd.DataFrame, metric: str, reference: str, *, seed: int = 0) -> pd.DataFrame:
+    """Every other row less the reference, case by case, over the cases and seeds that both have.
+
+    Returns:
+        ``row`` and what :class:`~nnunetv2_cfseg.evaluation.paired.PairedDifference` holds, ``p_holm`` last: corrected
+        for all rows of the dataset.
+    """
+    lines = []
+    for row in dict.fromkeys(figures["row"]):
+        if row == reference:
+            continue
+        pair = figures[figures["row"].isin([row, reference])]
+        ran = pair.groupby("row")[["fold", "seed"]].apply(lambda of_row: set(map(tuple, of_row.to_numpy().tolist())))
+        both = ran[row] & ran[reference]
+        shared = pair[[key in both for key in zip(pair["fold"], pair["seed"], strict=True)]]
+        table = by_case(shared, metric).dropna() if len(shared) else pd.DataFrame(columns=[row, reference])
+        difference = compare_values(
+            table[reference].to_numpy(float), table[row].to_numpy(float), better=BY_KEY[metric].better,
+            resamples=RESAMPLES, seed=seed,
+        )  # fmt: skip
+        lines.append({"row": row, **asdict(difference)})
+    results = pd.DataFrame(lines)
+    return results.assign(p_holm=holm(results["p"])) if len(results) else results
+
+
+def critical_cases(figures: pd.DataFrame, reference: str, *, most: int = 5) -> pd.DataFrame:
+    """Cases in which a row's Dice is furthest from the reference's, on either side.
+
+    Returns:
+        ``row``, ``case``, ``reference_value``, ``value`` and ``difference``, for each row at most ``most``.
+    """
+    table = by_case(figures, "Dice")
+    parts = []
+    for row in table.columns.drop(reference):
+        both = table[[reference, row]].dropna()
+        difference = both[row] - both[reference]
+        order = difference.abs().sort_values(ascending=False, kind="stable").index[:most]
+        parts.append(
+            pd.DataFrame({"row": row, "case": order, "reference_value": both.loc[order, reference].to_numpy(),
+                          "value": both.loc[order, row].to_numpy(), "difference": difference[order].to_numpy()})
+        )  # fmt: skip
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
+    """Which (cost, gain) no other one beats: none costs less and gains as much, or costs as much and gains more.
+
+    A point that is not finite never counts.
+    """
+    return [
+        bool(np.isfinite([cost, gain]).all())
+        and not any(
+            (other_cost <= cost and other_gain >= gain) and (other_cost < cost or other_gain > gain)
+            for other_cost, other_gain in points
+        )
+        for cost, gain in points
+    ]

@@ -1,0 +1,116 @@
+"""A whole benchmark: prepare, run what is not done, write the results."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from nnunetv2_cfseg.benchmark.cell import is_done
+from nnunetv2_cfseg.benchmark.collect import collect
+from nnunetv2_cfseg.benchmark.launch import default_threads, run_cells
+from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
+from nnunetv2_cfseg.benchmark.page import render
+from nnunetv2_cfseg.benchmark.prepare import dataset_name, prepare
+from nnunetv2_cfseg.benchmark.tables import blocks, markdown
+from nnunetv2_cfseg.checkpoint_files import whole_or_not_at_all
+from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
+from nnunetv2_cfseg.processes import Runner
+
+TITLE = "Benchmark"
+TABLES, REPORT = "results.md", "report.html"
+#: Of a cell beside its training: start, prediction and evaluation. A guess, until one has ended.
+OTHER_S = 90.0
+
+
+def run(
+    matrix: Matrix,
+    output: Path,
+    *,
+    launcher: str = "local",
+    jobs: int = 1,
+    threads: int | None = None,
+    processes: int = 2,
+    slurm: Mapping[str, Any] | None = None,
+    command: str = "",
+) -> Path:
+    """Run every cell that is not done yet and write tables and page.
+
+    Args:
+        output: the benchmark's folder; one that was stopped goes on in it.
+        launcher: ``local`` or ``slurm``.
+        jobs: cells at a time.
+        threads: of each cell; None to share the machine's cores.
+        processes: of preprocessing.
+        slurm: parameters of submitit's.
+        command: that was typed, for the page.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: bad input, or cells that failed; the others are done then, and their tables written.
+    """
+    matrix = matrix.with_dataset_names(dataset_name)
+    output.mkdir(parents=True, exist_ok=True)
+    print(announcement(matrix, output, jobs), file=sys.stderr)
+    runner = Runner(output, {EXT_TRAINER: EXT_FOLDER, "nnUNet_def_n_proc": str(processes), **absolute_folders()})
+    prepare(matrix, runner, processes=processes)
+    cells = list(matrix.cells())
+    waiting = [cell for cell in cells if not is_done(output / cell.folder)]
+    threads = threads or default_threads(jobs)
+    failed = []
+    ended = run_cells(matrix, waiting, output, launcher=launcher, jobs=jobs, threads=threads, slurm=slurm or {})
+    for cell, error in tqdm(ended, total=len(waiting), unit="cell", smoothing=0):
+        if error:
+            failed.append(f"  {cell}: {error}")
+    write_results(matrix, cells, output, command)
+    if failed:
+        raise ValueError(
+            "\n".join([f"{len(failed)} of {len(waiting)} cells failed; the others are in the tables", *failed])
+        )
+    return output / REPORT
+
+
+def announcement(matrix: Matrix, output: Path, jobs: int) -> str:
+    """How many cells there are, and about how long they take."""
+    cells = list(matrix.cells())
+    left = [cell for cell in cells if not is_done(output / cell.folder)]
+    words = f"{len(cells)} cells, {len(cells) - len(left)} of them done"
+    if matrix.budget_s is None:
+        return f"{words}; how long one takes is known when it has ended"
+    hours, minutes = divmod(round(len(left) * (matrix.budget_s + OTHER_S) / jobs / 60), 60)
+    return f"{words}; about {f'{hours} h ' if hours else ''}{minutes} min with {jobs} at a time, preprocessing aside"
+
+
+def write_results(matrix: Matrix, cells: Sequence[Cell], output: Path, command: str) -> None:
+    """Tables and page of the cells that are done.
+
+    Raises:
+        ValueError: none is.
+    """
+    results = collect(cells, output)
+    results.write(output)
+    found = blocks(results, matrix.reference or matrix.rows[0].name)
+    done = len(results.costs)
+    budget = "by epochs" if matrix.budget_s is None else f"{matrix.budget_s:g} s each"
+    lead = [
+        f"{done} of {len(cells)} cells: {len(matrix.rows)} rows, {len(matrix.datasets)} datasets, "
+        f"{len(matrix.folds)} folds, {len(matrix.seeds)} seeds. Training {budget}, on {matrix.device}, plans for "
+        f"{matrix.gpu_memory_target_gb:g} GB."
+    ]
+    for name, text in (
+        (TABLES, markdown(TITLE, lead, found)),
+        (REPORT, render(TITLE, lead, results, found, command)),
+    ):
+        with whole_or_not_at_all(str(output / name)) as temporary:
+            Path(temporary).write_text(text, encoding="utf-8")
+
+
+def absolute_folders() -> dict[str, str]:
+    """nnU-Net's folders, for commands that run elsewhere."""
+    return {name: str(Path(os.environ[name]).resolve()) for name in FOLDERS}

@@ -1,0 +1,147 @@
+"""The tables of a benchmark, for Markdown and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite, isnan
+
+import pandas as pd
+
+from nnunetv2_cfseg.benchmark.collect import Results
+from nnunetv2_cfseg.benchmark.ranking import against, critical_cases, ranking
+from nnunetv2_cfseg.evaluation.columns import BY_KEY
+from nnunetv2_cfseg.evaluation.comparison_markdown import table as markdown_table
+
+#: What rows are ranked and tested by, as far as it was measured.
+METRICS = ("Dice", "boundary_Dice", "NSD", "HD95_mm")
+DASH = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A table of words under a heading."""
+
+    title: str
+    note: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def markdown(self) -> str:
+        """For ``results.md``."""
+        return f"## {self.title}\n\n{self.note}\n\n{markdown_table(self.head, self.rows)}"
+
+
+def blocks(results: Results, reference: str) -> list[Block]:
+    """All tables, dataset by dataset.
+
+    Args:
+        reference: the row that others are tested against; no tests if it is empty or has no finished cell.
+    """
+    found = []
+    for dataset, figures in results.figures.groupby("dataset", sort=False):
+        costs = results.costs[results.costs["dataset"] == dataset]
+        found.append(ranking_block(str(dataset), results.scored_on[str(dataset)], figures, costs))
+        found.append(classes_block(str(dataset), figures))
+        if reference in set(figures["row"]) and figures["row"].nunique() > 1:
+            found.append(tests_block(str(dataset), figures, reference))
+            found.append(critical_block(str(dataset), figures, reference))
+    return found
+
+
+def metrics_of(figures: pd.DataFrame) -> list[str]:
+    """Those that were measured."""
+    return [metric for metric in METRICS if figures[metric].notna().any()]
+
+
+def ranking_block(dataset: str, scored_on: str, figures: pd.DataFrame, costs: pd.DataFrame) -> Block:
+    """Rows by mean Dice, with what they cost."""
+    metrics = metrics_of(figures)
+    of_metrics = {metric: ranking(figures, metric).set_index("row") for metric in metrics}
+    of_rows = costs.groupby("row").mean(numeric_only=True)
+    head = ("row", "seeds", *(f"{BY_KEY[m].title}{_unit(m)}" for m in metrics), "Dice by seed", "training s",
+            "prediction s a case", "peak GB", "parameters, M", "kFLOP a voxel")  # fmt: skip
+    rows = []
+    for row, line in of_metrics["Dice"].iterrows():
+        cost = of_rows.loc[row]
+        rows.append((
+            str(row), f"{line['seeds']:.0f}",
+            *(_interval(of_metrics[metric].loc[row], metric) for metric in metrics),
+            f"{_number(line['seed_low'], 3)} to {_number(line['seed_high'], 3)}",
+            f"{cost['train_s']:.0f}", f"{cost['predict_s_per_case']:.1f}",
+            f"{max(cost['train_peak_gb'], cost['predict_peak_gb']):.1f}", f"{cost['parameters'] / 1e6:.2f}",
+            f"{cost['flops_per_voxel'] / 1e3:.1f}",
+        ))  # fmt: skip
+    note = (
+        f"{scored_on[0].upper()}{scored_on[1:]}. Means over classes, then folds and seeds, then cases; 95 % intervals "
+        "are a bootstrap over cases. Memory is the larger of training's and prediction's, of all processes together. A "
+        "voxel's operations are those of one forward pass over a crop, two for each multiplication."
+    )
+    return Block(f"{dataset}: ranking", note, head, tuple(rows))
+
+
+def classes_block(dataset: str, figures: pd.DataFrame) -> Block:
+    """Dice of every class."""
+    means = figures.pivot_table(index="row", columns="class", values="Dice", aggfunc="mean", sort=False)
+    rows = tuple((str(row), *(_number(value, 3) for value in line)) for row, line in means.iterrows())
+    return Block(f"{dataset}: classes", "Mean Dice of the cases in which truth or prediction has the class.",
+                 ("row", *map(str, means.columns)), rows)  # fmt: skip
+
+
+def tests_block(dataset: str, figures: pd.DataFrame, reference: str) -> Block:
+    """Differences to the reference."""
+    head = ("row", "metric", "n", "difference", "95 % interval", "p", "p (Holm)", "better", "tie", "worse")
+    rows = []
+    for metric in metrics_of(figures):
+        decimals = _decimals(metric)
+        for line in against(figures, metric, reference).to_dict("records"):
+            interval = f"{_number(line['low'], decimals, '+')} to {_number(line['high'], decimals, '+')}"
+            rows.append((
+                line["row"], f"{BY_KEY[metric].title}{_unit(metric)}", str(line["n"]),
+                _number(line["difference"], decimals, "+"), interval, _p(line["p"]), _p(line["p_holm"]),
+                *(str(line[key]) for key in ("wins", "ties", "losses")),
+            ))  # fmt: skip
+    note = (
+        f"Each row less {reference}, case by case, over the folds and seeds that both have. p is Wilcoxon's "
+        "signed-rank test over cases, two-sided; p (Holm) is corrected for all rows of a metric. A seed is no case: "
+        "with few cases no p can be small."
+    )
+    return Block(f"{dataset}: against {reference}", note, head, tuple(rows))
+
+
+def critical_block(dataset: str, figures: pd.DataFrame, reference: str) -> Block:
+    """Cases to look at."""
+    rows = tuple(
+        (line["row"], line["case"], _number(line["reference_value"], 3), _number(line["value"], 3),
+         _number(line["difference"], 3, "+"))
+        for line in critical_cases(figures, reference).to_dict("records")
+    )  # fmt: skip
+    note = f"Those whose mean Dice differs most from that of {reference}, on either side."
+    return Block(f"{dataset}: cases to look at", note, ("row", "case", reference, "Dice", "difference"), rows)
+
+
+def markdown(title: str, lead: Sequence[str], found: Sequence[Block]) -> str:
+    """All of it."""
+    return "\n\n".join([f"# {title}", *lead, *(block.markdown() for block in found)]) + "\n"
+
+
+def _unit(metric: str) -> str:
+    unit = BY_KEY[metric].unit
+    return f", {unit}" if unit else ""
+
+
+def _decimals(metric: str) -> int:
+    return 1 if BY_KEY[metric].unit else 3
+
+
+def _interval(line: pd.Series, metric: str) -> str:
+    mean, low, high = (_number(line[name], _decimals(metric)) for name in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def _number(value: float, decimals: int, sign: str = "") -> str:
+    return f"{value:{sign}.{decimals}f}" if isfinite(value) else DASH
+
+
+def _p(p: float) -> str:
+    return DASH if isnan(p) else "< 0.001" if p < 0.0005 else f"{p:.3f}"

@@ -1,0 +1,65 @@
+"""Trains one cell, as ``nnUNetv2_train`` does, and writes what its network is.
+
+    python -m nnunetv2_cfseg.benchmark.train RECORD DATASET CONFIGURATION FOLD -tr TRAINER -p PLANS -device DEVICE
+
+Not ``nnUNetv2_train`` itself, for that ends with a prediction of the fold's validation cases, which a benchmark makes
+afterwards, by the command that it compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch.utils.flop_counter import FlopCounterMode
+
+from nnunetv2_cfseg.trainers.seed import read_seed, seed_everything
+
+
+def main() -> None:
+    """Train to the end, from the last checkpoint where there is one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("record", type=Path)
+    parser.add_argument("dataset")
+    parser.add_argument("configuration")
+    parser.add_argument("fold")
+    parser.add_argument("-tr", required=True)
+    parser.add_argument("-p", required=True)
+    parser.add_argument("-device", default="cpu")
+    args = parser.parse_args()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
+    seed = read_seed()
+    if seed is not None:
+        seed_everything(seed)  # nnU-Net's own trainers and baselines do not; ours does it again
+    fold = args.fold if args.fold == "all" else int(args.fold)
+    device = torch.device(args.device)
+    trainer = get_trainer_from_args(args.dataset, args.configuration, fold, args.tr, args.p, device=device)
+    going_on = any(Path(trainer.output_folder).glob("checkpoint_*.pth"))
+    maybe_load_checkpoint(trainer, going_on, False, None)
+    trainer.run_training()
+    args.record.write_text(json.dumps(describe(trainer), indent=2))
+
+
+def describe(trainer: nnUNetTrainer) -> dict[str, Any]:
+    """Parameters of the network, and operations of a forward pass for each voxel of a crop."""
+    network = getattr(trainer.network, "module", trainer.network)
+    network = getattr(network, "_orig_mod", network).eval()
+    crop = trainer.configuration_manager.patch_size
+    data = torch.zeros(1, trainer.num_input_channels, *crop, device=trainer.device)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(data)
+    return {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "flops_per_voxel": counter.get_total_flops() / prod(crop),
+    }
+
+
+if __name__ == "__main__":
+    main()

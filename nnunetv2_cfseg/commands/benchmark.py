@@ -1,0 +1,103 @@
+"""``cfseg benchmark``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nnunetv2_cfseg.benchmark.matrix import Matrix
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "benchmark",
+        help="train, predict and compare a matrix of trainers, plans, folds and seeds",
+        description="Runs every cell of a matrix by nnU-Net's own means, goes on where it was stopped, and ends with "
+        "tables, tests and one HTML page. What FILE says can be overwritten by flags; without FILE flags say all.",
+    )
+    flag = command.add_argument
+    flag("file", type=Path, nargs="?", metavar="FILE", help="a YAML file, see docs/benchmarks.md")
+    flag("-o", type=Path, required=True, metavar="FOLDER", help="where cells and results go")
+    flag("-d", nargs="+", metavar="ID", help="datasets")
+    flag("-tr", nargs="+", default=[], metavar="TRAINER", help="without FILE: trainers")
+    flag("-p", nargs="+", default=[], metavar="PLANS", help="without FILE: plans that are there, one for each trainer")
+    flag("-c", metavar="CONFIGURATION", help="of the plans (default: 3d_fullres)")
+    flag("-f", nargs="+", metavar="FOLD", help="folds (default: 0)")
+    flag("--seeds", nargs="+", type=int, metavar="N", help="of each fold (default: 1)")
+    flag(
+        "--budget", type=float, metavar="S", help="seconds of training of each cell, for trainers that end with _timed"
+    )
+    flag("--reference", metavar="ROW", help="the row that others are tested against (default: the first)")
+    flag("--rows", nargs="+", metavar="ROW", help="only these of FILE")
+    flag("-device", choices=("cpu", "cuda", "mps"), help="for training and prediction (default: cpu)")
+    flag("-gpu_memory_target", type=float, metavar="GB", help="that plans are made for (default: 8)")
+    flag("-np", type=int, default=2, metavar="N", help="processes of preprocessing (default: %(default)s)")
+    flag("--jobs", type=int, default=1, metavar="N", help="cells at a time (default: %(default)s)")
+    flag("--threads", type=int, metavar="N", help="of each cell (default: the cores, shared by the cells at a time)")
+    flag("--launcher", choices=("local", "slurm"), default="local", help="where cells run (default: %(default)s)")
+    flag("--slurm", nargs="+", default=[], metavar="NAME=VALUE",
+        help="parameters of submitit, such as slurm_partition=gpu mem_gb=32")  # fmt: skip
+    flag("--dry_run", action="store_true", help="say what would run and how long it would take")
+    command.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    from nnunetv2_cfseg.benchmark.run import announcement, run  # pandas and torch: slow to import
+
+    for name in ("jobs", "np", "threads"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be >= 1, got {value}")
+    matrix = _matrix(args)
+    if args.dry_run:
+        print(announcement(matrix, args.o, args.jobs))
+        for cell in matrix.cells():
+            print(f"  {cell}")
+        return
+    report = run(
+        matrix, args.o, launcher=args.launcher, jobs=args.jobs, threads=args.threads, processes=args.np,
+        slurm=_slurm(args.slurm), command=command_line(args),
+    )  # fmt: skip
+    print(f"Wrote {report}")
+
+
+def _matrix(args: argparse.Namespace) -> Matrix:
+    from nnunetv2_cfseg.benchmark.matrix import Row, make_matrix, only_rows, read_matrix
+
+    settings: dict[str, Any] = {
+        "datasets": args.d, "folds": args.f, "seeds": args.seeds, "budget_s": args.budget, "device": args.device,
+        "reference": args.reference, "configuration": args.c, "gpu_memory_target_gb": args.gpu_memory_target,
+    }  # fmt: skip
+    if args.file is not None:
+        if args.tr or args.p:
+            raise ValueError("-tr and -p are for a benchmark without FILE, whose rows are in it")
+        matrix = read_matrix(args.file, **settings)
+        return only_rows(matrix, args.rows) if args.rows else matrix
+    if len(args.tr) != len(args.p) or not args.tr:
+        raise ValueError(f"without FILE there must be a -p for each -tr, got {len(args.tr)} and {len(args.p)}")
+    rows = [Row(f"{trainer}__{plans}", trainer, plans=plans) for trainer, plans in zip(args.tr, args.p, strict=True)]
+    return make_matrix(rows, **{name: value for name, value in settings.items() if value is not None})
+
+
+def _slurm(words: list[str]) -> dict[str, Any]:
+    pairs = [word.partition("=") for word in words]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise ValueError(f"--slurm must be NAME=VALUE, got {', '.join(wrong)}")
+    return {name: float(value) if value.replace(".", "", 1).isdecimal() else value for name, _, value in pairs}
+
+
+def command_line(args: argparse.Namespace) -> str:
+    """The command as it can be typed again."""
+    words = ["cfseg", "benchmark"]
+    for name, value in vars(args).items():
+        if name in ("command", "run") or value in (None, [], False):
+            continue
+        values = [str(one) for one in (value if isinstance(value, list) else [value])]
+        if name != "file":
+            words.append(f"-{name}" if len(name) <= 2 or name in ("device", "gpu_memory_target") else f"--{name}")
+        words += [] if value is True else [shlex.quote(one) for one in values]
+    return " ".join(words)

@@ -1,0 +1,31 @@
+"""Baselines, for ``nnUNet_extTrainer``: names only, see ``cfseg_trainers``."""
+
+from nnunetv2_cfseg.baselines.monai_networks import (
+    nnUNetTrainer_SwinUNETR,
+    nnUNetTrainer_SwinUNETR_timed,
+    nnUNetTrainer_UNetPlusPlus,
+    nnUNetTrainer_UNetPlusPlus_timed,
+    nnUNetTrainer_UNETR,
+    nnUNetTrainer_UNETR_timed,
+)
+from nnunetv2_cfseg.baselines.primus import nnUNetTrainer_Primus_S_timed
+from nnunetv2_cfseg.baselines.pytorch3dunet_networks import (
+    nnUNetTrainer_ResidualUNet3D,
+    nnUNetTrainer_ResidualUNet3D_timed,
+    nnUNetTrainer_UNet3D,
+    nnUNetTrainer_UNet3D_timed,
+)
+
+__all__ = [
+    "nnUNetTrainer_Primus_S_timed",
+    "nnUNetTrainer_ResidualUNet3D",
+    "nnUNetTrainer_ResidualUNet3D_timed",
+    "nnUNetTrainer_SwinUNETR",
+    "nnUNetTrainer_SwinUNETR_timed",
+    "nnUNetTrainer_UNETR",
+    "nnUNetTrainer_UNETR_timed",
+    "nnUNetTrainer_UNet3D",
+    "nnUNetTrainer_UNet3D_timed",
+    "nnUNetTrainer_UNetPlusPlus",
+    "nnUNetTrainer_UNetPlusPlus_timed",
+]

@@ -1,0 +1,80 @@
+"""``cfseg benchmark``: a small matrix, run through and killed on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.slow
+
+FLAGS = ["-d", "901", "-tr", "nnUNetTrainerCFSegShort", "-p", "nnUNetTinyPlans", "--seeds", "1", "2", "--jobs", "2",
+         "--threads", "1", "-device", "cpu"]  # fmt: skip
+COSTS = ["train_s", "predict_s", "predict_s_per_case", "train_peak_gb", "predict_peak_gb"]
+
+
+@pytest.fixture(scope="module")
+def finished(workspace: Any, ct: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("benchmark") / "out"
+    workspace.run("cfseg", "benchmark", *FLAGS, "-o", str(out), CFSEG_TEST_EPOCHS="2")
+    return out
+
+
+def test_ends_with_tables_and_a_page(finished: Path) -> None:
+    results, costs = (pd.read_csv(finished / name) for name in ("results.csv", "costs.csv"))
+    assert len(costs) == 2
+    assert set(results["seed"]) == {1, 2}
+    assert results["Dice"].notna().any()
+    assert (costs[["train_s", "predict_s", "train_peak_gb", "predict_peak_gb", "parameters"]] > 0).all(axis=None)
+    assert costs["flops_per_voxel"].nunique() == 1
+    assert "# Benchmark\n\n2 of 2 cells" in (finished / "results.md").read_text()
+    assert (finished / "report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_a_cell_says_what_it_ran_on(finished: Path) -> None:
+    (file, _) = sorted(finished.glob("cells/*/*/*/cell.json"))
+    record = json.loads(file.read_text())
+    assert record["cell"]["seed"] == 1
+    assert record["cell"]["scored_on"] == "validation cases of fold 0, labelsTr"
+    assert record["machine"]["cores"] == os.cpu_count()
+    assert {"torch", "nnunetv2"} <= record["machine"]["versions"].keys()
+
+
+def test_what_is_done_is_not_done_again(finished: Path, workspace: Any) -> None:
+    before = {file: file.stat().st_mtime_ns for file in finished.glob("cells/**/*") if file.is_file()}
+    done = workspace.run("cfseg", "benchmark", *FLAGS, "-o", str(finished))
+    assert "2 cells, 2 of them done" in done.stderr
+    assert {file: file.stat().st_mtime_ns for file in finished.glob("cells/**/*") if file.is_file()} == before
+
+
+def test_killed_twice_it_ends_with_the_same_table(finished: Path, workspace: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for marker in ("fold_0/checkpoint_latest.pth", "predict.json"):
+        kill_when(lambda marker=marker: any(out.glob(f"cells/**/{marker}")), workspace, out)
+    workspace.run("cfseg", "benchmark", *FLAGS, "-o", str(out), CFSEG_TEST_EPOCHS="2")
+    for name in ("results.csv", "costs.csv"):
+        tables = [pd.read_csv(folder / name).drop(columns=COSTS, errors="ignore") for folder in (finished, out)]
+        pd.testing.assert_frame_equal(*tables)
+
+
+def kill_when(is_time: Callable[[], bool], workspace: Any, out: Path) -> None:
+    """Start the benchmark, and kill it, but not what it started, at some point."""
+    command = [sys.executable, "-m", "nnunetv2_cfseg.cli", "benchmark", *FLAGS, "-o", str(out)]
+    environment = {**os.environ, **workspace.environment(), "CFSEG_TEST_EPOCHS": "2",
+                   "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}  # fmt: skip
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not is_time() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert is_time(), "it has to come so far"
+    process.send_signal(signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,57 @@
+"""Networks of other libraries take crops of any size, in nnU-Net's hands."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from nnunetv2_cfseg.baselines.library_trainer import LibraryTrainer, Padded
+from nnunetv2_cfseg.baselines.monai_networks import (
+    nnUNetTrainer_SwinUNETR,
+    nnUNetTrainer_UNetPlusPlus,
+    nnUNetTrainer_UNETR,
+)
+from nnunetv2_cfseg.baselines.pytorch3dunet_networks import nnUNetTrainer_ResidualUNet3D, nnUNetTrainer_UNet3D
+
+TRAINERS = (
+    nnUNetTrainer_UNETR, nnUNetTrainer_SwinUNETR, nnUNetTrainer_UNetPlusPlus, nnUNetTrainer_UNet3D,
+    nnUNetTrainer_ResidualUNet3D,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("trainer", TRAINERS, ids=lambda trainer: trainer.__name__)
+def test_logits_have_the_crops_size(trainer: type[LibraryTrainer]) -> None:
+    configuration: Any = SimpleNamespace(patch_size=[18, 32, 40])
+    network = trainer.build_network_architecture(None, configuration, 1, 3)  # type: ignore[arg-type]
+    network.eval()
+    with torch.inference_mode():
+        logits = network(torch.randn(1, 1, 18, 32, 40))
+    assert logits.shape == (1, 3, 18, 32, 40)
+    assert (logits < 0).any()  # no softmax
+
+
+def test_padding_is_behind_and_cut_off() -> None:
+    class Ends(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            assert x.shape[2:] == (4, 8, 8)
+            assert (x[:, :, 3:] == 0).all()
+            return x + 1
+
+    data = torch.randn(1, 2, 3, 5, 8)
+    assert torch.equal(Padded(Ends(), 4)(data), data + 1)
+
+
+def test_a_library_that_is_missing_is_named() -> None:
+    class Trainer(LibraryTrainer):
+        @staticmethod
+        def make_network(input_channels: int, heads: int, crop: tuple[int, int, int]) -> nn.Module:
+            import no_such_library
+
+            return no_such_library
+
+    with pytest.raises(ValueError, match="Trainer needs no_such_library: pip install"):
+        Trainer.build_network_architecture(None, SimpleNamespace(patch_size=[8, 8, 8]), 1, 2)  # type: ignore[arg-type]

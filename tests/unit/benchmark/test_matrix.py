@@ -1,0 +1,126 @@
+"""What a benchmark may say, and the cells that it makes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nnunetv2_cfseg.benchmark.matrix import Matrix, Row, make_matrix, only_rows, read_matrix
+
+YAML = """
+datasets: [501]
+seeds: [1, 2]
+budget_s: 60
+reference: U-Net
+gpu_memory_target_gb: 1
+rows:
+  ours:
+    trainer: nnUNetTrainerCFSeg_timed
+    planner: CFSegPlanner
+    predict: cfseg predict
+    arguments: [--shifts, 4]
+  ours, shallow:
+    trainer: nnUNetTrainerCFSeg_timed
+    planner: CFSegPlanner
+    changes: {architecture.arch_kwargs.depth: 1}
+  U-Net: {trainer: nnUNetTrainer_timed}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "benchmark.yaml"
+    path.write_text(YAML)
+    return path
+
+
+def rows(*trainers: str) -> list[Row]:
+    return [Row(trainer, trainer) for trainer in trainers]
+
+
+def test_a_file(file: Path) -> None:
+    matrix = read_matrix(file)
+    assert matrix.datasets == ("501",)
+    assert (matrix.seeds, matrix.folds, matrix.budget_s) == ((1, 2), ("0",), 60)
+    ours, shallow, unet = matrix.rows
+    assert (ours.predict, ours.arguments) == ("cfseg predict", ("--shifts", "4"))
+    assert matrix.trained_plans(ours) == "nnUNetCFSegPlans_1GB"
+    assert matrix.trained_plans(shallow) == "nnUNetCFSegPlans_1GB_ours_shallow"
+    assert matrix.trained_plans(unet) == "nnUNetPlans_1GB"
+
+
+def test_flags_overwrite_a_file(file: Path) -> None:
+    matrix = read_matrix(file, datasets=["7", "8"], budget_s=None, seeds=[3], device="cuda")
+    assert (matrix.datasets, matrix.budget_s, matrix.seeds, matrix.device) == (("7", "8"), 60, (3,), "cuda")
+
+
+def test_cells_have_all_rows_of_a_seed_before_the_next(file: Path) -> None:
+    cells = list(read_matrix(file, folds=[0, 1]).cells())
+    assert len(cells) == len({cell.folder for cell in cells}) == 12
+    assert [cell.seed for cell in cells] == [1] * 6 + [2] * 6
+    assert [cell.row.name for cell in cells[:3]] == ["ours", "ours, shallow", "U-Net"]
+    assert str(cells[1]) == "ours, shallow on 501, fold 0, seed 1"
+    assert cells[1].folder == Path("cells/501/ours_shallow/fold_0_seed_1")
+
+
+def test_a_row_may_be_for_some_datasets(file: Path) -> None:
+    file.write_text(YAML.replace("{trainer: nnUNetTrainer_timed}", "{trainer: nnUNetTrainer_timed, datasets: [501]}"))
+    matrix = read_matrix(file, datasets=["501", "502"], seeds=[1])
+    assert [f"{cell.row.name} {cell.dataset}" for cell in matrix.cells()] == [
+        "ours 501", "ours, shallow 501", "U-Net 501", "ours 502", "ours, shallow 502",
+    ]  # fmt: skip
+    named = matrix.with_dataset_names(lambda dataset: f"Dataset{dataset}")
+    assert [row.name for row in named.rows_of("Dataset502")] == ["ours", "ours, shallow"]
+    assert [row.name for row in named.rows_of("Dataset501")] == ["ours", "ours, shallow", "U-Net"]
+
+
+def test_some_rows(file: Path) -> None:
+    matrix = read_matrix(file)
+    assert [row.name for row in only_rows(matrix, ["U-Net", "ours"]).rows] == ["U-Net", "ours"]
+    assert only_rows(matrix, ["ours"]).reference == ""
+    with pytest.raises(ValueError, match="rows must be of ours, ours, shallow, U-Net, got V-Net"):
+        only_rows(matrix, ["V-Net"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("datasets", "dataset", "a benchmark has .*, not dataset"),
+        ("planner", "plannr", "a row has .*, not plannr: row ours"),
+        (
+            "trainer: nnUNetTrainer_timed",
+            "plans: P",
+            "a row must be a mapping with a trainer, got {'plans': 'P'} of U-Net",
+        ),
+        ("reference: U-Net", "reference: V-Net", "the reference must be one of the rows .*, got V-Net"),
+        ("[1, 2]", "[1, 1]", "seeds must differ from each other, got 1, 1"),
+        ("[1, 2]", "[]", "a benchmark needs seeds, and has none"),
+        ("[1, 2]", "[one]", "seeds must be of type int, got 'one'"),
+        ("budget_s: 60", "budget_s: -1", "budget_s must be a positive number of seconds, got -1"),
+        ("budget_s: 60", "", "rows must all train for the same seconds, .* got nnUNetTrainerCFSeg_timed"),
+        ("trainer: nnUNetTrainer_timed", "trainer: nnUNetTrainer", "rows must all train for .* got nnUNetTrainer and"),
+        ("cfseg predict", "cfseg guess", "predict must be nnUNetv2_predict or cfseg predict, got cfseg guess"),
+        ("ours, shallow", "ours", "rows must differ"),
+        ("rows:", "rows: [", "a benchmark must be YAML, and this is none"),
+        ("rows:", "lines:", "a benchmark must be a mapping with rows by their names"),
+    ],
+)
+def test_refuses(file: Path, old: str, new: str, message: str) -> None:
+    if old == "ours, shallow":  # YAML keeps the last of two equal keys
+        new = "ours!"
+    file.write_text(YAML.replace(old, new, 1))
+    with pytest.raises(ValueError, match=f"{message}.*{re.escape(str(file))}"):
+        read_matrix(file)
+
+
+@pytest.mark.parametrize("settings", [{"gpu_memory_target_gb": 0}, {"gpu_memory_target_gb": float("nan")}])
+def test_refuses_memory(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="gpu_memory_target_gb must be > 0"):
+        make_matrix(rows("nnUNetTrainer"), datasets=[1], **settings)
+
+
+def test_trainers_that_count_epochs_have_no_budget() -> None:
+    assert isinstance(make_matrix(rows("nnUNetTrainer_5epochs", "nnUNetTrainerCFSeg_5epochs"), datasets=[1]), Matrix)

@@ -1,0 +1,125 @@
+"""Plans of a benchmark, and the scans that a cell is scored on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix, Row
+from nnunetv2_cfseg.benchmark.prepare import dataset_name, is_preprocessed, prepare, write_changed_plans
+from nnunetv2_cfseg.benchmark.scans import find_scans
+
+ROW = Row("ours", "T_timed", planner="CFSegPlanner")
+MATRIX = Matrix((ROW, Row("theirs", "U_timed")), ("Dataset007_Tiny",), budget_s=1, gpu_memory_target_gb=1)
+CELL = Cell("Dataset007_Tiny", ROW, "0", 1)
+
+
+def write(file: Path, content: Any = "") -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content if isinstance(content, str) else json.dumps(content))
+    return file
+
+
+@pytest.fixture
+def raw(nnunet_folders: SimpleNamespace) -> Path:
+    folder = nnunet_folders.raw / "Dataset007_Tiny"
+    write(folder / "dataset.json", {"file_ending": ".nii.gz"})
+    for case in ("a.1", "b"):
+        write(folder / "imagesTr" / f"{case}_0000.nii.gz")
+        write(folder / "labelsTr" / f"{case}.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def preprocessed(nnunet_folders: SimpleNamespace) -> Path:
+    folder = nnunet_folders.preprocessed / "Dataset007_Tiny"
+    write(folder / "dataset.json", {"file_ending": ".nii.gz"})
+    write(folder / "splits_final.json", [{"train": ["b"], "val": ["a.1"]}])
+    configurations = {"base": {"data_identifier": "data"}, "3d_fullres": {"inherits_from": "base", "batch_size": 2,
+        "architecture": {"arch_kwargs": {"depth": 3}}}}  # fmt: skip
+    write(folder / "P.json", {"plans_name": "P", "configurations": configurations})
+    for case in ("a.1", "b"):
+        write(folder / "gt_segmentations" / f"{case}.nii.gz")
+        write(folder / "data" / f"{case}.pkl")
+    return folder
+
+
+def test_datasets_by_id_and_name(raw: Path) -> None:
+    assert dataset_name("7") == dataset_name("Dataset007_Tiny") == "Dataset007_Tiny"
+    for other in ("8", "Dataset008_Other"):
+        with pytest.raises(
+            ValueError, match=f"a dataset must be an id or a name in nnUNet_raw, got '{other}', which 0"
+        ):
+            dataset_name(other)
+
+
+def test_data_must_be_whole(preprocessed: Path) -> None:
+    assert is_preprocessed(preprocessed, "P", "3d_fullres")
+    assert not is_preprocessed(preprocessed, "Q", "3d_fullres")
+    with pytest.raises(ValueError, match="a benchmark's configuration must be one of base, 3d_fullres, got 2d"):
+        is_preprocessed(preprocessed, "P", "2d")
+    (preprocessed / "data" / "a.1.pkl").unlink()
+    assert not is_preprocessed(preprocessed, "P", "3d_fullres")
+
+
+def test_changes_are_written_as_other_plans(preprocessed: Path) -> None:
+    changes = {"architecture.arch_kwargs.depth": 1, "architecture.arch_kwargs.norm": "post", "batch_size": 4}
+    write_changed_plans(preprocessed, "P", "P_other", "3d_fullres", changes)
+    plans = json.loads((preprocessed / "P_other.json").read_text())
+    assert plans["plans_name"] == "P_other"
+    changed = plans["configurations"]["3d_fullres"]
+    assert changed == {"inherits_from": "base", "batch_size": 4,
+        "architecture": {"arch_kwargs": {"depth": 1, "norm": "post"}}}  # fmt: skip
+    assert json.loads((preprocessed / "P.json").read_text())["configurations"]["3d_fullres"]["batch_size"] == 2
+
+
+@pytest.mark.parametrize("path", ["depth", "architecture.depth", "cfseg.blocks_per_crop", "batch_size.depth"])
+def test_changes_must_name_a_setting(preprocessed: Path, path: str) -> None:
+    with pytest.raises(ValueError, match=f"a change must name a setting of the plans, got {path}: .*P.json"):
+        write_changed_plans(preprocessed, "P", "P_other", "3d_fullres", {path: 1})
+    assert not (preprocessed / "P_other.json").exists()
+
+
+def test_each_planner_has_its_commands(raw: Path, preprocessed: Path) -> None:
+    ran: list[list[str]] = []
+    runner: Any = SimpleNamespace(run=lambda command, **_: ran.append(list(command)))
+    prepare(MATRIX, runner, processes=2)
+    assert [command[0] for command in ran] == [
+        "cfseg", "nnUNetv2_extract_fingerprint", "nnUNetv2_plan_experiment", "nnUNetv2_preprocess",
+    ]  # fmt: skip
+    assert ran[0][ran[0].index("-overwrite_plans_name") + 1] == "nnUNetCFSegPlans_1GB"
+    assert ran[2][ran[2].index("-gpu_memory_target") + 1] == "1"
+
+
+def test_the_fold_is_scored_without_a_test_set(raw: Path, preprocessed: Path, tmp_path: Path) -> None:
+    scans = find_scans(MATRIX, CELL, tmp_path)
+    assert [file.name for file in scans.images.iterdir()] == ["a.1_0000.nii.gz"]
+    assert (scans.truth.name, scans.cases) == ("labelsTr", 1)
+    assert scans.words == "validation cases of fold 0, labelsTr"
+    again = find_scans(MATRIX, CELL, tmp_path)
+    assert again == scans
+
+
+def test_a_test_set_is_scored_on_thin_labels_where_there_are_some(raw: Path, tmp_path: Path) -> None:
+    write(raw / "imagesTs" / "c_0000.nii.gz")
+    write(raw / "labelsTs" / "c.nii.gz")
+    assert find_scans(MATRIX, CELL, tmp_path).words == "the test set, labelsTs"
+    write(raw / "labelsTs_thin" / "c.nii.gz")
+    scans = find_scans(MATRIX, CELL, tmp_path)
+    assert (scans.words, scans.images.name, scans.truth.name) == (
+        "the test set, labelsTs_thin",
+        "imagesTs",
+        "labelsTs_thin",
+    )
+
+
+@pytest.mark.parametrize("fold", ["1", "all"])
+def test_without_a_fold_there_is_nothing_to_score(raw: Path, preprocessed: Path, tmp_path: Path, fold: str) -> None:
+    with pytest.raises(
+        ValueError, match=f"a benchmark needs a test set with labels, or a fold of 1 .* got fold {fold}"
+    ):
+        find_scans(MATRIX, Cell("Dataset007_Tiny", ROW, fold, 1), tmp_path)
