@@ -25,7 +25,8 @@ class Row:
         name: in tables.
         trainer: nnU-Net's name of it.
         planner: makes the plans where they are not there yet.
-        plans: name of the plans; that of the planner and the memory target if empty.
+        preset: of the network, for our planners.
+        plans: name of the plans; that of planner, preset and memory target if empty.
         predict: one of PREDICTORS.
         arguments: more flags for it.
         changes: to the plans' configuration, ``architecture.arch_kwargs.depth: 2``; others are written for it.
@@ -35,6 +36,7 @@ class Row:
     name: str
     trainer: str
     planner: str = "ExperimentPlanner"
+    preset: str = "default"
     plans: str = ""
     predict: str = "nnUNetv2_predict"
     arguments: tuple[str, ...] = ()
@@ -95,6 +97,8 @@ class Matrix:
                     "rows must all train for the same seconds, by trainers that end with _timed and a budget_s, or all "
                     f"by trainers that count epochs and no budget_s, got {row.trainer} and budget_s {self.budget_s}"
                 )
+            if row.preset != "default" and row.planner not in OUR_PLANNERS:
+                raise ValueError(f"a preset is for {' and '.join(OUR_PLANNERS)}, got {row.planner}: row {row.name}")
             if row.predict not in PREDICTORS:
                 raise ValueError(f"predict must be {' or '.join(PREDICTORS)}, got {row.predict}: row {row.name}")
 
@@ -124,7 +128,8 @@ class Matrix:
             "ThinThickPlanner": "nnUNetThinThickPlans", "nnUNetPlannerResEncM": "nnUNetResEncUNetMPlans",
             "nnUNetPlannerResEncL": "nnUNetResEncUNetLPlans", "nnUNetPlannerResEncXL": "nnUNetResEncUNetXLPlans",
         }.get(row.planner, row.planner)  # fmt: skip
-        return f"{default}_{self.gpu_memory_target_gb:g}GB"
+        preset = "" if row.preset == "default" else f"_{row.preset}"
+        return f"{default}{preset}_{self.gpu_memory_target_gb:g}GB"
 
     def trained_plans(self, row: Row) -> str:
         """The name of the plans that a row is trained with."""
@@ -199,7 +204,7 @@ def _row(name: str, entry: Any) -> Row:
     known = {one.name for one in fields(Row)} - {"name"}
     if unknown := sorted(set(entry) - known):
         raise ValueError(f"a row has {', '.join(sorted(known))}, not {', '.join(unknown)}: row {name}")
-    lists = {key: tuple(str(word) for word in entry.pop(key, ())) for key in ("arguments", "datasets")}
+    lists: dict[str, Any] = {key: tuple(str(word) for word in entry.pop(key, ())) for key in ("arguments", "datasets")}
     return Row(name=str(name), **lists, **entry)
 
 

@@ -82,8 +82,9 @@ def _plan_and_preprocess(matrix: Matrix, row: Row, dataset: str, runner: Runner,
     log = Path("logs", f"prepare_{dataset}_{plans}.log")
     if row.planner in OUR_PLANNERS:
         commands = [
-            ["cfseg", "plan_and_preprocess", "-d", number, "-pl", row.planner, "-gpu_memory_target", memory,
-             "-overwrite_plans_name", plans, "-c", matrix.configuration, "-np", count, "-npfp", count],
+            ["cfseg", "plan_and_preprocess", "-d", number, "-pl", row.planner, "-preset", row.preset,
+             "-gpu_memory_target", memory, "-overwrite_plans_name", plans, "-c", matrix.configuration, "-np", count,
+             "-npfp", count],
         ]  # fmt: skip
     else:
         commands = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -55,3 +57,14 @@ def test_a_library_that_is_missing_is_named() -> None:
 
     with pytest.raises(ValueError, match="Trainer needs no_such_library: pip install"):
         Trainer.build_network_architecture(None, SimpleNamespace(patch_size=[8, 8, 8]), 1, 2)  # type: ignore[arg-type]
+
+
+def test_the_example_of_the_docs() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "add-a-baseline.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(code.splitlines()) < 30
+    names: dict[str, Any] = {}
+    exec(code, names)
+    trainer = names["nnUNetTrainer_SegResNet_timed"]
+    network = trainer.build_network_architecture(None, SimpleNamespace(patch_size=[18, 16, 20]), 1, 3)
+    assert network(torch.randn(1, 1, 18, 16, 20)).shape == (1, 3, 18, 16, 20)

@@ -52,6 +52,12 @@ def test_a_file(file: Path) -> None:
     assert matrix.trained_plans(unet) == "nnUNetPlans_1GB"
 
 
+def test_a_preset_has_plans_of_its_own(file: Path) -> None:
+    file.write_text(YAML.replace("planner: CFSegPlanner", "planner: CFSegPlanner\n    preset: karimi", 1))
+    matrix = read_matrix(file)
+    assert matrix.plans_of(matrix.rows[0]) == "nnUNetCFSegPlans_karimi_1GB"
+
+
 def test_flags_overwrite_a_file(file: Path) -> None:
     matrix = read_matrix(file, datasets=["7", "8"], budget_s=None, seeds=[3], device="cuda")
     assert (matrix.datasets, matrix.budget_s, matrix.seeds, matrix.device) == (("7", "8"), 60, (3,), "cuda")
@@ -102,6 +108,7 @@ def test_some_rows(file: Path) -> None:
         ("budget_s: 60", "budget_s: -1", "budget_s must be a positive number of seconds, got -1"),
         ("budget_s: 60", "", "rows must all train for the same seconds, .* got nnUNetTrainerCFSeg_timed"),
         ("trainer: nnUNetTrainer_timed", "trainer: nnUNetTrainer", "rows must all train for .* got nnUNetTrainer and"),
+        ("trainer: nnUNetTrainer_timed", "trainer: nnUNetTrainer_timed, preset: paper", "a preset is for CFSegPlanner"),
         ("cfseg predict", "cfseg guess", "predict must be nnUNetv2_predict or cfseg predict, got cfseg guess"),
         ("ours, shallow", "ours", "rows must differ"),
         ("rows:", "rows: [", "a benchmark must be YAML, and this is none"),
@@ -124,3 +131,10 @@ def test_refuses_memory(settings: dict[str, Any]) -> None:
 
 def test_trainers_that_count_epochs_have_no_budget() -> None:
     assert isinstance(make_matrix(rows("nnUNetTrainer_5epochs", "nnUNetTrainerCFSeg_5epochs"), datasets=[1]), Matrix)
+
+
+@pytest.mark.parametrize("name", ["comparative", "ablation"])
+def test_the_files_that_come_with_the_package(name: str) -> None:
+    matrix = read_matrix(Path(__file__).parents[3] / "benchmarks" / f"{name}.yaml")
+    assert len(list(matrix.cells())) >= 60
+    assert matrix.reference
