@@ -19,11 +19,11 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 import nnunetv2_cfseg
 from nnunetv2_cfseg.networks import BlockCenterTransformer
-from nnunetv2_cfseg.nnunet_ext import cfseg_trainers
+from nnunetv2_cfseg.nnunet_ext import baseline_trainers, cfseg_trainers
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
 
 SHIM = Path(nnunetv2_cfseg.__file__).parent / "nnunet_ext"
-TRAINERS = [getattr(cfseg_trainers, name) for name in cfseg_trainers.__all__]
+TRAINERS = {name: getattr(module, name) for module in (baseline_trainers, cfseg_trainers) for name in module.__all__}
 #: Methods of nnU-Net's trainer that it calls itself and that a trainer of ours replaces.
 HOOKS = [
     "build_network_architecture",
@@ -53,24 +53,25 @@ def takes_whatever(found: dict[str, inspect.Parameter]) -> bool:
 
 
 class TestFinding:
-    @pytest.mark.parametrize("name", cfseg_trainers.__all__)
+    @pytest.mark.parametrize("name", TRAINERS)
     def test_yields_the_class_that_importing_it_yields(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("nnUNet_extTrainer", str(SHIM))
         found = recursive_find_trainer_class_by_name(name)
-        assert found is getattr(cfseg_trainers, name)
+        assert found is TRAINERS[name]
         assert pickle.loads(pickle.dumps(found)) is found
-        assert found.__module__.startswith("nnunetv2_cfseg.trainers.")
+        assert found.__module__.startswith(("nnunetv2_cfseg.trainers.", "nnunetv2_cfseg.baselines."))
 
     def test_covers_every_trainer_of_the_package(self) -> None:
+        from nnunetv2_cfseg.baselines import monai_networks, primus, pytorch3dunet_networks
         from nnunetv2_cfseg.trainers import cfseg, thin_thick, timed, variants
 
         public = {
             name
-            for module in (cfseg, thin_thick, timed, variants)
+            for module in (cfseg, thin_thick, timed, variants, monai_networks, primus, pytorch3dunet_networks)
             for name, value in vars(module).items()
             if inspect.isclass(value) and value.__module__ == module.__name__ and name.startswith("nnUNetTrainer")
         }
-        assert public == set(cfseg_trainers.__all__)
+        assert public == set(TRAINERS)
 
     def test_goes_past_other_folders_of_trainers(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (tmp_path / "mine.py").write_text("class nnUNetTrainerMine: ...\n")
@@ -78,7 +79,7 @@ class TestFinding:
         assert recursive_find_trainer_class_by_name("nnUNetTrainerCFSeg") is nnUNetTrainerCFSeg
 
 
-@pytest.mark.parametrize("trainer", TRAINERS, ids=cfseg_trainers.__all__)
+@pytest.mark.parametrize("trainer", TRAINERS.values(), ids=TRAINERS)
 class TestSignatures:
     def test_of_the_constructor_is_nnunets(self, trainer: type[nnUNetTrainer]) -> None:
         # nnU-Net looks its own local variables up under the names of these parameters.
@@ -98,9 +99,9 @@ class TestSignatures:
         for name, parameter in theirs.items():
             assert (ours[name].default is inspect.Parameter.empty) == (parameter.default is inspect.Parameter.empty)
 
-    def test_of_the_network_builder_is_that_of_a_static_method(self, trainer: type[nnUNetTrainer]) -> None:
+    def test_of_the_network_builder_is_that_of_a_function_of_the_class(self, trainer: type[nnUNetTrainer]) -> None:
         # Prediction calls it on the class, and tells the newer signature from the older by this parameter.
-        assert isinstance(inspect.getattr_static(trainer, "build_network_architecture"), staticmethod)
+        assert isinstance(inspect.getattr_static(trainer, "build_network_architecture"), staticmethod | classmethod)
         assert "plans_manager" in parameters(trainer.build_network_architecture)
 
 
@@ -109,7 +110,7 @@ def test_nnunet_has_what_is_replaced(hook: str) -> None:
     assert callable(getattr(nnUNetTrainer, hook))
     assert any(
         hook in vars(cls)
-        for trainer in TRAINERS
+        for trainer in TRAINERS.values()
         for cls in trainer.__mro__
         if cls.__module__.startswith("nnunetv2_cfseg")
     )
