@@ -19,7 +19,7 @@ from nnunetv2_cfseg.evaluation.report.tables import words_table
 #: What Dice is drawn against: column of the costs, title and unit.
 COSTS = (
     ("predict_s_per_case", "Prediction", "seconds a case"),
-    ("peak_gb", "Memory", "GB, the larger of training's and prediction's"),
+    ("peak_gb", "Peak memory", "GB"),
     ("train_s", "Training", "seconds"),
 )
 
@@ -89,7 +89,7 @@ def scatters(figures: pd.DataFrame, costs: pd.DataFrame, colours: dict[str, str]
     charts = []
     for column, title, across in COSTS:
         spent = [float(of_rows.loc[row, column]) for row in ranked.index]
-        if any(spent):
+        if max(spent) > 1.05 * min(spent):  # equal budgets tell nothing
             charts.append(_scatter(title, across, spent, ranked, colours))
     return charts
 
@@ -106,7 +106,7 @@ def _scatter(title: str, across: str, spent: Sequence[float], ranked: pd.DataFra
         Point(
             row=str(row), colour=colours[str(row)], x=x.place(cost), y=up(line["mean"], y.low),
             low=up(line["low"], line["mean"]), high=up(line["high"], line["mean"]), best=undominated,
-            words=f"{row}: Dice {line['mean']:.3f}, {cost:.3g} {across.split(',')[0]}",
+            words=f"{row}: Dice {line['mean']:.3f}, {cost:.3g} {across}",
         )
         for (row, line), cost, undominated in zip(ranked.iterrows(), spent, best, strict=True)
         if isfinite(line["mean"])

@@ -84,7 +84,7 @@ def against(figures: pd.DataFrame, metric: str, reference: str, *, seed: int = 0
     return results.assign(p_holm=holm(results["p"])) if len(results) else results
 
 
-def critical_cases(figures: pd.DataFrame, reference: str, *, most: int = 5) -> pd.DataFrame:
+def critical_cases(figures: pd.DataFrame, reference: str, *, most: int = 3) -> pd.DataFrame:
     """Cases in which a row's Dice is furthest from the reference's, on either side.
 
     Returns:

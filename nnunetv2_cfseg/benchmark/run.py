@@ -99,9 +99,9 @@ def write_results(matrix: Matrix, cells: Sequence[Cell], output: Path, command: 
     done = len(results.costs)
     budget = "by epochs" if matrix.budget_s is None else f"{matrix.budget_s:g} s each"
     lead = [
-        f"{done} of {len(cells)} cells: {len(matrix.rows)} rows, {len(matrix.datasets)} datasets, "
-        f"{len(matrix.folds)} folds, {len(matrix.seeds)} seeds. Training {budget}, on {matrix.device}, plans for "
-        f"{matrix.gpu_memory_target_gb:g} GB."
+        f"{done} of {len(cells)} cells: {_count(matrix.rows, 'row')}, {_count(matrix.datasets, 'dataset')}, "
+        f"{_count(matrix.folds, 'fold')}, {_count(matrix.seeds, 'seed')}. Training {budget}, on {matrix.device}, plans "
+        f"for {matrix.gpu_memory_target_gb:g} GB."
     ]
     for name, text in (
         (TABLES, markdown(TITLE, lead, found)),
@@ -114,3 +114,7 @@ def write_results(matrix: Matrix, cells: Sequence[Cell], output: Path, command: 
 def absolute_folders() -> dict[str, str]:
     """nnU-Net's folders, for commands that run elsewhere."""
     return {name: str(Path(os.environ[name]).resolve()) for name in FOLDERS}
+
+
+def _count(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
