@@ -56,7 +56,7 @@ def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int) -> None:
     results = folder.resolve() / "nnUNet_results"
     results.mkdir(exist_ok=True)
     runner = Runner(folder, {"nnUNet_results": str(results), **environment(matrix, cell, threads)})
-    scans = find_scans(matrix, cell, folder)
+    scans = find_scans(cell, folder)
     plans = matrix.trained_plans(cell.row)
     of_model = ["-tr", cell.row.trainer, "-p", plans, "-device", matrix.device]
     network = folder.resolve() / "network.json"
@@ -75,7 +75,7 @@ def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int) -> None:
 
     prediction = _once(folder / "predict.json", predict)
     evaluate = ["cfseg", "evaluate", str(scans.truth), "predictions", "-djfile", str(scans.dataset_json), "-o",
-                Path(TABLE).with_suffix(".json").name, "-np", str(threads), "--no_pbar", "--chill"]  # fmt: skip
+                Path(TABLE).with_suffix(".json").name, "-np", str(threads), "--no_pbar"]  # fmt: skip
     runner.run(evaluate, environment={}, log=LOG)
     record = {
         "cell": {**asdict(cell), "plans": plans, "cases": scans.cases, "scored_on": scans.words},

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LAUNCHERS = ("local", "slurm")
 POLL_S = 0.5
+WEEK_MIN = 7 * 24 * 60
 
 
 def run_cells(
@@ -63,11 +64,9 @@ def _executor(launcher: str, folder: Path, threads: int, device: str, slurm: Map
     except ModuleNotFoundError:
         raise ValueError("cfseg benchmark needs submitit: pip install nnunetv2_cfseg[benchmark]") from None
     executor = submitit.AutoExecutor(folder=folder, cluster=launcher)
-    executor.update_parameters(
-        name="cfseg_benchmark", timeout_min=60 * 24 * 7, cpus_per_task=threads,
-        gpus_per_node=1 if device == "cuda" and launcher == "slurm" else 0,
-        **slurm,
-    )  # fmt: skip
+    defaults = {"name": "cfseg_benchmark", "timeout_min": WEEK_MIN, "cpus_per_task": threads,
+                "gpus_per_node": int(device == "cuda")}  # fmt: skip
+    executor.update_parameters(**{**defaults, **slurm})
     return executor
 
 

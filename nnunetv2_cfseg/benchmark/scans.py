@@ -7,10 +7,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
+from nnunetv2_cfseg.benchmark.matrix import Cell
 
-#: Folders of a test set's labels; thin ones count more than the thick ones that were copied to them.
-TRUTHS = ("labelsTs_thin", "labelsTs")
+#: Folders of labels; thin ones count more than the thick ones that were copied to them.
+TEST_LABELS, TRAINING_LABELS = ("labelsTs_thin", "labelsTs"), ("labelsTr_thin", "labelsTr")
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Scans:
     """What is predicted and what it is compared with.
 
     Attributes:
-        images: folder of ``CASE_0000`` files.
-        truth: folder of segmentations, which may hold more cases.
+        images: folder of links to ``CASE_0000`` files.
+        truth: folder of links to their segmentations.
         dataset_json: the dataset's.
         cases: how many.
         words: which they are.
@@ -32,27 +32,35 @@ class Scans:
     words: str
 
 
-def find_scans(matrix: Matrix, cell: Cell, folder: Path) -> Scans:
-    """The scans of a cell; links to those of a fold are put into its folder.
+def find_scans(cell: Cell, folder: Path) -> Scans:
+    """The scans of a cell, as links in its folder.
 
     Raises:
         ValueError: there is neither a test set with labels nor a fold with validation cases.
     """
     raw = Path(os.environ["nnUNet_raw"]).resolve() / cell.dataset
-    dataset_json = raw / "dataset.json"
-    ending = json.loads(dataset_json.read_text())["file_ending"]
-    for truth in (raw / name for name in TRUTHS):
-        if (count := len(list(truth.glob(f"*{ending}")))) and (raw / "imagesTs").is_dir():
-            return Scans(raw / "imagesTs", truth, dataset_json, count, f"the test set, {truth.name}")
-    cases = validation_cases(cell)
-    truth = next(raw / name for name in ("labelsTr_thin", "labelsTr") if (raw / name).is_dir())
-    images = folder.resolve() / "images"
-    images.mkdir(exist_ok=True)
+    ending = json.loads((raw / "dataset.json").read_text())["file_ending"]
+    test = next((name for name in TEST_LABELS if any((raw / name).glob(f"*{ending}"))), None)
+    if test is not None and (raw / "imagesTs").is_dir():
+        cases = sorted(file.name.removesuffix(ending) for file in (raw / test).glob(f"*{ending}"))
+        images, labels, words = "imagesTs", test, "the test set"
+    else:
+        cases = validation_cases(cell)
+        labels = next(name for name in TRAINING_LABELS if (raw / name).is_dir())
+        images, words = "imagesTr", f"validation cases of fold {cell.fold}"
     for case in cases:
-        for file in raw.glob(f"imagesTr/{case}_????{ending}"):
-            if not (images / file.name).exists():
-                (images / file.name).symlink_to(file)
-    return Scans(images, truth, dataset_json, len(cases), f"validation cases of fold {cell.fold}, {truth.name}")
+        for file in raw.glob(f"{images}/{case}_????{ending}"):
+            _link(file, folder / "images")
+        _link(raw / labels / f"{case}{ending}", folder / "truth")
+    links = folder.resolve()
+    return Scans(links / "images", links / "truth", raw / "dataset.json", len(cases), f"{words}, {labels}")
+
+
+def _link(file: Path, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    link = folder / file.name
+    if not link.is_symlink():
+        link.symlink_to(file)
 
 
 def validation_cases(cell: Cell) -> list[str]:

@@ -38,13 +38,22 @@ def main() -> None:
     seed = read_seed()
     if seed is not None:
         seed_everything(seed)  # nnU-Net's own trainers and baselines do not; ours does it again
-    fold = args.fold if args.fold == "all" else int(args.fold)
-    device = torch.device(args.device)
-    trainer = get_trainer_from_args(args.dataset, args.configuration, fold, args.tr, args.p, device=device)
-    going_on = any(Path(trainer.output_folder).glob("checkpoint_*.pth"))
-    maybe_load_checkpoint(trainer, going_on, False, None)
+    trainer = make_trainer(args)
+    if any(Path(trainer.output_folder).glob("checkpoint_*.pth")):
+        try:
+            maybe_load_checkpoint(trainer, True, False, None)
+        except Exception as error:  # nnU-Net's own trainers may have been killed while they wrote it
+            print(f"Training begins anew, for the checkpoint cannot be read: {error}")
+            trainer = make_trainer(args)
     trainer.run_training()
     args.record.write_text(json.dumps(describe(trainer), indent=2))
+
+
+def make_trainer(args: argparse.Namespace) -> nnUNetTrainer:
+    """As ``nnUNetv2_train`` makes it."""
+    fold = args.fold if args.fold == "all" else int(args.fold)
+    device = torch.device(args.device)
+    return get_trainer_from_args(args.dataset, args.configuration, fold, args.tr, args.p, device=device)
 
 
 def describe(trainer: nnUNetTrainer) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def _slurm(words: list[str]) -> dict[str, Any]:
     pairs = [word.partition("=") for word in words]
     if wrong := [name for name, equals, _ in pairs if not equals]:
         raise ValueError(f"--slurm must be NAME=VALUE, got {', '.join(wrong)}")
-    return {name: float(value) if value.replace(".", "", 1).isdecimal() else value for name, _, value in pairs}
+    return {name: int(value) if value.isdecimal() else value for name, _, value in pairs}
 
 
 def command_line(args: argparse.Namespace) -> str:

@@ -95,26 +95,28 @@ def test_each_planner_has_its_commands(raw: Path, preprocessed: Path) -> None:
     assert ran[2][ran[2].index("-gpu_memory_target") + 1] == "1"
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
 def test_the_fold_is_scored_without_a_test_set(raw: Path, preprocessed: Path, tmp_path: Path) -> None:
-    scans = find_scans(MATRIX, CELL, tmp_path)
-    assert [file.name for file in scans.images.iterdir()] == ["a.1_0000.nii.gz"]
-    assert (scans.truth.name, scans.cases) == ("labelsTr", 1)
-    assert scans.words == "validation cases of fold 0, labelsTr"
-    again = find_scans(MATRIX, CELL, tmp_path)
-    assert again == scans
+    scans = find_scans(CELL, tmp_path)
+    assert (names(scans.images), names(scans.truth)) == (["a.1_0000.nii.gz"], ["a.1.nii.gz"])
+    assert (scans.cases, scans.words) == (1, "validation cases of fold 0, labelsTr")
+    assert find_scans(CELL, tmp_path) == scans
 
 
 def test_a_test_set_is_scored_on_thin_labels_where_there_are_some(raw: Path, tmp_path: Path) -> None:
-    write(raw / "imagesTs" / "c_0000.nii.gz")
+    for case in "cd":
+        write(raw / "imagesTs" / f"{case}_0000.nii.gz")
     write(raw / "labelsTs" / "c.nii.gz")
-    assert find_scans(MATRIX, CELL, tmp_path).words == "the test set, labelsTs"
+    scans = find_scans(CELL, tmp_path)
+    assert (names(scans.images), scans.cases, scans.words) == (["c_0000.nii.gz"], 1, "the test set, labelsTs")
     write(raw / "labelsTs_thin" / "c.nii.gz")
-    scans = find_scans(MATRIX, CELL, tmp_path)
-    assert (scans.words, scans.images.name, scans.truth.name) == (
-        "the test set, labelsTs_thin",
-        "imagesTs",
-        "labelsTs_thin",
-    )
+    (tmp_path / "other").mkdir()
+    thin = find_scans(CELL, tmp_path / "other")
+    assert thin.words == "the test set, labelsTs_thin"
+    assert (thin.truth / "c.nii.gz").resolve().parent.name == "labelsTs_thin"
 
 
 @pytest.mark.parametrize("fold", ["1", "all"])
@@ -122,4 +124,4 @@ def test_without_a_fold_there_is_nothing_to_score(raw: Path, preprocessed: Path,
     with pytest.raises(
         ValueError, match=f"a benchmark needs a test set with labels, or a fold of 1 .* got fold {fold}"
     ):
-        find_scans(MATRIX, Cell("Dataset007_Tiny", ROW, fold, 1), tmp_path)
+        find_scans(Cell("Dataset007_Tiny", ROW, fold, 1), tmp_path)
