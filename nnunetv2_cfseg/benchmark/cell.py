@@ -47,15 +47,16 @@ def run_cell(matrix: Matrix, cell: Cell, output: Path, *, threads: int) -> None:
     """
     folder = output / cell.folder
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with _alone(folder) as lock:
         if not is_done(folder):
-            _run(matrix, cell, folder, threads)
+            _run(matrix, cell, folder, threads, lock)
 
 
-def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int) -> None:
+def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int, lock: int) -> None:
     results = folder.resolve() / "nnUNet_results"
     results.mkdir(exist_ok=True)
-    runner = Runner(folder, {"nnUNet_results": str(results), **environment(matrix, cell, threads)})
+    steering = {"nnUNet_results": str(results), **environment(matrix, cell, threads)}
+    runner = Runner(folder, steering, inherited=lock)  # a training that outlives this process holds the lock
     scans = find_scans(cell, folder)
     plans = matrix.trained_plans(cell.row)
     of_model = ["-tr", cell.row.trainer, "-p", plans, "-device", matrix.device]
@@ -129,8 +130,8 @@ def _write(file: Path, content: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process works on the cell."""
+def _alone(folder: Path) -> Iterator[int]:
+    """Wait until no other process works on the cell; a file descriptor, to be inherited by those that do."""
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock.fileno()

@@ -9,6 +9,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from nnunetv2.utilities.crossval_split import generate_crossval_split
+
 from nnunetv2_cfseg.benchmark.matrix import OUR_PLANNERS, Matrix, Row
 from nnunetv2_cfseg.checkpoint_files import whole_or_not_at_all
 from nnunetv2_cfseg.environment import require_folders
@@ -44,13 +46,14 @@ def prepare(matrix: Matrix, runner: Runner, *, processes: int) -> None:
         ValueError: a command failed, or plans that a row names are not there and no planner is known.
     """
     for dataset in matrix.datasets:
+        folder = Path(os.environ["nnUNet_preprocessed"]) / dataset
         for row in matrix.rows_of(dataset):
-            folder = Path(os.environ["nnUNet_preprocessed"]) / dataset
             name = matrix.plans_of(row)
             if not is_preprocessed(folder, name, matrix.configuration):
                 _plan_and_preprocess(matrix, row, dataset, runner, processes)
             if row.changes:
                 write_changed_plans(folder, name, matrix.trained_plans(row), matrix.configuration, row.changes)
+        write_splits(folder)
 
 
 def is_preprocessed(folder: Path, plans: str, configuration: str) -> bool:
@@ -64,9 +67,23 @@ def is_preprocessed(folder: Path, plans: str, configuration: str) -> bool:
             f"a benchmark's configuration must be one of {', '.join(planned)}, got {configuration}: {file}"
         )
     data = folder / resolved(planned, configuration)["data_identifier"]
+    cases = cases_of(folder)
+    return bool(cases) and set(cases) <= {properties.stem for properties in data.glob("*.pkl")}
+
+
+def cases_of(folder: Path) -> list[str]:
+    """Of a preprocessed dataset, sorted."""
     ending = json.loads((folder / "dataset.json").read_text())["file_ending"]
-    cases = {truth.name.removesuffix(ending) for truth in (folder / "gt_segmentations").glob(f"*{ending}")}
-    return bool(cases) and cases <= {properties.stem for properties in data.glob("*.pkl")}
+    return sorted(truth.name.removesuffix(ending) for truth in (folder / "gt_segmentations").glob(f"*{ending}"))
+
+
+def write_splits(folder: Path) -> None:
+    """The folds that nnU-Net would write when it first trains: cells that begin together would write them at once."""
+    file = folder / "splits_final.json"
+    if not file.is_file():
+        splits = generate_crossval_split(cases_of(folder), seed=12345, n_splits=5)
+        with whole_or_not_at_all(str(file)) as temporary:
+            Path(temporary).write_text(json.dumps(splits, indent=4))
 
 
 def resolved(configurations: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -68,11 +68,10 @@ def run(
     for cell, error in tqdm(ended, total=len(waiting), unit="cell", smoothing=0):
         if error:
             failed.append(f"  {cell}: {error}")
-    write_results(matrix, cells, output, command)
+    if any(is_done(output / cell.folder) for cell in cells):
+        write_results(matrix, cells, output, command)
     if failed:
-        raise ValueError(
-            "\n".join([f"{len(failed)} of {len(waiting)} cells failed; the others are in the tables", *failed])
-        )
+        raise ValueError("\n".join([f"{len(failed)} of {len(waiting)} cells failed", *failed]))
     return output / REPORT
 
 

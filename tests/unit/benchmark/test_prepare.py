@@ -8,9 +8,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from nnunetv2.utilities.crossval_split import generate_crossval_split
 
 from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix, Row
-from nnunetv2_cfseg.benchmark.prepare import dataset_name, is_preprocessed, prepare, write_changed_plans
+from nnunetv2_cfseg.benchmark.prepare import (
+    dataset_name,
+    is_preprocessed,
+    prepare,
+    write_changed_plans,
+    write_splits,
+)
 from nnunetv2_cfseg.benchmark.scans import find_scans
 
 ROW = Row("ours", "T_timed", planner="CFSegPlanner")
@@ -125,3 +132,17 @@ def test_without_a_fold_there_is_nothing_to_score(raw: Path, preprocessed: Path,
         ValueError, match=f"a benchmark needs a test set with labels, or a fold of 1 .* got fold {fold}"
     ):
         find_scans(Cell("Dataset007_Tiny", ROW, fold, 1), tmp_path)
+
+
+def test_folds_are_nnunets(nnunet_folders: SimpleNamespace) -> None:
+    folder = nnunet_folders.preprocessed / "Dataset007_Tiny"
+    write(folder / "dataset.json", {"file_ending": ".nii.gz"})
+    cases = [f"case_{number}" for number in range(7)]
+    for case in cases:
+        write(folder / "gt_segmentations" / f"{case}.nii.gz")
+    write_splits(folder)
+    folds = json.loads((folder / "splits_final.json").read_text())
+    assert folds == generate_crossval_split(cases, seed=12345, n_splits=5)
+    write(folder / "splits_final.json", [{"train": [], "val": cases}])
+    write_splits(folder)  # those that are there are kept
+    assert json.loads((folder / "splits_final.json").read_text()) == [{"train": [], "val": cases}]
