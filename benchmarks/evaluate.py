@@ -22,10 +22,10 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from process_tree import measure
 from scipy import ndimage
 from tqdm import tqdm
 
+from nnunetv2_cfseg.benchmark.process_tree import measure
 from nnunetv2_cfseg.evaluation.evaluate import evaluate_folders
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings
 

@@ -30,8 +30,8 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 import torch
-from nnunetv2_cfseg.benchmark.process_tree import measure
 
+from nnunetv2_cfseg.benchmark.process_tree import measure
 from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER
 from nnunetv2_cfseg.inference.model import load_model
 from nnunetv2_cfseg.inference.precision import PRECISIONS, faster_precision

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+
 from nnunetv2_cfseg.benchmark.process_tree import measure
 
 SLICES = (62, 125, 250, 500, 1000)
