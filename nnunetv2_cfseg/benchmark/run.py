@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
 from nnunetv2_cfseg.processes import Runner
 
 TITLE = "Benchmark"
-TABLES, REPORT = "results.md", "report.html"
+SETTINGS, TABLES, REPORT = "benchmark.json", "results.md", "report.html"
 #: Of a cell beside its training: start, prediction and evaluation. A guess, until one has ended.
 OTHER_S = 90.0
 
@@ -57,6 +59,7 @@ def run(
     """
     matrix = matrix.with_dataset_names(dataset_name)
     output.mkdir(parents=True, exist_ok=True)
+    remember(matrix, output)
     print(announcement(matrix, output, jobs), file=sys.stderr)
     runner = Runner(output, {EXT_TRAINER: EXT_FOLDER, "nnUNet_def_n_proc": str(processes), **absolute_folders()})
     prepare(matrix, runner, processes=processes)
@@ -73,6 +76,29 @@ def run(
     if failed:
         raise ValueError("\n".join([f"{len(failed)} of {len(waiting)} cells failed", *failed]))
     return output / REPORT
+
+
+def remember(matrix: Matrix, output: Path) -> None:
+    """Write down what cells are made by, for a later call in the same folder.
+
+    Raises:
+        ValueError: the folder holds cells that were made by other settings.
+    """
+    file = output / SETTINGS
+    everything = json.loads(json.dumps(asdict(matrix)))
+    now = {name: everything[name] for name in ("budget_s", "configuration", "device", "gpu_memory_target_gb")}
+    rows = {row["name"]: row for row in everything["rows"]}
+    if file.is_file():
+        before = json.loads(file.read_text())
+        changed = [name for name, value in now.items() if before[name] != value]
+        changed += [f"row {name}" for name, row in rows.items() if before["rows"].get(name, row) != row]
+        rows = {**before["rows"], **rows}
+        if changed:
+            raise ValueError(
+                f"a benchmark's folder holds cells of one kind, and {', '.join(changed)} differs: {output}"
+            )
+    with whole_or_not_at_all(str(file)) as temporary:
+        Path(temporary).write_text(json.dumps({**now, "rows": rows}, indent=2) + "\n")
 
 
 def announcement(matrix: Matrix, output: Path, jobs: int) -> str:

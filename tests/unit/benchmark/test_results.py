@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 from nnunetv2_cfseg.benchmark.collect import Results, collect
 from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix, Row
 from nnunetv2_cfseg.benchmark.page import render
-from nnunetv2_cfseg.benchmark.run import announcement, write_results
+from nnunetv2_cfseg.benchmark.run import announcement, remember, write_results
 from nnunetv2_cfseg.benchmark.tables import blocks, markdown
 
 
@@ -76,3 +77,18 @@ def test_what_is_done_is_collected(results: Results, tmp_path: Path) -> None:
     assert len(pd.read_csv(tmp_path / "costs.csv")) == 3
     assert "<title>Benchmark</title>" in (tmp_path / "report.html").read_text()
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_folder_holds_cells_of_one_kind(tmp_path: Path) -> None:
+    ours, theirs = Row("ours", "T_timed"), Row("theirs", "U_timed")
+    matrix = Matrix((ours,), ("Dataset501_A",), budget_s=60)
+    remember(matrix, tmp_path)
+    remember(replace(matrix, rows=(theirs,), seeds=(1, 2)), tmp_path)  # more of it
+    remember(replace(matrix, rows=(ours, theirs)), tmp_path)
+    other = replace(theirs, changes={"batch_size": 4})
+    for changed, what in (
+        (replace(matrix, budget_s=90), "budget_s"), (replace(matrix, rows=(ours, other)), "row theirs"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"a benchmark's folder holds cells of one kind, and {what} differs"):
+            remember(changed, tmp_path)
+    assert json.loads((tmp_path / "benchmark.json").read_text())["rows"].keys() == {"ours", "theirs"}

@@ -42,7 +42,7 @@ class Commands:
     ) -> None:
         self.runs.append(tuple(arguments))
         self.environments.append({**runner.environment, **environment})
-        watch()
+        watch(0)
         self.before(" ".join(arguments[:2]) if arguments[0] == "cfseg" else arguments[0])
 
     def names(self) -> list[str]:
