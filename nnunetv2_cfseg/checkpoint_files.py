@@ -1,7 +1,8 @@
-"""nnU-Net's checkpoints as files: written whole or not at all, and read with a word on what is wrong."""
+"""Files that are written whole or not at all, and nnU-Net's checkpoints, read with a word on what is wrong."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,12 @@ def whole_or_not_at_all(file: str) -> Iterator[str]:
         os.replace(temporary, file)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def write_json(file: Path, content: Any) -> None:
+    """A file that appears whole or not at all."""
+    with whole_or_not_at_all(str(file)) as temporary:
+        Path(temporary).write_text(json.dumps(content, indent=2) + "\n")
 
 
 def read_checkpoint(file: str, device: torch.device) -> dict[str, Any]:

@@ -44,7 +44,12 @@ def missing_sentence(missing: list[str]) -> str:
     return f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set"
 
 
-def ext_trainer_export() -> str:
-    """The shell line that lets nnU-Net's commands find this package's trainers, after any that are set already."""
+def ext_trainer_path() -> str:
+    """The folders in which nnU-Net's commands find this package's trainers, after any that are set already."""
     others = [path for path in os.environ.get(EXT_TRAINER, "").split(os.pathsep) if path and path != EXT_FOLDER]
-    return f"export {EXT_TRAINER}={shlex.quote(os.pathsep.join([*others, EXT_FOLDER]))}"
+    return os.pathsep.join([*others, EXT_FOLDER])
+
+
+def ext_trainer_export() -> str:
+    """The shell line that sets them."""
+    return f"export {EXT_TRAINER}={shlex.quote(ext_trainer_path())}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nnunetv2_cfseg.baselines.library_trainer import LibraryTrainer
+from nnunetv2_cfseg.baselines.baseline_trainer import BaselineTrainer
 from nnunetv2_cfseg.trainers.timed import nnUNetTrainer_timed
 
 
-class nnUNetTrainer_UNETR(LibraryTrainer):
+class nnUNetTrainer_UNETR(BaselineTrainer):
     """UNETR: a vision transformer with a convolutional decoder (Hatamizadeh et al., WACV 2022).
 
     Its paper has AdamW at 1e-4.
@@ -25,7 +25,7 @@ class nnUNetTrainer_UNETR(LibraryTrainer):
         return UNETR(input_channels, heads, img_size=crop)
 
 
-class nnUNetTrainer_SwinUNETR(LibraryTrainer):
+class nnUNetTrainer_SwinUNETR(BaselineTrainer):
     """Swin UNETR: shifted windows with a convolutional decoder (Hatamizadeh et al., BrainLes 2021).
 
     Its paper has AdamW at 8e-4, and 48 features.
@@ -42,7 +42,7 @@ class nnUNetTrainer_SwinUNETR(LibraryTrainer):
         return SwinUNETR(input_channels, heads, feature_size=48)
 
 
-class nnUNetTrainer_UNetPlusPlus(LibraryTrainer):
+class nnUNetTrainer_UNetPlusPlus(BaselineTrainer):
     """U-Net++: a U-Net with nested skip connections (Zhou et al., DLMIA 2018), without deep supervision.
 
     Its paper has Adam at 3e-4.

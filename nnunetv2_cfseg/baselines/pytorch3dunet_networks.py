@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from nnunetv2_cfseg.baselines.library_trainer import LibraryTrainer
+from nnunetv2_cfseg.baselines.baseline_trainer import BaselineTrainer
 from nnunetv2_cfseg.trainers.timed import nnUNetTrainer_timed
 
 
-class nnUNetTrainer_UNet3D(LibraryTrainer):
+class nnUNetTrainer_UNet3D(BaselineTrainer):
     """3D U-Net (Cicek et al., MICCAI 2016)."""
 
     multiple = 8
@@ -21,7 +21,7 @@ class nnUNetTrainer_UNet3D(LibraryTrainer):
         return UNet3D(input_channels, heads, f_maps=32, is_segmentation=False)
 
 
-class nnUNetTrainer_ResidualUNet3D(LibraryTrainer):
+class nnUNetTrainer_ResidualUNet3D(BaselineTrainer):
     """Residual symmetric 3D U-Net (Lee et al. 2017, arXiv 1706.00120)."""
 
     multiple = 16

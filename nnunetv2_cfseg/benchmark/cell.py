@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,8 +17,8 @@ from nnunetv2_cfseg.benchmark.machine import describe_machine
 from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
 from nnunetv2_cfseg.benchmark.process_tree import tree_bytes
 from nnunetv2_cfseg.benchmark.scans import find_scans
-from nnunetv2_cfseg.checkpoint_files import whole_or_not_at_all
-from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
+from nnunetv2_cfseg.checkpoint_files import write_json
+from nnunetv2_cfseg.environment import EXT_TRAINER, FOLDERS, ext_trainer_path
 from nnunetv2_cfseg.processes import Runner
 from nnunetv2_cfseg.trainers.seed import SEED_VARIABLE
 from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE
@@ -88,16 +88,15 @@ def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int, lock: int) -> N
         "network": json.loads(network.read_text()),
         "machine": describe_machine(),
     }
-    _write(folder / RECORD, record)
+    write_json(folder / RECORD, record)
 
 
 def environment(matrix: Matrix, cell: Cell, threads: int) -> dict[str, str]:
     """What a cell's commands are steered by, beside nnU-Net's folders."""
-    trainers = [EXT_FOLDER, *filter(None, os.environ.get(EXT_TRAINER, "").split(os.pathsep))]
     budget = {} if matrix.budget_s is None else {BUDGET_VARIABLE: f"{matrix.budget_s:g}"}
     return {
         **{name: str(Path(os.environ[name]).resolve()) for name in FOLDERS[:2]},
-        EXT_TRAINER: os.pathsep.join(dict.fromkeys(trainers)),
+        EXT_TRAINER: ext_trainer_path(),
         SEED_VARIABLE: str(cell.seed),
         **budget,
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "nnUNet_def_n_proc"), str(threads)),
@@ -120,13 +119,8 @@ def _measured(runner: Runner, command: Sequence[str]) -> dict[str, float]:
 def _once(file: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What the work came to, also if it was done by an earlier process."""
     if not file.is_file():
-        _write(file, work())
+        write_json(file, work())
     return json.loads(file.read_text())
-
-
-def _write(file: Path, content: Mapping[str, Any]) -> None:
-    with whole_or_not_at_all(str(file)) as temporary:
-        Path(temporary).write_text(json.dumps(content, indent=2) + "\n")
 
 
 @contextmanager

@@ -60,20 +60,16 @@ def render(title: str, lead: Sequence[str], results: Results, found: Sequence[Bl
     """
     rows = list(dict.fromkeys(results.figures["row"]))
     colours = dict(zip(rows, class_colours(len(rows)), strict=True))
-    tables = [
-        (block.title, block.note, words_table(block.title, block.head, [tuple(row) for row in block.rows]))
-        for block in found
-    ]
+    tables = [(block.title, block.note, words_table(block.title, block.head, block.rows)) for block in found]
     charts = [
         (str(dataset), scatters(figures, results.costs[results.costs["dataset"] == dataset], colours))
         for dataset, figures in results.figures.groupby("dataset", sort=False)
     ]
-    machines = [
-        (f"Machine {number}", [(name, _told(value)) for name, value in machine.items()])
-        for number, machine in enumerate(results.machines, 1)
-    ]
     settings = [
-        words_table(name, ("setting", "value"), [(key, value) for key, value in lines]) for name, lines in machines
+        words_table(
+            f"Machine {number}", ("setting", "value"), [(name, _told(value)) for name, value in machine.items()]
+        )
+        for number, machine in enumerate(results.machines, 1)
     ]
     return render_template(
         "benchmark.html.j2", title=title, lead=lead, charts=charts, colours=colours, tables=tables, settings=settings,

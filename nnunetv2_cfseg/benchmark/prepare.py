@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 
 from nnunetv2_cfseg.benchmark.matrix import OUR_PLANNERS, Matrix, Row
-from nnunetv2_cfseg.checkpoint_files import whole_or_not_at_all
+from nnunetv2_cfseg.checkpoint_files import write_json
 from nnunetv2_cfseg.environment import require_folders
 from nnunetv2_cfseg.processes import Runner
 
@@ -81,9 +80,7 @@ def write_splits(folder: Path) -> None:
     """The folds that nnU-Net would write when it first trains: cells that begin together would write them at once."""
     file = folder / "splits_final.json"
     if not file.is_file():
-        splits = generate_crossval_split(cases_of(folder), seed=12345, n_splits=5)
-        with whole_or_not_at_all(str(file)) as temporary:
-            Path(temporary).write_text(json.dumps(splits, indent=4))
+        write_json(file, generate_crossval_split(cases_of(folder), seed=12345, n_splits=5))
 
 
 def resolved(configurations: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -127,7 +124,7 @@ def write_changed_plans(folder: Path, plans: str, name: str, configuration: str,
     Raises:
         ValueError: a path that the plans do not have.
     """
-    content = deepcopy(json.loads((folder / f"{plans}.json").read_text()))
+    content = json.loads((folder / f"{plans}.json").read_text())
     content["plans_name"] = name
     for path, value in changes.items():
         *parents, key = path.split(".")
@@ -139,5 +136,4 @@ def write_changed_plans(folder: Path, plans: str, name: str, configuration: str,
         if key not in place and parents[-1:] != ["arch_kwargs"]:  # a network has defaults that plans leave out
             raise ValueError(f"a change must name a setting of the plans, got {path}: {folder / plans}.json")
         place[key] = value
-    with whole_or_not_at_all(str(folder / f"{name}.json")) as temporary:
-        Path(temporary).write_text(json.dumps(content, indent=2) + "\n")
+    write_json(folder / f"{name}.json", content)

@@ -19,7 +19,7 @@ from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
 from nnunetv2_cfseg.benchmark.page import render
 from nnunetv2_cfseg.benchmark.prepare import dataset_name, prepare
 from nnunetv2_cfseg.benchmark.tables import blocks, markdown
-from nnunetv2_cfseg.checkpoint_files import whole_or_not_at_all
+from nnunetv2_cfseg.checkpoint_files import whole_or_not_at_all, write_json
 from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
 from nnunetv2_cfseg.processes import Runner
 
@@ -97,8 +97,7 @@ def remember(matrix: Matrix, output: Path) -> None:
             raise ValueError(
                 f"a benchmark's folder holds cells of one kind, and {', '.join(changed)} differs: {output}"
             )
-    with whole_or_not_at_all(str(file)) as temporary:
-        Path(temporary).write_text(json.dumps({**now, "rows": rows}, indent=2) + "\n")
+    write_json(file, {**now, "rows": rows})
 
 
 def announcement(matrix: Matrix, output: Path, jobs: int) -> str:

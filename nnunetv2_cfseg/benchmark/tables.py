@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, isnan
+from math import isfinite
 
 import pandas as pd
 
 from nnunetv2_cfseg.benchmark.collect import Results
 from nnunetv2_cfseg.benchmark.ranking import against, critical_cases, ranking
 from nnunetv2_cfseg.evaluation.columns import BY_KEY
+from nnunetv2_cfseg.evaluation.comparison_markdown import STATISTICS, UNDEFINED, statistics
 from nnunetv2_cfseg.evaluation.comparison_markdown import table as markdown_table
 
 #: What rows are ranked and tested by, as far as it was measured.
 METRICS = ("Dice", "boundary_Dice", "NSD", "HD95_mm")
-DASH = "\N{EN DASH}"
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,12 @@ def classes_block(dataset: str, figures: pd.DataFrame) -> Block:
 
 def tests_block(dataset: str, figures: pd.DataFrame, reference: str) -> Block:
     """Differences to the reference."""
-    head = ("row", "metric", "n", "difference", "95 % interval", "p", "p (Holm)", "better", "tie", "worse")
-    rows = []
-    for metric in metrics_of(figures):
-        decimals = _decimals(metric)
-        for line in against(figures, metric, reference).to_dict("records"):
-            interval = f"{_number(line['low'], decimals, '+')} to {_number(line['high'], decimals, '+')}"
-            rows.append((
-                line["row"], f"{BY_KEY[metric].title}{_unit(metric)}", str(line["n"]),
-                _number(line["difference"], decimals, "+"), interval, _p(line["p"]), _p(line["p_holm"]),
-                *(str(line[key]) for key in ("wins", "ties", "losses")),
-            ))  # fmt: skip
+    head = ("row", "metric", "n", *STATISTICS)
+    rows = [
+        (line["row"], f"{BY_KEY[metric].title}{_unit(metric)}", str(line["n"]), *statistics(line, BY_KEY[metric]))
+        for metric in metrics_of(figures)
+        for line in against(figures, metric, reference).to_dict("records")
+    ]
     note = (
         f"Each row less {reference}, case by case, over the folds and seeds that both have. p is Wilcoxon's "
         "signed-rank test over cases, two-sided; p (Holm) is corrected for all rows of a metric. A seed is no case: "
@@ -140,8 +135,4 @@ def _interval(line: pd.Series, metric: str) -> str:
 
 
 def _number(value: float, decimals: int, sign: str = "") -> str:
-    return f"{value:{sign}.{decimals}f}" if isfinite(value) else DASH
-
-
-def _p(p: float) -> str:
-    return DASH if isnan(p) else "< 0.001" if p < 0.0005 else f"{p:.3f}"
+    return f"{value:{sign}.{decimals}f}" if isfinite(value) else UNDEFINED

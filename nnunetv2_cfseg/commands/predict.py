@@ -51,8 +51,9 @@ def _run(args: argparse.Namespace) -> None:
     folder = model_folder(args)
     if not 0 <= args.part_id < args.num_parts:
         raise ValueError(f"-part_id must be from 0 to -num_parts - 1 = {args.num_parts - 1}, got {args.part_id}")
-    from nnunetv2_cfseg.inference.models import load_models  # torch: slow to import
-    from nnunetv2_cfseg.inference.outputs import write_json, write_volumes
+    from nnunetv2_cfseg.checkpoint_files import write_json  # torch: slow to import
+    from nnunetv2_cfseg.inference.models import load_models
+    from nnunetv2_cfseg.inference.outputs import write_volumes
     from nnunetv2_cfseg.inference.predict import predict
     from nnunetv2_cfseg.inference.scans import find_cases
     from nnunetv2_cfseg.inference.segment import Settings

@@ -90,6 +90,18 @@ def _row(row: Mapping, column: Column) -> tuple[str, ...]:
         str(row["n"]),
         _value(row["mean_reference"], column),
         _value(row["mean_other"], column),
+        *statistics(row, column),
+    )
+
+
+def statistics(row: Mapping, column: Column) -> tuple[str, ...]:
+    """A paired difference under the head STATISTICS.
+
+    Args:
+        row: what :class:`~.paired.PairedDifference` holds, and ``p_holm``.
+        column: of the measure.
+    """
+    return (
         _signed(row["difference"], column),
         _interval(row, column),
         _p(row["p"]),

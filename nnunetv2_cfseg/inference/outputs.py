@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import pickle
 import zipfile
@@ -92,12 +91,6 @@ def write_properties(segmentation: Path, plans: Mapping[str, Any], file: Path, p
     part = place / file.name
     part.write_bytes(pickle.dumps(properties))
     os.replace(part, file)
-
-
-def write_json(file: Path, content: Any) -> None:
-    """A file that appears whole or not at all."""
-    with whole_or_not_at_all(str(file)) as temporary:
-        Path(temporary).write_text(json.dumps(content, indent=2) + "\n")
 
 
 def write_volumes(cases: Mapping[str, Mapping[int, float]], labels: Mapping[str, Any], file: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from nnunetv2_cfseg.baselines.library_trainer import LibraryTrainer, Padded
+from nnunetv2_cfseg.baselines.baseline_trainer import BaselineTrainer, Padded
 from nnunetv2_cfseg.baselines.monai_networks import (
     nnUNetTrainer_SwinUNETR,
     nnUNetTrainer_UNetPlusPlus,
@@ -26,7 +26,7 @@ TRAINERS = (
 
 
 @pytest.mark.parametrize("trainer", TRAINERS, ids=lambda trainer: trainer.__name__)
-def test_logits_have_the_crops_size(trainer: type[LibraryTrainer]) -> None:
+def test_logits_have_the_crops_size(trainer: type[BaselineTrainer]) -> None:
     configuration: Any = SimpleNamespace(patch_size=[18, 32, 40])
     network = trainer.build_network_architecture(None, configuration, 1, 3)  # type: ignore[arg-type]
     network.eval()
@@ -48,7 +48,7 @@ def test_padding_is_behind_and_cut_off() -> None:
 
 
 def test_a_library_that_is_missing_is_named() -> None:
-    class Trainer(LibraryTrainer):
+    class Trainer(BaselineTrainer):
         @staticmethod
         def make_network(input_channels: int, heads: int, crop: tuple[int, int, int]) -> nn.Module:
             import no_such_library

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nnunetv2_cfseg.trainers.checkpoint import AtomicCheckpointMixin
 
 
-class LibraryTrainer(AtomicCheckpointMixin, nnUNetTrainer):
+class BaselineTrainer(AtomicCheckpointMixin, nnUNetTrainer):
     """nnU-Net's trainer with another network; crop, batch size, augmentation and loss are those of the plans.
 
     A subclass says what :meth:`make_network` makes; nnU-Net's commands find it by name once a module of
