@@ -15,6 +15,7 @@ import yaml
 PREDICTORS = ("nnUNetv2_predict", "cfseg predict")
 #: Our planners, which have a command of their own.
 OUR_PLANNERS = ("CFSegPlanner", "ThinThickPlanner")
+NNUNET_PLANNER = "ExperimentPlanner"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Row:
     Attributes:
         name: in tables.
         trainer: nnU-Net's name of it.
-        planner: makes the plans where they are not there yet.
+        planner: makes the plans where they are not there yet; nnU-Net's if empty, and nobody if ``plans`` are named.
         preset: of the network, for our planners.
         plans: name of the plans; that of planner, preset and memory target if empty.
         predict: one of PREDICTORS.
@@ -35,7 +36,7 @@ class Row:
 
     name: str
     trainer: str
-    planner: str = "ExperimentPlanner"
+    planner: str = ""
     preset: str = "default"
     plans: str = ""
     predict: str = "nnUNetv2_predict"
@@ -98,7 +99,9 @@ class Matrix:
                     f"by trainers that count epochs and no budget_s, got {row.trainer} and budget_s {self.budget_s}"
                 )
             if row.preset != "default" and row.planner not in OUR_PLANNERS:
-                raise ValueError(f"a preset is for {' and '.join(OUR_PLANNERS)}, got {row.planner}: row {row.name}")
+                raise ValueError(
+                    f"a preset is for {' and '.join(OUR_PLANNERS)}, got {row.planner or NNUNET_PLANNER}: row {row.name}"
+                )
             if row.predict not in PREDICTORS:
                 raise ValueError(f"predict must be {' or '.join(PREDICTORS)}, got {row.predict}: row {row.name}")
 
@@ -123,11 +126,12 @@ class Matrix:
         """The name of a row's plans, its changes left aside."""
         if row.plans:
             return row.plans
+        planner = row.planner or NNUNET_PLANNER
         default = {
-            "ExperimentPlanner": "nnUNetPlans", "CFSegPlanner": "nnUNetCFSegPlans",
+            NNUNET_PLANNER: "nnUNetPlans", "CFSegPlanner": "nnUNetCFSegPlans",
             "ThinThickPlanner": "nnUNetThinThickPlans", "nnUNetPlannerResEncM": "nnUNetResEncUNetMPlans",
             "nnUNetPlannerResEncL": "nnUNetResEncUNetLPlans", "nnUNetPlannerResEncXL": "nnUNetResEncUNetXLPlans",
-        }.get(row.planner, row.planner)  # fmt: skip
+        }.get(planner, planner)  # fmt: skip
         preset = "" if row.preset == "default" else f"_{row.preset}"
         return f"{default}{preset}_{self.gpu_memory_target_gb:g}GB"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 
-from nnunetv2_cfseg.benchmark.matrix import OUR_PLANNERS, Matrix, Row
+from nnunetv2_cfseg.benchmark.matrix import NNUNET_PLANNER, OUR_PLANNERS, Matrix, Row
 from nnunetv2_cfseg.checkpoint_files import write_json
 from nnunetv2_cfseg.environment import require_folders
 from nnunetv2_cfseg.processes import Runner
@@ -49,6 +49,11 @@ def prepare(matrix: Matrix, runner: Runner, *, processes: int) -> None:
         for row in matrix.rows_of(dataset):
             name = matrix.plans_of(row)
             if not is_preprocessed(folder, name, matrix.configuration):
+                if row.plans and not row.planner:
+                    raise ValueError(
+                        f"plans that a row names must be there and preprocessed, or have a planner, got {name} of row "
+                        f"{row.name}: {folder}"
+                    )
                 _plan_and_preprocess(matrix, row, dataset, runner, processes)
             if row.changes:
                 write_changed_plans(folder, name, matrix.trained_plans(row), matrix.configuration, row.changes)
@@ -103,8 +108,8 @@ def _plan_and_preprocess(matrix: Matrix, row: Row, dataset: str, runner: Runner,
     else:
         commands = [
             ["nnUNetv2_extract_fingerprint", "-d", number, "-np", count],
-            ["nnUNetv2_plan_experiment", "-d", number, "-pl", row.planner, "-gpu_memory_target", memory,
-             "-overwrite_plans_name", plans],
+            ["nnUNetv2_plan_experiment", "-d", number, "-pl", row.planner or NNUNET_PLANNER,
+             "-gpu_memory_target", memory, "-overwrite_plans_name", plans],
             ["nnUNetv2_preprocess", "-d", number, "-plans_name", plans, "-c", matrix.configuration, "-np", count],
         ]  # fmt: skip
     for command in commands:

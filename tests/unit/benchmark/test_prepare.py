@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -100,6 +101,17 @@ def test_each_planner_has_its_commands(raw: Path, preprocessed: Path) -> None:
     ]  # fmt: skip
     assert ran[0][ran[0].index("-overwrite_plans_name") + 1] == "nnUNetCFSegPlans_1GB"
     assert ran[2][ran[2].index("-gpu_memory_target") + 1] == "1"
+
+
+def test_plans_that_a_row_names_are_nobody_elses_to_make(raw: Path, preprocessed: Path) -> None:
+    ran: list[list[str]] = []
+    runner: Any = SimpleNamespace(run=lambda command, **_: ran.append(list(command)))
+    prepare(replace(MATRIX, rows=(replace(ROW, planner="", plans="P"),)), runner, processes=2)
+    with pytest.raises(ValueError, match="plans that a row names must be there and preprocessed, .* got Q of row ours"):
+        prepare(replace(MATRIX, rows=(replace(ROW, planner="", plans="Q"),)), runner, processes=2)
+    assert not ran
+    prepare(replace(MATRIX, rows=(replace(ROW, plans="Q"),)), runner, processes=2)
+    assert [command[0] for command in ran] == ["cfseg"]
 
 
 def names(folder: Path) -> list[str]:
