@@ -99,9 +99,8 @@ class Matrix:
                     f"by trainers that count epochs and no budget_s, got {row.trainer} and budget_s {self.budget_s}"
                 )
             if row.preset != "default" and row.planner not in OUR_PLANNERS:
-                raise ValueError(
-                    f"a preset is for {' and '.join(OUR_PLANNERS)}, got {row.planner or NNUNET_PLANNER}: row {row.name}"
-                )
+                planner = row.planner or NNUNET_PLANNER
+                raise ValueError(f"a preset is for {' and '.join(OUR_PLANNERS)}, got {planner}: row {row.name}")
             if row.predict not in PREDICTORS:
                 raise ValueError(f"predict must be {' or '.join(PREDICTORS)}, got {row.predict}: row {row.name}")
 

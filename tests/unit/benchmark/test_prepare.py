@@ -107,7 +107,9 @@ def test_plans_that_a_row_names_are_nobody_elses_to_make(raw: Path, preprocessed
     ran: list[list[str]] = []
     runner: Any = SimpleNamespace(run=lambda command, **_: ran.append(list(command)))
     prepare(replace(MATRIX, rows=(replace(ROW, planner="", plans="P"),)), runner, processes=2)
-    with pytest.raises(ValueError, match="plans that a row names must be there and preprocessed, .* got Q of row ours"):
+    with pytest.raises(
+        ValueError, match=r"plans that a row names must be there and preprocessed, .* got Q of row ours"
+    ):
         prepare(replace(MATRIX, rows=(replace(ROW, planner="", plans="Q"),)), runner, processes=2)
     assert not ran
     prepare(replace(MATRIX, rows=(replace(ROW, plans="Q"),)), runner, processes=2)
