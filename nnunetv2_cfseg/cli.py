@@ -19,12 +19,13 @@ from nnunetv2_cfseg.commands import (
     plan_and_preprocess,
     predict,
     quantify,
+    refine_labels,
     report,
 )
 
 COMMANDS = (
-    env, make_pairs, plan_and_preprocess, predict, export, evaluate, compare, report, benchmark, quantify, phantom,
-    demo,
+    env, make_pairs, plan_and_preprocess, predict, refine_labels, export, evaluate, compare, report, benchmark,
+    quantify, phantom, demo,
 )  # fmt: skip
 
 

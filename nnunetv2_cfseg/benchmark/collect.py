@@ -23,7 +23,8 @@ class Results:
 
     Attributes:
         figures: a line for each cell, case and class: KEYS, then the columns of ``cfseg evaluate``.
-        costs: a line for each cell: KEYS, seconds and peak memory of training and prediction, size of the network.
+        costs: a line for each cell: KEYS, seconds and peak memory of training and prediction, GPU memory of training (0
+            without one), size of the network.
         machines: the machines that cells ran on, each once.
         scored_on: for each dataset, which scans.
     """
@@ -72,6 +73,7 @@ def costs_of(record: dict[str, Any]) -> dict[str, float]:
         "predict_s_per_case": round(record["predict"]["seconds"] / record["cell"]["cases"], 2),
         "train_peak_gb": round(record["train"]["peak_bytes"] / 1e9, 2),
         "predict_peak_gb": round(record["predict"]["peak_bytes"] / 1e9, 2),
+        "train_peak_gpu_gb": round(record["network"]["peak_gpu_bytes"] / 1e9, 2),
         "parameters": record["network"]["parameters"],
         "flops_per_voxel": round(record["network"]["flops_per_voxel"]),
         "threads": record["threads"],

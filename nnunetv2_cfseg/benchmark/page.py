@@ -20,6 +20,7 @@ from nnunetv2_cfseg.evaluation.report.tables import words_table
 COSTS = (
     ("predict_s_per_case", "Prediction", "seconds a case"),
     ("peak_gb", "Peak memory", "GB"),
+    ("train_peak_gpu_gb", "GPU memory of training", "GB"),
     ("train_s", "Training", "seconds"),
 )
 

@@ -59,8 +59,10 @@ def ranking_block(dataset: str, scored_on: str, figures: pd.DataFrame, costs: pd
     metrics = metrics_of(figures)
     of_metrics = {metric: ranking(figures, metric).set_index("row") for metric in metrics}
     of_rows = costs.groupby("row").mean(numeric_only=True)
+    on_gpu = costs["train_peak_gpu_gb"].max() > 0
     head = ("row", "seeds", *(f"{BY_KEY[m].title}{_unit(m)}" for m in metrics), "Dice by seed", "training s",
-            "prediction s a case", "peak GB", "parameters, M", "kFLOP a voxel")  # fmt: skip
+            "prediction s a case", "peak GB", *(["GPU GB"] if on_gpu else []), "parameters, M",
+            "kFLOP a voxel")  # fmt: skip
     rows = []
     for row, line in of_metrics["Dice"].iterrows():
         cost = of_rows.loc[row]
@@ -69,13 +71,15 @@ def ranking_block(dataset: str, scored_on: str, figures: pd.DataFrame, costs: pd
             *(_interval(of_metrics[metric].loc[row], metric) for metric in metrics),
             f"{_number(line['seed_low'], 3)} to {_number(line['seed_high'], 3)}",
             f"{cost['train_s']:.0f}", f"{cost['predict_s_per_case']:.1f}",
-            f"{max(cost['train_peak_gb'], cost['predict_peak_gb']):.1f}", f"{cost['parameters'] / 1e6:.2f}",
+            f"{max(cost['train_peak_gb'], cost['predict_peak_gb']):.1f}",
+            *([f"{cost['train_peak_gpu_gb']:.1f}"] if on_gpu else []), f"{cost['parameters'] / 1e6:.2f}",
             f"{cost['flops_per_voxel'] / 1e3:.1f}",
         ))  # fmt: skip
     note = (
         f"{scored_on[0].upper()}{scored_on[1:]}. Means over classes, then folds and seeds, then cases; 95 % intervals "
-        "are a bootstrap over cases. Memory is the larger of training's and prediction's, of all processes together. A "
-        "voxel's operations are those of one forward pass over a crop, two for each multiplication."
+        "are a bootstrap over cases. Memory is the larger of training's and prediction's, of all processes together; "
+        "a GPU's is what tensors took in training. A voxel's operations are those of one forward pass over a crop, two "
+        "for each multiplication."
     )
     return Block(f"{dataset}: ranking", note, head, tuple(rows))
 

@@ -57,7 +57,8 @@ def make_trainer(args: argparse.Namespace) -> nnUNetTrainer:
 
 
 def describe(trainer: nnUNetTrainer) -> dict[str, Any]:
-    """Parameters of the network, and operations of a forward pass for each voxel of a crop."""
+    """Size of the network, operations of a forward pass for each voxel of a crop, and what training took of a GPU."""
+    peak_gpu = torch.cuda.max_memory_allocated(trainer.device) if trainer.device.type == "cuda" else 0
     network = getattr(trainer.network, "module", trainer.network)
     network = getattr(network, "_orig_mod", network).eval()
     crop = trainer.configuration_manager.patch_size
@@ -67,6 +68,7 @@ def describe(trainer: nnUNetTrainer) -> dict[str, Any]:
     return {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "flops_per_voxel": counter.get_total_flops() / prod(crop),
+        "peak_gpu_bytes": peak_gpu,
     }
 
 

@@ -6,8 +6,12 @@ import argparse
 import os
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnunetv2_cfseg import environment
+
+if TYPE_CHECKING:
+    from nnunetv2_cfseg.inference.model import Model
 
 
 def add_model_flags(command: argparse.ArgumentParser) -> None:
@@ -21,6 +25,14 @@ def add_model_flags(command: argparse.ArgumentParser) -> None:
     flag("-f", nargs="+", metavar="FOLD", help="folds whose networks are averaged (default: all that are there)")
     flag("-m", type=Path, metavar="FOLDER", help="model folder or bundle, instead of -d, -tr and -p")
     flag("-chk", default="checkpoint_final.pth", metavar="FILE", help="default: %(default)s")
+
+
+def add_device_flags(command: argparse.ArgumentParser) -> None:
+    """``-device --precision``, which :func:`on_device` reads."""
+    flag = command.add_argument
+    flag("-device", default=None, choices=("cpu", "cuda", "mps"), help="default: cuda if there is one, else cpu")
+    flag("--precision", default="auto", choices=("auto", "float32", "bfloat16"),
+        help="auto tries for a moment which is faster (default: %(default)s)")  # fmt: skip
 
 
 def model_folder(args: argparse.Namespace) -> Path:
@@ -47,3 +59,28 @@ def _dataset_folder(dataset: str) -> Path:
     if len(found) != 1:
         raise ValueError(f"-d must name one dataset with a trained model, {len(found)} fit {pattern}: {results}")
     return found[0]
+
+
+def on_device(model: Model, args: argparse.Namespace) -> Model:
+    """The networks where they compute, in the faster precision.
+
+    Raises:
+        ValueError: a device that is not there.
+    """
+    from dataclasses import replace
+
+    import torch
+
+    from nnunetv2_cfseg.inference.precision import PRECISIONS, faster_precision
+
+    device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    missing = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
+    if missing.get(device.type):
+        raise ValueError(f"-device must be one that this machine and its torch have, got {device}")
+    networks = [network.to(device) for network in model.networks]
+    precision = args.precision
+    if precision == "auto":
+        precision, microseconds = faster_precision(networks[0])
+        tried = ", ".join(f"{name} {value:.0f}" for name, value in microseconds.items())
+        print(f"{model.configuration.name}: {precision} on {device} (microseconds a block: {tried})")
+    return replace(model, networks=[network.to(PRECISIONS[precision]) for network in networks])

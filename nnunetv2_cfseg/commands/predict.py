@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from nnunetv2_cfseg.commands.model_flags import add_model_flags, model_folder
-
-if TYPE_CHECKING:
-    from nnunetv2_cfseg.inference.model import Model
+from nnunetv2_cfseg.commands.model_flags import add_device_flags, add_model_flags, model_folder, on_device
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -31,7 +27,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("--series", type=int, metavar="N", help="which DICOM series, where there are several")
     flag("-o", type=Path, required=True, metavar="FOLDER", help="where to write segmentations")
     add_model_flags(command)
-    flag("-device", default=None, choices=("cpu", "cuda", "mps"), help="default: cuda if there is one, else cpu")
+    add_device_flags(command)
     flag("-num_parts", type=int, default=1, metavar="N", help="calls that share the cases (default: %(default)s)")
     flag("-part_id", type=int, default=0, metavar="N", help="which of them this is, from 0 (default: %(default)s)")
     flag("--continue_prediction", "--c", action="store_true", help="leave out cases that are segmented already")
@@ -40,8 +36,6 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("--mirror", action="store_true", help="average over the mirrors that training used")
     flag("--shifts", type=int, default=2, metavar="N",
         help="average over N grids of blocks, moved by fractions of a patch (default: %(default)s)")  # fmt: skip
-    flag("--precision", default="auto", choices=("auto", "float32", "bfloat16"),
-        help="auto tries for a moment which is faster (default: %(default)s)")  # fmt: skip
     flag("--keep_air", action="store_true", help="look at blocks of air as well, which are left out otherwise")
     flag("--disable_progress_bar", action="store_true")
     command.set_defaults(run=_run)
@@ -68,7 +62,7 @@ def _run(args: argparse.Namespace) -> None:
     if args.continue_prediction:
         endings = [first.file_ending, *([".npz", ".pkl"] if args.save_probabilities else [])]
         cases = [case for case in cases if not all((args.o / f"{case.name}{end}").is_file() for end in endings)]
-    models = [_on_device(model, args) for model in models]
+    models = [on_device(model, args) for model in models]
     outcomes = predict(
         cases, models, args.o, settings, part=str(args.part_id), save_probabilities=args.save_probabilities,
         progress=not args.disable_progress_bar,
@@ -86,24 +80,3 @@ def _run(args: argparse.Namespace) -> None:
     if failed:
         lines = [f"  {outcome.case.name}: {outcome.error}" for outcome in failed]
         raise ValueError("\n".join([f"{len(failed)} of {len(outcomes)} cases could not be segmented", *lines]))
-
-
-def _on_device(model: Model, args: argparse.Namespace) -> Model:
-    """The networks where they compute, in the faster precision."""
-    from dataclasses import replace
-
-    import torch
-
-    from nnunetv2_cfseg.inference.precision import PRECISIONS, faster_precision
-
-    device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    missing = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
-    if missing.get(device.type):
-        raise ValueError(f"-device must be one that this machine and its torch have, got {device}")
-    networks = [network.to(device) for network in model.networks]
-    precision = args.precision
-    if precision == "auto":
-        precision, microseconds = faster_precision(networks[0])
-        tried = ", ".join(f"{name} {value:.0f}" for name, value in microseconds.items())
-        print(f"{model.configuration.name}: {precision} on {device} (microseconds a block: {tried})")
-    return replace(model, networks=[network.to(PRECISIONS[precision]) for network in networks])

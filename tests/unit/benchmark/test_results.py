@@ -52,7 +52,7 @@ def write_cell(output: Path, cell: Cell, figures: pd.DataFrame) -> None:
     record = {
         "cell": {"cases": 3, "scored_on": "the test set, labelsTs"}, "threads": 1, "machine": {"cores": 2},
         "train": {"seconds": 60.0, "peak_bytes": 1e9}, "predict": {"seconds": 30.0, "peak_bytes": 2e9},
-        "network": {"parameters": 10, "flops_per_voxel": 5.0},
+        "network": {"parameters": 10, "flops_per_voxel": 5.0, "peak_gpu_bytes": 0},
     }  # fmt: skip
     (folder / "cell.json").write_text(json.dumps(record))
 

@@ -1,0 +1,44 @@
+"""``cfseg refine_labels``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nnunetv2_cfseg import environment
+from nnunetv2_cfseg.commands.model_flags import add_device_flags, add_model_flags, model_folder, on_device
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "refine_labels",
+        help="make thin labels of thick annotations, with a model's help",
+        description="Segments the training cases of a dataset of cfseg make_pairs and writes a dataset of the same "
+        "scans, whose labels are the likeliest thin ones that the thick annotations allow. Any trainer can learn from "
+        "it, nnU-Net's own too. Goes on with one that was stopped.",
+    )
+    flag = command.add_argument
+    flag("-i", type=Path, required=True, metavar="DATASET", help="raw dataset of cfseg make_pairs")
+    flag("-o", type=int, required=True, metavar="ID", help="id of the new dataset")
+    flag("-n", default="Refined", metavar="NAME", help="the new dataset is DatasetID_NAME (default: %(default)s)")
+    add_model_flags(command)
+    add_device_flags(command)
+    flag("--shifts", type=int, default=4, metavar="N",
+        help="average over N grids of blocks, moved by fractions of a patch (default: %(default)s)")  # fmt: skip
+    flag("--disable_progress_bar", action="store_true")
+    command.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    folder = model_folder(args)
+    from nnunetv2_cfseg.data.phantom.dataset import dataset_folder  # torch and SimpleITK: slow to import
+    from nnunetv2_cfseg.inference.models import load_models
+    from nnunetv2_cfseg.inference.refined_dataset import refine_dataset
+    from nnunetv2_cfseg.inference.segment import Settings
+
+    output = dataset_folder(environment.raw_folder(), args.o, args.n)
+    models = load_models(folder, folds=args.f, checkpoint=args.chk, configuration=args.c)
+    models = [on_device(model, args) for model in models]
+    done = refine_dataset(args.i, output, models, Settings(shifts=args.shifts), progress=not args.disable_progress_bar)
+    print(f"{done.cases} cases, {done.changed:.0%} of their foreground has another label now: {output}")

@@ -1,0 +1,146 @@
+"""A raw nnU-Net dataset with thin labels, out of one with thick labels and a model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from nnunetv2_cfseg.checkpoint_files import write_json
+from nnunetv2_cfseg.inference.model import Model
+from nnunetv2_cfseg.inference.outputs import unfinished, write_labels
+from nnunetv2_cfseg.inference.predict import closest_model, on_disk
+from nnunetv2_cfseg.inference.refine import refine
+from nnunetv2_cfseg.inference.scans import Case, find_cases, read_scan, read_voxels
+from nnunetv2_cfseg.inference.segment import Settings, segment
+
+#: Of the source, what is copied as it is.
+COPIED = ("imagesTr", "imagesTs", "labelsTs", "labelsTs_thin")
+SPLITS, SIDECAR, REFINED = "splits_final.json", "thin_thick.json", "refined.json"
+
+
+@dataclass(frozen=True)
+class Refined:
+    """What became of the labels.
+
+    Attributes:
+        cases: how many there are.
+        changed: share of the voxels, of all that either labels call foreground, whose label is another one.
+    """
+
+    cases: int
+    changed: float
+
+
+def refine_dataset(
+    source: Path, output: Path, models: Sequence[Model], settings: Settings, *, progress: bool = True
+) -> Refined:
+    """Write the dataset; one that was stopped goes on.
+
+    Args:
+        source: a dataset of ``cfseg make_pairs``.
+        output: folder of the new one, named as nnU-Net names datasets.
+        models: of the same labels; each case is segmented with that whose slices are most like its own.
+        settings: of their prediction.
+
+    Raises:
+        ValueError: a source that is no dataset of pairs, labels that are regions, labels that are not the models', or
+            an output that holds something else.
+        OSError: a file cannot be read or written.
+    """
+    pairs, dataset = _read(source / SIDECAR), _read(source / "dataset.json")
+    configuration = models[0].configuration
+    if configuration.regions_class_order is not None:
+        raise ValueError(f"labels must exclude each other to be refined, and these are regions: {source}")
+    if dict(configuration.labels) != dataset["labels"]:
+        raise ValueError(f"the model must have the dataset's labels, got {dict(configuration.labels)}: {source}")
+    origin = {"source": source.resolve().name, "factor": pairs["factor"], "shifts": settings.shifts}
+    _begin(output, origin)
+    threshold = pairs.get("threshold") or 0.5
+    changed = []
+    cases = find_cases(
+        source / "imagesTr", file_ending=dataset["file_ending"], channels=len(configuration.channel_names)
+    )
+    with unfinished(output, "0") as place:
+        for case in tqdm(cases, unit="case", disable=not progress):
+            file = Path("labelsTr", f"{case.name}{dataset['file_ending']}")
+            if not (output / file).is_file():
+                _refine_case(case, source / file, output / file, models, settings, place, pairs["factor"], threshold,
+                    dataset["labels"].get("ignore"))  # fmt: skip
+            changed.append(_changed(source / file, output / file))
+    for folder in COPIED:
+        if (source / folder).is_dir():
+            shutil.copytree(source / folder, output / folder, dirs_exist_ok=True)
+    if (source / SPLITS).is_file():
+        shutil.copy2(source / SPLITS, output / SPLITS)
+    write_json(output / "dataset.json", dataset)  # last: nnU-Net takes it for a dataset
+    return Refined(len(cases), float(np.mean(changed)))
+
+
+def _refine_case(
+    case: Case,
+    annotation: Path,
+    file: Path,
+    models: Sequence[Model],
+    settings: Settings,
+    place: Path,
+    factor: int,
+    threshold: float,
+    ignore_label: int | None,
+) -> None:
+    scan = read_scan(case, models[0].configuration.channel_names)
+    labels = read_voxels(annotation, scan.grid.shape)
+    model = closest_model(models, scan.grid.spacing_mm[0])
+    memory = place / f"{case.name}.npy"
+    probabilities = on_disk(memory, (model.configuration.heads, *scan.grid.shape))
+    segment(scan.channels, scan.grid.spacing_mm, model.networks, model.configuration, settings,
+            probabilities=probabilities)  # fmt: skip
+    try:
+        refined = refine(probabilities, labels, factor=factor, threshold=threshold, ignore_label=ignore_label)
+    except ValueError as error:
+        raise ValueError(f"{error}: {annotation}") from error
+    file.parent.mkdir(exist_ok=True)
+    write_labels(refined, scan.grid, file, place, like=annotation)
+    del probabilities
+    memory.unlink()
+
+
+def _changed(before: Path, after: Path) -> float:
+    """Share of a case's foreground, in either labels, that is of another class now."""
+    one, other = (np.asarray(_labels(file)) for file in (before, after))
+    either = (one != 0) | (other != 0)
+    return float((one != other)[either].mean()) if either.any() else 0.0
+
+
+def _labels(file: Path) -> np.ndarray:
+    from nnunetv2_cfseg.data.pairing.grids import read_grid
+
+    return read_voxels(file, read_grid(file).shape)
+
+
+def _begin(output: Path, origin: dict[str, object]) -> None:
+    """Take a folder, new or begun with the same source.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    record = output / REFINED
+    if record.is_file():
+        if (before := _read(record)) != origin:
+            raise ValueError(f"refined labels go on with what they were begun with, {before}, got {origin}: {output}")
+        return
+    if output.exists() and any(output.glob("[!.]*")):
+        raise ValueError(f"a refined dataset needs a folder of its own, and this one is not empty: {output}")
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(record, origin)
+
+
+def _read(file: Path) -> dict:
+    if not file.is_file():
+        raise ValueError(f"labels can be refined of a dataset of cfseg make_pairs, and one has this file: {file}")
+    return dict(json.loads(file.read_text()))
