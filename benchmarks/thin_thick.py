@@ -10,6 +10,8 @@ Rows, each trained for the same seconds on the same fold, and scored on a test s
     annotator   thick supervision and features, and on slabs what an annotator would mark
     transition  the same with the copied label on slabs and a ramp where it changes
     count       the same with the likelihood of the mark: nnUNetTrainerCFSegThinThick as it is
+    refined     ours, trained on what cfseg refine_labels makes of the thick labels and the network of copy, which was
+                trained for as long: twice the seconds in all
     oracle      ours, trained on the thin labels
     stock       nnU-Net, trained on the repeated thick labels
     ceiling     the true thick labels, repeated: nothing is trained
@@ -30,12 +32,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from math import nan
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -54,6 +58,8 @@ from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE
 PAIRS, THIN = "Dataset711_Pairs", "Dataset712_Thin"
 PLANS = "nnUNetThinThickPlans"
 OURS, PAIRED, STOCK = "nnUNetTrainerCFSeg_timed", "nnUNetTrainerCFSegThinThick_timed", "nnUNetTrainer_timed"
+#: Of the models that several rows need.
+LOCKS: dict[Path, Lock] = defaultdict(Lock)
 TRAIN = """
 import torch
 from nnunetv2.run.run_training import get_trainer_from_args
@@ -93,6 +99,7 @@ ROWS = {
     "annotator": Row(PAIRED, loss={"operator": "annotator", "weights": {"thick": 0.5, "slab": 1.0, "feature": 0.1}}),
     "transition": Row(PAIRED, loss={"operator": "transition"}),
     "count": Row(PAIRED),
+    "refined": Row(OURS, dataset="Dataset72{seed}_Refined"),
     "oracle": Row(OURS, dataset=THIN),
     "stock": Row(STOCK, plans="nnUNetPlans_1GB"),
 }
@@ -185,8 +192,7 @@ def prepare(source: Path, output: Path) -> int:
     write_thick_images(raw / PAIRS / "imagesTs", output / "images_thick", factor)
     for name in (PAIRS, THIN):
         if not (preprocessed(output, name) / f"{PLANS}_3d_fullres").exists():
-            run("cfseg", "plan_and_preprocess", "-d", dataset_id(name), "-pl", "ThinThickPlanner",
-                "-gpu_memory_target", "1", "-np", "2", "-npfp", "2", "--no_pbar")  # fmt: skip
+            plan_for_pairs(name)
     if not (preprocessed(output, PAIRS) / "nnUNetPlans_1GB_3d_fullres").exists():
         run("nnUNetv2_plan_experiment", "-d", dataset_id(PAIRS), "-gpu_memory_target", "1", "-overwrite_plans_name",
             "nnUNetPlans_1GB")  # fmt: skip
@@ -219,11 +225,12 @@ def run_row(name: str, row: Row, seed: int, output: Path, factor: int, threads: 
         SEED_VARIABLE: str(seed),
         **{variable: str(threads) for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "nnUNet_n_proc_DA")},
     }
+    if name == "refined":
+        row = replace(row, dataset=row.dataset.format(seed=seed))
+        train(ROWS["copy"], PLANS, results, threads, device, environment)
+        refine(row.dataset, output, device, environment)
     plans = plans_of(name, row, output)
-    model = results / row.dataset / f"{row.trainer}__{plans}__3d_fullres"
-    if not (model / "fold_0" / "checkpoint_final.pth").exists():
-        script = TRAIN.format(dataset=row.dataset, trainer=row.trainer, plans=plans, threads=threads, device=device)
-        run(sys.executable, "-c", script, **environment)
+    train(row, plans, results, threads, device, environment)
     folder = output / f"seed_{seed}" / "predictions"
     made = {name: folder / name}
     predict(output / "nnUNet_raw" / PAIRS / "imagesTs", folder / name, row, plans, "3d_fullres", device, environment)
@@ -232,6 +239,34 @@ def run_row(name: str, row: Row, seed: int, output: Path, factor: int, threads: 
         repeat(folder / "thick_slices", folder / "repeated", output / "nnUNet_raw" / PAIRS / "labelsTs", factor)
         made["repeated"] = folder / "repeated"
     return made
+
+
+def train(row: Row, plans: str, results: Path, threads: int, device: str, environment: Mapping[str, str]) -> None:
+    """Train what is not trained yet; rows that need the same model wait for it."""
+    model = results / row.dataset / f"{row.trainer}__{plans}__3d_fullres"
+    with LOCKS[model]:
+        if not (model / "fold_0" / "checkpoint_final.pth").exists():
+            script = TRAIN.format(dataset=row.dataset, trainer=row.trainer, plans=plans, threads=threads, device=device)
+            run(sys.executable, "-c", script, **environment)
+
+
+def refine(dataset: str, output: Path, device: str, environment: Mapping[str, str]) -> None:
+    """Thin labels out of the thick ones and the network of copied labels, planned as the other datasets are."""
+    raw = output / "nnUNet_raw"
+    number, name = dataset_id(dataset), dataset.split("_")[1]
+    model = ["-d", PAIRS, "-tr", OURS, "-p", PLANS, "-c", "3d_fullres", "-f", "0", "-device", device]
+    if not (raw / dataset / "dataset.json").exists():
+        run("cfseg", "refine_labels", "-i", raw / PAIRS, "-o", number, "-n", name, *model, "--disable_progress_bar",
+            **environment)  # fmt: skip
+        shutil.copy2(raw / PAIRS / "thin_thick.json", raw / dataset)  # the planner's
+    if not (preprocessed(output, dataset) / f"{PLANS}_3d_fullres").exists():
+        plan_for_pairs(dataset)
+
+
+def plan_for_pairs(dataset: str) -> None:
+    """Plan and preprocess a dataset as one of pairs, whatever its labels."""
+    run("cfseg", "plan_and_preprocess", "-d", dataset_id(dataset), "-pl", "ThinThickPlanner", "-gpu_memory_target", "1",
+        "-np", "2", "-npfp", "2", "--no_pbar")  # fmt: skip
 
 
 def plans_of(name: str, row: Row, output: Path) -> str:

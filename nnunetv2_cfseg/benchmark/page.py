@@ -23,13 +23,16 @@ COSTS = (
     ("train_peak_gpu_gb", "GPU memory of training", "GB"),
     ("train_s", "Training", "seconds"),
 )
+#: Of the largest cost to the least, for a chart: equal budgets differ by what a start takes, which tells nothing.
+LEAST_RATIO = 1.25
 
 
 @dataclass(frozen=True)
 class Point:
-    """A row: where it is in percent, its interval, and whether no other costs less and segments better."""
+    """A row: its number, where it is in percent, its interval, and whether no other costs less and segments better."""
 
     row: str
+    number: int
     colour: str
     x: float
     y: float
@@ -62,10 +65,11 @@ def render(title: str, lead: Sequence[str], results: Results, found: Sequence[Bl
     rows = list(dict.fromkeys(results.figures["row"]))
     colours = dict(zip(rows, class_colours(len(rows)), strict=True))
     tables = [(block.title, block.note, words_table(block.title, block.head, block.rows)) for block in found]
-    charts = [
-        (str(dataset), scatters(figures, results.costs[results.costs["dataset"] == dataset], colours))
+    charts = {
+        str(dataset): scatters(figures, results.costs[results.costs["dataset"] == dataset], colours)
         for dataset, figures in results.figures.groupby("dataset", sort=False)
-    ]
+    }
+    charts = {dataset: drawn for dataset, drawn in charts.items() if drawn}  # of a single row there is nothing to draw
     settings = [
         words_table(
             f"Machine {number}", ("setting", "value"), [(name, _told(value)) for name, value in machine.items()]
@@ -86,7 +90,7 @@ def scatters(figures: pd.DataFrame, costs: pd.DataFrame, colours: dict[str, str]
     charts = []
     for column, title, across in COSTS:
         spent = [float(of_rows.loc[row, column]) for row in ranked.index]
-        if max(spent) > 1.05 * min(spent):  # equal budgets tell nothing
+        if max(spent) > LEAST_RATIO * min(spent):
             charts.append(_scatter(title, across, spent, ranked, colours))
     return charts
 
@@ -96,13 +100,16 @@ def _scatter(title: str, across: str, spent: Sequence[float], ranked: pd.DataFra
     y = axis(ranked[["mean", "low", "high"]].to_numpy().ravel(), intervals=4)
     best = pareto(list(zip(spent, ranked["mean"], strict=True)))
 
+    numbers = {row: number for number, row in enumerate(colours, 1)}
+
     def up(value: float, otherwise: float) -> float:
         return round(100 - y.place(value if isfinite(value) else otherwise), 2)
 
     points = tuple(
         Point(
-            row=str(row), colour=colours[str(row)], x=x.place(cost), y=up(line["mean"], y.low),
-            low=up(line["low"], line["mean"]), high=up(line["high"], line["mean"]), best=undominated,
+            row=str(row), number=numbers[str(row)], colour=colours[str(row)],
+            x=x.place(cost), y=up(line["mean"], y.low), low=up(line["low"], line["mean"]),
+            high=up(line["high"], line["mean"]), best=undominated,
             words=f"{row}: Dice {line['mean']:.3f}, {cost:.3g} {across}",
         )
         for (row, line), cost, undominated in zip(ranked.iterrows(), spent, best, strict=True)

@@ -59,17 +59,20 @@ def ranking_block(dataset: str, scored_on: str, figures: pd.DataFrame, costs: pd
     metrics = metrics_of(figures)
     of_metrics = {metric: ranking(figures, metric).set_index("row") for metric in metrics}
     of_rows = costs.groupby("row").mean(numeric_only=True)
+    several = of_metrics["Dice"]["seeds"].max() > 1
     on_gpu = costs["train_peak_gpu_gb"].max() > 0
-    head = ("row", "seeds", *(f"{BY_KEY[m].title}{_unit(m)}" for m in metrics), "Dice by seed", "training s",
-            "prediction s a case", "peak GB", *(["GPU GB"] if on_gpu else []), "parameters, M",
-            "kFLOP a voxel")  # fmt: skip
+    head = (
+        "row", "seeds", *(f"{BY_KEY[m].title}{_unit(m)}" for m in metrics), *(["Dice by seed"] if several else []),
+        "training s", "prediction s a case", "peak GB", *(["GPU GB"] if on_gpu else []), "parameters, M",
+        "kFLOP a voxel",
+    )  # fmt: skip
     rows = []
     for row, line in of_metrics["Dice"].iterrows():
         cost = of_rows.loc[row]
         rows.append((
             str(row), f"{line['seeds']:.0f}",
             *(_interval(of_metrics[metric].loc[row], metric) for metric in metrics),
-            f"{_number(line['seed_low'], 3)} to {_number(line['seed_high'], 3)}",
+            *([f"{_number(line['seed_low'], 3)} to {_number(line['seed_high'], 3)}"] if several else []),
             f"{cost['train_s']:.0f}", f"{cost['predict_s_per_case']:.1f}",
             f"{max(cost['train_peak_gb'], cost['predict_peak_gb']):.1f}",
             *([f"{cost['train_peak_gpu_gb']:.1f}"] if on_gpu else []), f"{cost['parameters'] / 1e6:.2f}",
