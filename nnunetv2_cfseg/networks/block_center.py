@@ -10,6 +10,7 @@ Shapes: B volumes or blocks, C channels, Z Y X voxels, P classes, D width; w, n,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ class BlockCenterTransformer(nn.Module):
         norm: ``post`` (the paper's) or ``pre``.
         activation: ``relu`` (the paper's) or ``gelu``.
         position: ``sine`` (the paper's), ``learned`` or ``none``.
-        decoder: ``linear`` (the paper's) or ``voxel``.
+        decoder: ``linear`` (the paper's), ``voxel`` or ``all_tokens``.
         voxel_features: features a voxel that the voxel decoder reads from a token.
         voxel_hidden: width of the voxel decoder's MLP.
         windows: what :class:`~.windows.WindowBank` takes, or ``None`` for none.
@@ -119,7 +120,7 @@ class BlockCenterTransformer(nn.Module):
             embed_dim, depth, num_heads, round(embed_dim * ffn_ratio), norm=norm, activation=activation
         )
         self.decoder = build_decoder(
-            decoder, embed_dim, num_classes, patch_voxels,
+            decoder, embed_dim, num_classes, patch_voxels, tokens=prod(self.block_patches), centers=len(centers),
             in_channels=channels, features=voxel_features, hidden=voxel_hidden,
         )  # fmt: skip
         self.apply(self.initialize)
@@ -201,15 +202,21 @@ class BlockCenterTransformer(nn.Module):
         self._check_input(x)
         patches, indices, grid = self._gather_plan(x)
         tokens = self.embedding(patches)
-        features = torch.cat([self.encode(tokens[chunk]) for chunk in indices.split(self.chunk_blocks)])
+        features = torch.cat(
+            [self.center_features(self.encode(tokens[chunk])) for chunk in indices.split(self.chunk_blocks)]
+        )
         return unpatch_centers(features, x.shape[0], grid, self.center_patches, (1, 1, 1))
 
     def encode(self, tokens: Tensor) -> Tensor:
-        """Embedded patches of M blocks, (M, N, D), to their centre tokens X^K, (M, Q, D)."""
-        return self.encoder(self.position(tokens), self.center_indices)
+        """Embedded patches of M blocks, (M, N, D), to what the decoder reads: centre tokens X^K, (M, Q, D), or all."""
+        return self.encoder(self.position(tokens), None if self.decoder.reads_all_tokens else self.center_indices)
+
+    def center_features(self, encoded: Tensor) -> Tensor:
+        """The centre tokens X^K, (M, Q, D), of what :meth:`encode` gives."""
+        return select_tokens(encoded, self.center_indices) if self.decoder.reads_all_tokens else encoded
 
     def decode(self, features: Tensor, patches: Tensor) -> Tensor:
-        """Centre tokens (M, Q, D) and their windowed intensities (M, Q, C w^3) to logits (M, Q, P, w^3)."""
+        """Encoded tokens and the centre's windowed intensities (M, Q, C w^3) to logits (M, Q, P, w^3)."""
         return self.decoder(features, patches.unflatten(-1, (self.windows.out_channels, -1)))
 
     def _forward_blocks(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
@@ -220,7 +227,7 @@ class BlockCenterTransformer(nn.Module):
         features = self.encode(self.embedding(patches))
         logits = self.decode(features, select_tokens(patches, self.center_indices))
         volume = self._centers_to_volume(logits.flatten(2), len(blocks), (1, 1, 1), self.center_size)
-        return volume, features.mT.unflatten(2, self.center_patches)
+        return volume, self.center_features(features).mT.unflatten(2, self.center_patches)
 
     def _gather_plan(self, x: Tensor) -> tuple[Tensor, Tensor, tuple[int, ...]]:
         """Flat patches (B g, C w^3), the tokens of every block (blocks, N), and the centres along z, y, x."""

@@ -1,6 +1,7 @@
 """From centre tokens to logits, a mask patch for each (Eq. 10).
 
-Shapes: M blocks, Q centre tokens a block, D width, P classes, w^3 voxels a patch, C windowed channels, F features.
+Shapes: M blocks, N tokens and Q centre tokens a block, D width, P classes, w^3 voxels a patch, C windowed channels, F
+features.
 The output layers' names contain ``.seg_layers.``: nnU-Net's pretrained-weight loader leaves exactly those out.
 """
 
@@ -9,13 +10,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-DECODERS = ("linear", "voxel")
+DECODERS = ("linear", "voxel", "all_tokens")
 
 
 class LinearDecoder(nn.Module):
     """Each centre token straight to w^3 x P logits (Eq. 10, the paper's)."""
 
     deep_supervision = False  # nnU-Net switches this on every network; there is one output here
+    reads_all_tokens = False
 
     def __init__(self, embed_dim: int, num_classes: int, patch_voxels: int) -> None:
         super().__init__()
@@ -27,6 +29,25 @@ class LinearDecoder(nn.Module):
         return self.seg_layers[0](tokens).unflatten(-1, (self.num_classes, -1))
 
 
+class AllTokensDecoder(nn.Module):
+    """All tokens of a block together to the logits of its centre (Karimi et al. 2021).
+
+    Its weights grow with tokens times centre voxels: it is for small blocks with a centre of one patch.
+    """
+
+    deep_supervision = False
+    reads_all_tokens = True
+
+    def __init__(self, embed_dim: int, num_classes: int, patch_voxels: int, *, tokens: int, centers: int) -> None:
+        super().__init__()
+        self.shape = (centers, num_classes, patch_voxels)
+        self.seg_layers = nn.ModuleList([nn.Linear(tokens * embed_dim, centers * num_classes * patch_voxels)])
+
+    def forward(self, tokens: Tensor, voxels: Tensor) -> Tensor:
+        """(M, N, D) to (M, Q, P, w^3); ``voxels`` is not looked at."""
+        return self.seg_layers[0](tokens.flatten(1)).unflatten(-1, self.shape)
+
+
 class VoxelDecoder(nn.Module):
     """The linear map plus a pointwise MLP on what the token says of a voxel and the voxel's own intensities.
 
@@ -34,6 +55,7 @@ class VoxelDecoder(nn.Module):
     """
 
     deep_supervision = False
+    reads_all_tokens = False
 
     def __init__(
         self, embed_dim: int, num_classes: int, patch_voxels: int, *, in_channels: int, features: int, hidden: int
@@ -57,9 +79,22 @@ class VoxelDecoder(nn.Module):
 
 
 def build_decoder(
-    kind: str, embed_dim: int, num_classes: int, patch_voxels: int, *, in_channels: int, features: int, hidden: int
-) -> LinearDecoder | VoxelDecoder:
-    """The decoder of that name; the last three arguments are the voxel decoder's.
+    kind: str,
+    embed_dim: int,
+    num_classes: int,
+    patch_voxels: int,
+    *,
+    tokens: int,
+    centers: int,
+    in_channels: int,
+    features: int,
+    hidden: int,
+) -> LinearDecoder | VoxelDecoder | AllTokensDecoder:
+    """The decoder of that name.
+
+    Args:
+        tokens: N, and ``centers`` Q: for ``all_tokens``.
+        in_channels: C, and ``features`` F, and ``hidden``: for ``voxel``.
 
     Raises:
         ValueError: an unknown name.
@@ -70,4 +105,6 @@ def build_decoder(
         return VoxelDecoder(
             embed_dim, num_classes, patch_voxels, in_channels=in_channels, features=features, hidden=hidden
         )
+    if kind == "all_tokens":
+        return AllTokensDecoder(embed_dim, num_classes, patch_voxels, tokens=tokens, centers=centers)
     raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, got {kind!r}")

@@ -113,8 +113,8 @@ class Encoder(nn.Module):
         # Post-norm layers end normalised; a pre-norm stack needs it once, at its end.
         self.final_norm = nn.LayerNorm(embed_dim) if norm == "pre" else nn.Identity()
 
-    def forward(self, tokens: Tensor, center_indices: Tensor) -> Tensor:
-        """(M, N, D) to the centre tokens X^K, (M, Q, D)."""
+    def forward(self, tokens: Tensor, center_indices: Tensor | None) -> Tensor:
+        """(M, N, D) to the centre tokens X^K, (M, Q, D); to all, (M, N, D), with None."""
         for layer in self.layers[:-1]:
             tokens = layer(tokens)
         return self.final_norm(self.layers[-1](tokens, center_indices))

@@ -36,7 +36,7 @@ CT = {"mean": 40.0, "std": 20.0, "windows_hu": [(0, 80)]}
         ({"windows": []}, "windows must have an entry for each of 1 channels, got 0"),
         ({"windows": [{**CT, "windows_hu": [(80, 0)]}]}, r"windows_hu must be a list of \(lower, upper\)"),
         ({"windows": [{**CT, "std": 0.0}]}, "std that undoes CT normalisation must be > 0 HU, got 0.0"),
-        ({"decoder": "unet"}, "decoder must be one of linear, voxel, got 'unet'"),
+        ({"decoder": "unet"}, "decoder must be one of linear, voxel, all_tokens, got 'unet'"),
         ({"chunk_blocks": 0}, "chunk_blocks must be >= 1, got 0"),
         ({"deep_supervision": True}, "deep_supervision must be False: a block-centre network has one output"),
         ({"norm": "batch"}, "norm must be one of post, pre, got 'batch'"),
@@ -205,7 +205,7 @@ def test_linear_decoder_of_the_features_is_the_dense_forward(tiny_network: Netwo
         torch.testing.assert_close(box, patch, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("decoder", ["linear", "voxel"])
+@pytest.mark.parametrize("decoder", ["linear", "voxel", "all_tokens"])
 @pytest.mark.parametrize("position", ["sine", "learned"])
 def test_exactly_the_seg_layers_depend_on_the_number_of_classes(
     position: str, decoder: str, tiny_network: NetworkFactory

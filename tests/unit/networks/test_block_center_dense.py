@@ -53,12 +53,17 @@ def centre_by_hand(network: BlockCenterTransformer, block: Tensor) -> Tensor:
         tokens = layer(tokens)
     tokens = network.encoder.final_norm(tokens)
     centre = torch.full((network.num_classes, *network.center_size), torch.nan)
-    for inner in product(*map(range, c)):
+    for number, inner in enumerate(product(*map(range, c))):
         iz, iy, ix = ((size - inside) // 2 + i for size, inside, i in zip(n, c, inner, strict=True))
         index = (iz * n[1] + iy) * n[2] + ix
         voxels = patches[index].reshape(1, 1, len(windowed), -1)
         z, y, x = (slice(i * size, (i + 1) * size) for i, size in zip(inner, w, strict=True))
-        centre[:, z, y, x] = network.decoder(tokens[:, index : index + 1], voxels).reshape(-1, *w)
+        if network.decoder.reads_all_tokens:
+            (everything,) = network.decoder.seg_layers
+            logits = (everything.weight @ tokens.flatten() + everything.bias).chunk(c[0] * c[1] * c[2])[number]
+        else:
+            logits = network.decoder(tokens[:, index : index + 1], voxels)
+        centre[:, z, y, x] = logits.reshape(-1, *w)
     return centre
 
 
@@ -88,7 +93,7 @@ def assert_same(actual: Tensor, expected: Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", GEOMETRIES)
-@pytest.mark.parametrize("decoder", ["linear", "voxel"])
+@pytest.mark.parametrize("decoder", ["linear", "voxel", "all_tokens"])
 @torch.no_grad()
 def test_dense_forward_equals_blocks_cut_out_by_hand(name: str, decoder: str, tiny_network: NetworkFactory) -> None:
     options, size = GEOMETRIES[name]
@@ -109,7 +114,7 @@ def test_dense_forward_equals_blocks_cut_out_with_every_norm_and_position(
 
 
 @pytest.mark.parametrize("name", GEOMETRIES)
-@pytest.mark.parametrize("decoder", ["linear", "voxel"])
+@pytest.mark.parametrize("decoder", ["linear", "voxel", "all_tokens"])
 @torch.no_grad()
 def test_centers_only_equals_each_block_by_hand(name: str, decoder: str, tiny_network: NetworkFactory) -> None:
     network = tiny_network(2, windows=WINDOWS, decoder=decoder, **GEOMETRIES[name][0])
@@ -172,7 +177,7 @@ def test_patches_are_embedded_once_however_many_blocks_hold_them(tiny_network: N
     assert lengths == [2 * 3 * 4 * 5]  # 2 volumes of 1 x 2 x 3 patches and one more on every side
 
 
-@pytest.mark.parametrize("decoder", ["linear", "voxel"])
+@pytest.mark.parametrize("decoder", ["linear", "voxel", "all_tokens"])
 def test_a_voxel_sees_its_block_and_nothing_else(decoder: str, tiny_network: NetworkFactory) -> None:
     x = random_volume(2, 1, 12, 12, 12).requires_grad_()
     logits = tiny_network(decoder=decoder)(x)
