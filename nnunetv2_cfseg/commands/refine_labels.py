@@ -40,5 +40,9 @@ def _run(args: argparse.Namespace) -> None:
     output = dataset_folder(environment.raw_folder(), args.o, args.n)
     models = load_models(folder, folds=args.f, checkpoint=args.chk, configuration=args.c)
     models = [on_device(model, args) for model in models]
-    done = refine_dataset(args.i, output, models, Settings(shifts=args.shifts), progress=not args.disable_progress_bar)
+    done = refine_dataset(
+        args.i, output, models, Settings(shifts=args.shifts),
+        made_with=" ".join([f"{folder.parent.name}/{folder.name}", *map(str, args.f or [])]),
+        progress=not args.disable_progress_bar,
+    )  # fmt: skip
     print(f"{done.cases} cases, {done.changed:.0%} of their foreground has another label now: {output}")

@@ -9,19 +9,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nnunetv2_cfseg.checkpoint_files import write_json
+from nnunetv2_cfseg.data.pairing.grids import read_grid
+from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR
 from nnunetv2_cfseg.inference.model import Model
 from nnunetv2_cfseg.inference.outputs import unfinished, write_labels
 from nnunetv2_cfseg.inference.predict import closest_model, on_disk
 from nnunetv2_cfseg.inference.refine import refine
 from nnunetv2_cfseg.inference.scans import Case, find_cases, read_scan, read_voxels
 from nnunetv2_cfseg.inference.segment import Settings, segment
+from nnunetv2_cfseg.planners.splits import SPLITS
 
 #: Of the source, what is copied as it is.
 COPIED = ("imagesTr", "imagesTs", "labelsTs", "labelsTs_thin")
-SPLITS, SIDECAR, REFINED = "splits_final.json", "thin_thick.json", "refined.json"
+#: In the new dataset: what it was made of.
+REFINED = "refined.json"
+
+
+@dataclass(frozen=True)
+class Marks:
+    """How thick slices were annotated: slices in one, the share from which a voxel is marked, the label to ignore."""
+
+    factor: int
+    threshold: float
+    ignore_label: int | None
 
 
 @dataclass(frozen=True)
@@ -38,7 +52,7 @@ class Refined:
 
 
 def refine_dataset(
-    source: Path, output: Path, models: Sequence[Model], settings: Settings, *, progress: bool = True
+    source: Path, output: Path, models: Sequence[Model], settings: Settings, *, made_with: str, progress: bool = True
 ) -> Refined:
     """Write the dataset; one that was stopped goes on.
 
@@ -47,6 +61,7 @@ def refine_dataset(
         output: folder of the new one, named as nnU-Net names datasets.
         models: of the same labels; each case is segmented with that whose slices are most like its own.
         settings: of their prediction.
+        made_with: name of the models, for the record.
 
     Raises:
         ValueError: a source that is no dataset of pairs, labels that are regions, labels that are not the models', or
@@ -59,9 +74,9 @@ def refine_dataset(
         raise ValueError(f"labels must exclude each other to be refined, and these are regions: {source}")
     if dict(configuration.labels) != dataset["labels"]:
         raise ValueError(f"the model must have the dataset's labels, got {dict(configuration.labels)}: {source}")
-    origin = {"source": source.resolve().name, "factor": pairs["factor"], "shifts": settings.shifts}
+    origin = {"source": source.resolve().name, "factor": pairs["factor"], "model": made_with, "shifts": settings.shifts}
     _begin(output, origin)
-    threshold = pairs.get("threshold") or 0.5
+    marks = Marks(pairs["factor"], pairs.get("threshold") or 0.5, dataset["labels"].get("ignore"))
     changed = []
     cases = find_cases(
         source / "imagesTr", file_ending=dataset["file_ending"], channels=len(configuration.channel_names)
@@ -70,8 +85,9 @@ def refine_dataset(
         for case in tqdm(cases, unit="case", disable=not progress):
             file = Path("labelsTr", f"{case.name}{dataset['file_ending']}")
             if not (output / file).is_file():
-                _refine_case(case, source / file, output / file, models, settings, place, pairs["factor"], threshold,
-                    dataset["labels"].get("ignore"))  # fmt: skip
+                labels = _refined(case, source / file, marks, models, settings, place)
+                (output / "labelsTr").mkdir(exist_ok=True)
+                write_labels(labels, read_grid(source / file), output / file, place, like=source / file)
             changed.append(_changed(source / file, output / file))
     for folder in COPIED:
         if (source / folder).is_dir():
@@ -82,45 +98,32 @@ def refine_dataset(
     return Refined(len(cases), float(np.mean(changed)))
 
 
-def _refine_case(
-    case: Case,
-    annotation: Path,
-    file: Path,
-    models: Sequence[Model],
-    settings: Settings,
-    place: Path,
-    factor: int,
-    threshold: float,
-    ignore_label: int | None,
-) -> None:
+def _refined(
+    case: Case, annotation: Path, marks: Marks, models: Sequence[Model], settings: Settings, place: Path
+) -> NDArray[np.integer]:
+    """A case's thin labels (Z, Y, X); what is too large for memory is put into ``place`` on the way."""
     scan = read_scan(case, models[0].configuration.channel_names)
-    labels = read_voxels(annotation, scan.grid.shape)
     model = closest_model(models, scan.grid.spacing_mm[0])
     memory = place / f"{case.name}.npy"
     probabilities = on_disk(memory, (model.configuration.heads, *scan.grid.shape))
     segment(scan.channels, scan.grid.spacing_mm, model.networks, model.configuration, settings,
             probabilities=probabilities)  # fmt: skip
     try:
-        refined = refine(probabilities, labels, factor=factor, threshold=threshold, ignore_label=ignore_label)
+        return refine(
+            probabilities, read_voxels(annotation, scan.grid.shape), factor=marks.factor, threshold=marks.threshold,
+            ignore_label=marks.ignore_label,
+        )  # fmt: skip
     except ValueError as error:
         raise ValueError(f"{error}: {annotation}") from error
-    file.parent.mkdir(exist_ok=True)
-    write_labels(refined, scan.grid, file, place, like=annotation)
-    del probabilities
-    memory.unlink()
+    finally:
+        memory.unlink()
 
 
 def _changed(before: Path, after: Path) -> float:
     """Share of a case's foreground, in either labels, that is of another class now."""
-    one, other = (np.asarray(_labels(file)) for file in (before, after))
+    one, other = (read_voxels(file, read_grid(file).shape) for file in (before, after))
     either = (one != 0) | (other != 0)
     return float((one != other)[either].mean()) if either.any() else 0.0
-
-
-def _labels(file: Path) -> np.ndarray:
-    from nnunetv2_cfseg.data.pairing.grids import read_grid
-
-    return read_voxels(file, read_grid(file).shape)
 
 
 def _begin(output: Path, origin: dict[str, object]) -> None:

@@ -88,6 +88,15 @@ def test_stock_prediction_takes_both_models(
     assert segmentation.GetSpacing()[2] == pytest.approx(thickness_mm)
 
 
+def test_refined_labels_are_a_dataset_of_nnunet(trained: Path, workspace: Any) -> None:
+    pairs, refined = (workspace.raw / name for name in ("Dataset962_Pairs", "Dataset963_Refined"))
+    done = workspace.run("cfseg", "refine_labels", "-i", str(pairs), "-o", "963", "-d", "962", "-tr", TRAINER, "-p",
+        PLANS, "-c", "3d_fullres", "-f", "0", "-device", "cpu", "--disable_progress_bar")  # fmt: skip
+    assert "5 cases, " in done.stdout
+    workspace.run("nnUNetv2_extract_fingerprint", "-d", "963", "-np", "1", "--verify_dataset_integrity")
+    assert (refined / "splits_final.json").read_bytes() == (pairs / "splits_final.json").read_bytes()
+
+
 def test_both_models_have_the_same_weights(trained: Path) -> None:
     thin, thick = (
         torch.load(trained / f"{TRAINER}__{PLANS}__{name}" / "fold_0" / "checkpoint_final.pth", weights_only=False)
