@@ -8,8 +8,9 @@ Rows, each trained for the same seconds on the same fold, and scored on a test s
     mean        the slab's mean against the thick label, nothing else
     paper       thick supervision, the slab's mean and features, gradients through both sides (Gang 2025, section 3.6)
     annotator   thick supervision and features, and on slabs what an annotator would mark
-    transition  the same with the copied label on slabs and a ramp where it changes
-    count       the same with the likelihood of the mark: nnUNetTrainerCFSegThinThick as it is
+    transition  thick supervision, and on slabs the copied label with a ramp where it changes:
+                nnUNetTrainerCFSegThinThick as it is
+    count       the same with the likelihood of the mark
     refined     ours, trained on what cfseg refine_labels makes of the thick labels and the network of copy, which was
                 trained for as long: twice the seconds in all
     oracle      ours, trained on the thin labels
@@ -97,8 +98,8 @@ ROWS = {
         loss={"weights": {"thick": 1.0, "slab": 1.0, "feature": 1.0}, "operator": "mean", "stop_gradient": "none"},
     ),
     "annotator": Row(PAIRED, loss={"operator": "annotator", "weights": {"thick": 0.5, "slab": 1.0, "feature": 0.1}}),
-    "transition": Row(PAIRED, loss={"operator": "transition"}),
-    "count": Row(PAIRED),
+    "transition": Row(PAIRED),
+    "count": Row(PAIRED, loss={"operator": "count"}),
     "refined": Row(OURS, dataset="Dataset72{seed}_Refined"),
     "oracle": Row(OURS, dataset=THIN),
     "stock": Row(STOCK, plans="nnUNetPlans_1GB"),

@@ -15,7 +15,7 @@ class TestSettings:
     def test_default_is_the_design_and_survives_the_plans(self) -> None:
         settings = ThinThickSettings()
         assert settings.weights == {"thick": 0.5, "slab": 1, "feature": 0}
-        assert (settings.operator, settings.stop_gradient) == ("count", "thick")
+        assert (settings.operator, settings.stop_gradient) == ("transition", "thick")
         plans = json.loads(json.dumps(dataclasses.asdict(settings)))
         assert ThinThickSettings.from_plans(plans) == settings
 
