@@ -60,7 +60,7 @@ PAIRS, THIN = "Dataset711_Pairs", "Dataset712_Thin"
 PLANS = "nnUNetThinThickPlans"
 OURS, PAIRED, STOCK = "nnUNetTrainerCFSeg_timed", "nnUNetTrainerCFSegThinThick_timed", "nnUNetTrainer_timed"
 #: Of the models that several rows need.
-LOCKS: dict[Path, Lock] = defaultdict(Lock)
+LOCKS: dict[str, Lock] = defaultdict(Lock)
 TRAIN = """
 import torch
 from nnunetv2.run.run_training import get_trainer_from_args
@@ -98,7 +98,7 @@ ROWS = {
         loss={"weights": {"thick": 1.0, "slab": 1.0, "feature": 1.0}, "operator": "mean", "stop_gradient": "none"},
     ),
     "annotator": Row(PAIRED, loss={"operator": "annotator", "weights": {"thick": 0.5, "slab": 1.0, "feature": 0.1}}),
-    "transition": Row(PAIRED),
+    "transition": Row(PAIRED, loss={"operator": "transition"}),
     "count": Row(PAIRED, loss={"operator": "count"}),
     "refined": Row(OURS, dataset="Dataset72{seed}_Refined"),
     "oracle": Row(OURS, dataset=THIN),
@@ -245,7 +245,7 @@ def run_row(name: str, row: Row, seed: int, output: Path, factor: int, threads: 
 def train(row: Row, plans: str, results: Path, threads: int, device: str, environment: Mapping[str, str]) -> None:
     """Train what is not trained yet; rows that need the same model wait for it."""
     model = results / row.dataset / f"{row.trainer}__{plans}__3d_fullres"
-    with LOCKS[model]:
+    with LOCKS[str(model)]:
         if not (model / "fold_0" / "checkpoint_final.pth").exists():
             script = TRAIN.format(dataset=row.dataset, trainer=row.trainer, plans=plans, threads=threads, device=device)
             run(sys.executable, "-c", script, **environment)
@@ -259,7 +259,6 @@ def refine(dataset: str, output: Path, device: str, environment: Mapping[str, st
     if not (raw / dataset / "dataset.json").exists():
         run("cfseg", "refine_labels", "-i", raw / PAIRS, "-o", number, "-n", name, *model, "--disable_progress_bar",
             **environment)  # fmt: skip
-        shutil.copy2(raw / PAIRS / "thin_thick.json", raw / dataset)  # the planner's
     if not (preprocessed(output, dataset) / f"{PLANS}_3d_fullres").exists():
         plan_for_pairs(dataset)
 

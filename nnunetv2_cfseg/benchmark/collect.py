@@ -73,7 +73,7 @@ def costs_of(record: dict[str, Any]) -> dict[str, float]:
         "predict_s_per_case": round(record["predict"]["seconds"] / record["cell"]["cases"], 2),
         "train_peak_gb": round(record["train"]["peak_bytes"] / 1e9, 2),
         "predict_peak_gb": round(record["predict"]["peak_bytes"] / 1e9, 2),
-        "train_peak_gpu_gb": round(record["network"]["peak_gpu_bytes"] / 1e9, 2),
+        "train_peak_gpu_gb": round(record["network"].get("peak_gpu_bytes", 0) / 1e9, 2),
         "parameters": record["network"]["parameters"],
         "flops_per_voxel": round(record["network"]["flops_per_voxel"]),
         "threads": record["threads"],

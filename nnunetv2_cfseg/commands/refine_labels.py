@@ -42,7 +42,7 @@ def _run(args: argparse.Namespace) -> None:
     models = [on_device(model, args) for model in models]
     done = refine_dataset(
         args.i, output, models, Settings(shifts=args.shifts),
-        made_with=" ".join([f"{folder.parent.name}/{folder.name}", *map(str, args.f or [])]),
+        made_with=f"{folder.parent.name}/{folder.name}/{args.chk}",
         progress=not args.disable_progress_bar,
     )  # fmt: skip
     print(f"{done.cases} cases, {done.changed:.0%} of their foreground has another label now: {output}")

@@ -25,8 +25,8 @@ from nnunetv2_cfseg.planners.splits import SPLITS
 
 #: Of the source, what is copied as it is.
 COPIED = ("imagesTr", "imagesTs", "labelsTs", "labelsTs_thin")
-#: In the new dataset: what it was made of.
-REFINED = "refined.json"
+#: An operator's share is below 1; of whole slabs that is as good as 1.
+LARGEST_THRESHOLD = 1 - 1e-9
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Refined:
 
     Attributes:
         cases: how many there are.
-        changed: share of the voxels, of all that either labels call foreground, whose label is another one.
+        changed: share of a case's voxels, of those that either labels call foreground, whose label is another one; mean
+            of the cases.
     """
 
     cases: int
@@ -61,7 +62,7 @@ def refine_dataset(
         output: folder of the new one, named as nnU-Net names datasets.
         models: of the same labels; each case is segmented with that whose slices are most like its own.
         settings: of their prediction.
-        made_with: name of the models, for the record.
+        made_with: name of the model, for the record.
 
     Raises:
         ValueError: a source that is no dataset of pairs, labels that are regions, labels that are not the models', or
@@ -74,9 +75,13 @@ def refine_dataset(
         raise ValueError(f"labels must exclude each other to be refined, and these are regions: {source}")
     if dict(configuration.labels) != dataset["labels"]:
         raise ValueError(f"the model must have the dataset's labels, got {dict(configuration.labels)}: {source}")
-    origin = {"source": source.resolve().name, "factor": pairs["factor"], "model": made_with, "shifts": settings.shifts}
-    _begin(output, origin)
-    marks = Marks(pairs["factor"], pairs.get("threshold") or 0.5, dataset["labels"].get("ignore"))
+    threshold = pairs.get("threshold") or 0.5
+    used = [f"{model.configuration.name}, folds {' '.join(model.folds)}" for model in models]
+    _begin(output, {
+        "factor": pairs["factor"], "labels": "refined", "threshold": threshold, "source": source.resolve().name,
+        "model": made_with, "configurations": used, "shifts": settings.shifts,
+    })  # fmt: skip
+    marks = Marks(pairs["factor"], min(threshold, LARGEST_THRESHOLD), dataset["labels"].get("ignore"))
     changed = []
     cases = find_cases(
         source / "imagesTr", file_ending=dataset["file_ending"], channels=len(configuration.channel_names)
@@ -101,7 +106,7 @@ def refine_dataset(
 def _refined(
     case: Case, annotation: Path, marks: Marks, models: Sequence[Model], settings: Settings, place: Path
 ) -> NDArray[np.integer]:
-    """A case's thin labels (Z, Y, X); what is too large for memory is put into ``place`` on the way."""
+    """A case's thin labels (Z, Y, X)."""
     scan = read_scan(case, models[0].configuration.channel_names)
     model = closest_model(models, scan.grid.spacing_mm[0])
     memory = place / f"{case.name}.npy"
@@ -132,7 +137,7 @@ def _begin(output: Path, origin: dict[str, object]) -> None:
     Raises:
         ValueError: it holds something else.
     """
-    record = output / REFINED
+    record = output / SIDECAR  # which says the factor, as one of pairs does
     if record.is_file():
         if (before := _read(record)) != origin:
             raise ValueError(f"refined labels go on with what they were begun with, {before}, got {origin}: {output}")

@@ -40,7 +40,7 @@ TERMS = ("thick", "slab", "feature", "thin_consistency")
 #: Features gained nothing where it was measured, and blocks drawn on top of each other for them are less varied.
 DEFAULT_WEIGHTS = {"thick": 0.5, "slab": 1.0, "feature": 0.0}
 
-#: Where networks see less than the marks say, ``count`` makes their errors their labels; this one is never far behind.
+#: Of networks that see less than the marks say, ``count`` makes the errors their labels; this is level with copying.
 DEFAULT_OPERATOR = "transition"
 
 

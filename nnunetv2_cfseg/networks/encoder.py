@@ -96,9 +96,9 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A stack of layers of which the last computes the centre's tokens alone.
+    """A stack of layers of which the last computes the centre's tokens alone, unless the decoder reads all.
 
-    Nothing reads the other tokens of the last layer, so leaving them out changes no number.
+    Where nothing reads the other tokens of the last layer, leaving them out changes no number.
     """
 
     def __init__(

@@ -62,8 +62,9 @@ def test_a_dataset_that_nnunet_can_plan(
     assert refine() == 0
     made = pairs.with_name("Dataset901_Refined")
     assert sorted(file.name for file in made.iterdir()) == [
-        "dataset.json", "imagesTr", "labelsTr", "refined.json", "splits_final.json",
+        "dataset.json", "imagesTr", "labelsTr", "splits_final.json", "thin_thick.json",
     ]  # fmt: skip
+    assert json.loads((made / "thin_thick.json").read_text())["factor"] == FACTOR
     assert "3 cases, " in capsys.readouterr().out
     for name in "abc":
         before, after = (labels(folder / "labelsTr" / f"{name}.nii.gz") for folder in (pairs, made))
