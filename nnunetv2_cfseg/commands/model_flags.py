@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,8 +68,6 @@ def on_device(model: Model, args: argparse.Namespace) -> Model:
     Raises:
         ValueError: a device that is not there.
     """
-    from dataclasses import replace
-
     import torch
 
     from nnunetv2_cfseg.inference.precision import PRECISIONS, faster_precision

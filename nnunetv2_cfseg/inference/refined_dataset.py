@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +28,6 @@ from nnunetv2_cfseg.planners.splits import SPLITS
 COPIED = ("imagesTr", "imagesTs", "labelsTs", "labelsTs_thin")
 #: An operator's share is below 1; of whole slabs that is as good as 1.
 LARGEST_THRESHOLD = 1 - 1e-9
-
-
-@dataclass(frozen=True)
-class Marks:
-    """How thick slices were annotated: slices in one, the share from which a voxel is marked, the label to ignore."""
-
-    factor: int
-    threshold: float
-    ignore_label: int | None
 
 
 @dataclass(frozen=True)
@@ -81,7 +73,10 @@ def refine_dataset(
         "factor": pairs["factor"], "labels": "refined", "threshold": threshold, "source": source.resolve().name,
         "model": made_with, "configurations": used, "shifts": settings.shifts,
     })  # fmt: skip
-    marks = Marks(pairs["factor"], min(threshold, LARGEST_THRESHOLD), dataset["labels"].get("ignore"))
+    thin_labels = partial(
+        refine, factor=pairs["factor"], threshold=min(threshold, LARGEST_THRESHOLD),
+        ignore_label=dataset["labels"].get("ignore"),
+    )  # fmt: skip
     changed = []
     cases = find_cases(
         source / "imagesTr", file_ending=dataset["file_ending"], channels=len(configuration.channel_names)
@@ -90,9 +85,7 @@ def refine_dataset(
         for case in tqdm(cases, unit="case", disable=not progress):
             file = Path("labelsTr", f"{case.name}{dataset['file_ending']}")
             if not (output / file).is_file():
-                labels = _refined(case, source / file, marks, models, settings, place)
-                (output / "labelsTr").mkdir(exist_ok=True)
-                write_labels(labels, read_grid(source / file), output / file, place, like=source / file)
+                _refine_case(case, source / file, output / file, thin_labels, models, settings, place)
             changed.append(_changed(source / file, output / file))
     for folder in COPIED:
         if (source / folder).is_dir():
@@ -103,10 +96,16 @@ def refine_dataset(
     return Refined(len(cases), float(np.mean(changed)))
 
 
-def _refined(
-    case: Case, annotation: Path, marks: Marks, models: Sequence[Model], settings: Settings, place: Path
-) -> NDArray[np.integer]:
-    """A case's thin labels (Z, Y, X)."""
+def _refine_case(
+    case: Case,
+    annotation: Path,
+    file: Path,
+    thin_labels: Callable[[NDArray[np.floating], NDArray[np.integer]], NDArray[np.integer]],
+    models: Sequence[Model],
+    settings: Settings,
+    place: Path,
+) -> None:
+    """Segment a scan and write what its annotation and the network allow."""
     scan = read_scan(case, models[0].configuration.channel_names)
     model = closest_model(models, scan.grid.spacing_mm[0])
     memory = place / f"{case.name}.npy"
@@ -114,14 +113,13 @@ def _refined(
     segment(scan.channels, scan.grid.spacing_mm, model.networks, model.configuration, settings,
             probabilities=probabilities)  # fmt: skip
     try:
-        return refine(
-            probabilities, read_voxels(annotation, scan.grid.shape), factor=marks.factor, threshold=marks.threshold,
-            ignore_label=marks.ignore_label,
-        )  # fmt: skip
+        labels = thin_labels(probabilities, read_voxels(annotation, scan.grid.shape))
     except ValueError as error:
         raise ValueError(f"{error}: {annotation}") from error
     finally:
         memory.unlink()
+    file.parent.mkdir(exist_ok=True)
+    write_labels(labels, scan.grid, file, place, like=annotation)
 
 
 def _changed(before: Path, after: Path) -> float:
