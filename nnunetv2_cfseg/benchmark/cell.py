@@ -58,11 +58,11 @@ def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int, lock: int) -> N
     steering = {"nnUNet_results": str(results), **environment(matrix, cell, threads)}
     runner = Runner(folder, steering, inherited=lock)  # a training that outlives this process holds the lock
     scans = find_scans(cell, folder)
-    plans = matrix.trained_plans(cell.row)
+    plans, configuration = matrix.trained_plans(cell.row), matrix.configuration_of(cell.row)
     of_model = ["-tr", cell.row.trainer, "-p", plans, "-device", matrix.device]
     network = folder.resolve() / "network.json"
-    train = ["python", "-m", "nnunetv2_cfseg.benchmark.train", str(network), cell.dataset, matrix.configuration,
-             cell.fold, *of_model]  # fmt: skip
+    train = ["python", "-m", "nnunetv2_cfseg.benchmark.train", str(network), cell.dataset, configuration, cell.fold,
+             *of_model]  # fmt: skip
     training = _once(folder / "train.json", lambda: _measured(runner, train))
     predictions = folder / "predictions"
 
@@ -71,7 +71,7 @@ def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int, lock: int) -> N
         command, *sub = cell.row.predict.split()
         flags = ["--disable_tta"] if command == "nnUNetv2_predict" else []
         files = ["-i", str(scans.images), "-o", predictions.name]
-        model = ["-d", cell.dataset, *of_model, "-c", matrix.configuration, "-f", cell.fold]
+        model = ["-d", cell.dataset, *of_model, "-c", configuration, "-f", cell.fold]
         return _measured(runner, [command, *sub, *files, *model, *flags, *cell.row.arguments])
 
     prediction = _once(folder / "predict.json", predict)

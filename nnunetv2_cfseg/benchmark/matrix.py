@@ -28,6 +28,7 @@ class Row:
         planner: makes the plans where they are not there yet; nnU-Net's if empty, and nobody if ``plans`` are named.
         preset: of the network, for our planners.
         plans: name of the plans; that of planner, preset and memory target if empty.
+        configuration: of the plans; the benchmark's if empty.
         predict: one of PREDICTORS.
         arguments: more flags for it.
         changes: to the plans' configuration, ``architecture.arch_kwargs.depth: 2``; others are written for it.
@@ -39,6 +40,7 @@ class Row:
     planner: str = ""
     preset: str = "default"
     plans: str = ""
+    configuration: str = ""
     predict: str = "nnUNetv2_predict"
     arguments: tuple[str, ...] = ()
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -61,7 +63,7 @@ class Matrix:
         seeds: of each fold.
         budget_s: seconds of training of a cell; None for trainers that count epochs.
         reference: name of the row that the others are tested against.
-        configuration: of the plans.
+        configuration: of the plans, for rows that name no other.
         device: for training and prediction.
         gpu_memory_target_gb: that plans are made for.
     """
@@ -120,6 +122,10 @@ class Matrix:
         """The same with other names of its datasets."""
         rows = tuple(replace(row, datasets=tuple(map(name_of, row.datasets))) for row in self.rows)
         return replace(self, rows=rows, datasets=tuple(map(name_of, self.datasets)))
+
+    def configuration_of(self, row: Row) -> str:
+        """The configuration of a row's plans."""
+        return row.configuration or self.configuration
 
     def plans_of(self, row: Row) -> str:
         """The name of a row's plans, its changes left aside."""

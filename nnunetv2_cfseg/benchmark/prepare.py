@@ -47,8 +47,8 @@ def prepare(matrix: Matrix, runner: Runner, *, processes: int) -> None:
     for dataset in matrix.datasets:
         folder = Path(os.environ["nnUNet_preprocessed"]) / dataset
         for row in matrix.rows_of(dataset):
-            name = matrix.plans_of(row)
-            if not is_preprocessed(folder, name, matrix.configuration):
+            name, configuration = matrix.plans_of(row), matrix.configuration_of(row)
+            if not is_preprocessed(folder, name, configuration):
                 if row.plans and not row.planner:
                     raise ValueError(
                         f"plans that a row names must be there and preprocessed, or have a planner, got {name} of row "
@@ -56,7 +56,7 @@ def prepare(matrix: Matrix, runner: Runner, *, processes: int) -> None:
                     )
                 _plan_and_preprocess(matrix, row, dataset, runner, processes)
             if row.changes:
-                write_changed_plans(folder, name, matrix.trained_plans(row), matrix.configuration, row.changes)
+                write_changed_plans(folder, name, matrix.trained_plans(row), configuration, row.changes)
         write_splits(folder)
 
 
@@ -98,11 +98,12 @@ def resolved(configurations: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _plan_and_preprocess(matrix: Matrix, row: Row, dataset: str, runner: Runner, processes: int) -> None:
     number, plans = dataset[len("Dataset") :].split("_")[0], matrix.plans_of(row)
     memory, count = f"{matrix.gpu_memory_target_gb:g}", str(processes)
+    configuration = matrix.configuration_of(row)
     log = Path("logs", f"prepare_{dataset}_{plans}.log")
     if row.planner in OUR_PLANNERS:
         commands = [
             ["cfseg", "plan_and_preprocess", "-d", number, "-pl", row.planner, "-preset", row.preset,
-             "-gpu_memory_target", memory, "-overwrite_plans_name", plans, "-c", matrix.configuration, "-np", count,
+             "-gpu_memory_target", memory, "-overwrite_plans_name", plans, "-c", configuration, "-np", count,
              "-npfp", count],
         ]  # fmt: skip
     else:
@@ -110,7 +111,7 @@ def _plan_and_preprocess(matrix: Matrix, row: Row, dataset: str, runner: Runner,
             ["nnUNetv2_extract_fingerprint", "-d", number, "-np", count],
             ["nnUNetv2_plan_experiment", "-d", number, "-pl", row.planner or NNUNET_PLANNER,
              "-gpu_memory_target", memory, "-overwrite_plans_name", plans],
-            ["nnUNetv2_preprocess", "-d", number, "-plans_name", plans, "-c", matrix.configuration, "-np", count],
+            ["nnUNetv2_preprocess", "-d", number, "-plans_name", plans, "-c", configuration, "-np", count],
         ]  # fmt: skip
     for command in commands:
         runner.run(command, environment={}, log=log)

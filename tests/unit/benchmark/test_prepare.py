@@ -103,6 +103,13 @@ def test_each_planner_has_its_commands(raw: Path, preprocessed: Path) -> None:
     assert ran[2][ran[2].index("-gpu_memory_target") + 1] == "1"
 
 
+def test_a_row_may_have_a_configuration_of_its_own(raw: Path, preprocessed: Path) -> None:
+    ran: list[list[str]] = []
+    runner: Any = SimpleNamespace(run=lambda command, **_: ran.append(list(command)))
+    prepare(replace(MATRIX, rows=(MATRIX.rows[1], Row("slices", "U_timed", configuration="2d"))), runner, processes=2)
+    assert [command[command.index("-c") + 1] for command in ran if "-c" in command] == ["3d_fullres", "2d"]
+
+
 def test_plans_that_a_row_names_are_nobody_elses_to_make(raw: Path, preprocessed: Path) -> None:
     ran: list[list[str]] = []
     runner: Any = SimpleNamespace(run=lambda command, **_: ran.append(list(command)))
