@@ -30,7 +30,7 @@ from nnunetv2_cfseg.losses.annotation import read_annotation
 from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.slab import SlabOperator
 from nnunetv2_cfseg.losses.slices import repeat_slices, split_slabs
-from nnunetv2_cfseg.trainers.thin_thick_plans import read_factor
+from nnunetv2_cfseg.trainers.thin_thick_plans import read_pairing
 
 #: Nothing is taken to be less likely than that; labels that are sure and wrong would else be infinitely wrong.
 LEAST = 1e-3
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--operators", nargs="+", default=["copy", "transition", "count"], metavar="NAME[=JSON]",
         help="operators and their parameters")  # fmt: skip
     args = parser.parse_args()
-    factor = read_factor(args.i)
+    factor = read_pairing(args.i)[0]
     makers = {"network": lambda p, thick: p} | {text: soft_labels_of(text, factor) for text in args.operators}
     cases = [read_case(file, args.i, factor) for file in sorted(args.p.glob("*.npz"))]
     rows = []

@@ -11,8 +11,8 @@ Rows, each trained for the same seconds on the same fold, and scored on a test s
     transition  thick supervision, and on slabs the copied label with a ramp where it changes:
                 nnUNetTrainerCFSegThinThick as it is
     count       the same with the likelihood of the mark
-    refined     ours, trained on what cfseg refine_labels makes of the thick labels and the network of copy, which was
-                trained for as long: twice the seconds in all
+    refined     ours, trained as copy for the first half of the seconds, and for the second, from these weights on, with
+                what cfseg refine_labels makes of the thick labels and that network
     oracle      ours, trained on the thin labels
     stock       nnU-Net, trained on the repeated thick labels
     ceiling     the true thick labels, repeated: nothing is trained
@@ -33,14 +33,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from functools import cache
 from math import nan
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -53,21 +51,20 @@ from nnunetv2_cfseg.data.projection import average_slabs
 from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
 from nnunetv2_cfseg.evaluation.z_smoothness import slab_step_share, z_roughness
 from nnunetv2_cfseg.trainers.seed import SEED_VARIABLE
-from nnunetv2_cfseg.trainers.thin_thick_plans import read_factor
+from nnunetv2_cfseg.trainers.thin_thick_plans import read_pairing
 from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE
 
 PAIRS, THIN = "Dataset711_Pairs", "Dataset712_Thin"
 PLANS = "nnUNetThinThickPlans"
 OURS, PAIRED, STOCK = "nnUNetTrainerCFSeg_timed", "nnUNetTrainerCFSegThinThick_timed", "nnUNetTrainer_timed"
-#: Of the models that several rows need.
-LOCKS: dict[str, Lock] = defaultdict(Lock)
 TRAIN = """
 import torch
-from nnunetv2.run.run_training import get_trainer_from_args
+from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 if __name__ == "__main__":
     torch.set_num_threads({threads})
     device = torch.device("{device}")
     trainer = get_trainer_from_args("{dataset}", "3d_fullres", 0, "{trainer}", "{plans}", device=device)
+    maybe_load_checkpoint(trainer, False, False, {weights!r})
     trainer.run_training()
 """
 
@@ -185,7 +182,7 @@ def set_environment(output: Path, budget_s: float) -> None:
 def prepare(source: Path, output: Path) -> int:
     """Both datasets, planned and preprocessed for every row, and thick test images; returns the factor."""
     raw = output / "nnUNet_raw"
-    factor = read_factor(source)
+    factor = read_pairing(source)[0]
     for name, labels in ((PAIRS, "labelsTr"), (THIN, "labelsTr_thin")):
         if not (raw / name).exists():
             shutil.copytree(source, raw / name, ignore=shutil.ignore_patterns("pictures", "labelsTr*"))
@@ -219,19 +216,22 @@ def write_thick_images(thin: Path, thick: Path, factor: int) -> None:
 
 def run_row(name: str, row: Row, seed: int, output: Path, factor: int, threads: int, device: str) -> dict[str, Path]:
     """Train and predict the test set; returns folders of thin segmentations by the name of their row."""
-    results = output / f"seed_{seed}" / "nnUNet_results"
+    halves = name == "refined"
+    results = output / f"seed_{seed}" / ("halves" if halves else "nnUNet_results")
     results.mkdir(parents=True, exist_ok=True)
     environment = {
         "nnUNet_results": str(results.resolve()),
         SEED_VARIABLE: str(seed),
+        BUDGET_VARIABLE: str(float(os.environ[BUDGET_VARIABLE]) / (1 + halves)),
         **{variable: str(threads) for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "nnUNet_n_proc_DA")},
     }
-    if name == "refined":
+    weights = None
+    if halves:
         row = replace(row, dataset=row.dataset.format(seed=seed))
-        train(ROWS["copy"], PLANS, results, threads, device, environment)
+        weights = train(ROWS["copy"], PLANS, results, threads, device, environment)
         refine(row.dataset, output, device, environment)
     plans = plans_of(name, row, output)
-    train(row, plans, results, threads, device, environment)
+    train(row, plans, results, threads, device, environment, weights)
     folder = output / f"seed_{seed}" / "predictions"
     made = {name: folder / name}
     predict(output / "nnUNet_raw" / PAIRS / "imagesTs", folder / name, row, plans, "3d_fullres", device, environment)
@@ -242,13 +242,19 @@ def run_row(name: str, row: Row, seed: int, output: Path, factor: int, threads: 
     return made
 
 
-def train(row: Row, plans: str, results: Path, threads: int, device: str, environment: Mapping[str, str]) -> None:
-    """Train what is not trained yet; rows that need the same model wait for it."""
-    model = results / row.dataset / f"{row.trainer}__{plans}__3d_fullres"
-    with LOCKS[str(model)]:
-        if not (model / "fold_0" / "checkpoint_final.pth").exists():
-            script = TRAIN.format(dataset=row.dataset, trainer=row.trainer, plans=plans, threads=threads, device=device)
-            run(sys.executable, "-c", script, **environment)
+def train(
+    row: Row, plans: str, results: Path, threads: int, device: str, environment: Mapping[str, str],
+    weights: Path | None = None,
+) -> Path:  # fmt: skip
+    """Train what is not trained yet, from given weights or anew; returns the checkpoint."""
+    checkpoint = results / row.dataset / f"{row.trainer}__{plans}__3d_fullres" / "fold_0" / "checkpoint_final.pth"
+    if not checkpoint.exists():
+        script = TRAIN.format(
+            dataset=row.dataset, trainer=row.trainer, plans=plans, threads=threads, device=device,
+            weights=None if weights is None else str(weights),
+        )  # fmt: skip
+        run(sys.executable, "-c", script, **environment)
+    return checkpoint
 
 
 def refine(dataset: str, output: Path, device: str, environment: Mapping[str, str]) -> None:
@@ -309,7 +315,7 @@ def repeat(thick: Path, thin: Path, like: Path, factor: int) -> None:
 def score(predictions: Path, summary: Path, output: Path) -> pd.DataFrame:
     """Our table of cases and classes against thin truth, and how smooth they are along z."""
     dataset = output / "nnUNet_raw" / PAIRS
-    truth, factor = dataset / "labelsTs_thin", read_factor(dataset)
+    truth, factor = dataset / "labelsTs_thin", read_pairing(dataset)[0]
     summary = summary.with_suffix(".json")
     run("cfseg", "evaluate", truth, predictions, "-djfile", dataset / "dataset.json", "-o", summary, "-np", "2",
         "--factor", str(factor), "--no_pbar")  # fmt: skip

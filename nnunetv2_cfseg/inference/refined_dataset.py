@@ -26,8 +26,6 @@ from nnunetv2_cfseg.planners.splits import SPLITS
 
 #: Of the source, what is copied as it is.
 COPIED = ("imagesTr", "imagesTs", "labelsTs", "labelsTs_thin")
-#: An operator's share is below 1; of whole slabs that is as good as 1.
-LARGEST_THRESHOLD = 1 - 1e-9
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def refine_dataset(
         "model": made_with, "configurations": used, "shifts": settings.shifts,
     })  # fmt: skip
     thin_labels = partial(
-        refine, factor=pairs["factor"], threshold=min(threshold, LARGEST_THRESHOLD),
+        refine, factor=pairs["factor"], threshold=threshold,
         ignore_label=dataset["labels"].get("ignore"),
     )  # fmt: skip
     changed = []

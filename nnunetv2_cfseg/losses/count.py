@@ -58,7 +58,7 @@ class SlabCount(SlabTransition):
         factor: r.
         regions: see :class:`~.slab.SlabOperator`.
         ignore_label: see :class:`~.slab.SlabOperator`.
-        tau: share of a slab from which on it is marked, in (0, 1).
+        tau: share of a slab from which on it is marked, in (0, 1].
         begin: share of the training after which the network is asked, in [0, 1].
         end: share of the training from which on only the network is asked, from ``begin`` to 1.
         reach: voxels in the plane within which a change from slab to slab leaves a slab's slices open, at least 0.

@@ -36,10 +36,15 @@ def slab_operator(
     """
     if name not in OPERATORS:
         raise ValueError(f"slab operator must be one of {', '.join(OPERATORS)}, got {name!r}")
-    known = inspect.signature(OPERATORS[name]).parameters.keys() - {"self", "factor", "regions", "ignore_label"}
+    known = parameters_of(name)
     if unknown := parameters.keys() - known:
         raise ValueError(
             f"slab operator {name} takes {' and '.join(sorted(known)) or 'no parameters'}, got "
             f"{', '.join(sorted(unknown))}"
         )
     return OPERATORS[name](factor=factor, regions=regions, ignore_label=ignore_label, **parameters)
+
+
+def parameters_of(name: str) -> set[str]:
+    """What an operator takes beside what the dataset says."""
+    return inspect.signature(OPERATORS[name]).parameters.keys() - {"self", "factor", "regions", "ignore_label"}

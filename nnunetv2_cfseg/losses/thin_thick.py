@@ -29,7 +29,7 @@ from nnunetv2_cfseg.losses.consistency import (
     feature_loss,
     thin_entropy,
 )
-from nnunetv2_cfseg.losses.operators import slab_operator
+from nnunetv2_cfseg.losses.operators import parameters_of, slab_operator
 from nnunetv2_cfseg.losses.segmentation import SegmentationLoss
 from nnunetv2_cfseg.losses.slices import place_in_slabs
 from nnunetv2_cfseg.losses.volume import VolumeMatch
@@ -52,7 +52,7 @@ class ThinThickSettings:
         weights: of the terms, at least 0: ``thick``, ``slab``, ``feature`` and ``thin_consistency`` (entropy of the
             thin prediction). One not named has weight 0.
         operator: ``transition``, ``count``, ``annotator``, ``mean`` or ``copy``, see :func:`~.operators.slab_operator`.
-        operator_parameters: of the operator.
+        operator_parameters: of the operator; a ``tau`` here wins over the pairs' threshold.
         feature: ``mse`` or ``cosine``.
         stop_gradient: side of the feature term that is taken as given: ``thick``, ``thin`` or ``none``.
         balance: ``none``, ``inverse_frequency`` or ``dynamic``, see :func:`~.balance.class_balance`.
@@ -108,6 +108,7 @@ class ThinThickLoss(nn.Module):
     Args:
         settings: what the plans say.
         factor: r, thin slices in a thick one.
+        threshold: share of a slab from which the annotator marked it, in (0, 1]; ``tau`` of operators that ask for it.
         regions: see :class:`~.segmentation.SegmentationLoss`, and so the next two.
         ignore_label: voxels with this label carry no gradient, thin or thick, but for the feature term, which
             needs no label.
@@ -123,6 +124,7 @@ class ThinThickLoss(nn.Module):
         settings: ThinThickSettings | None = None,
         *,
         factor: int,
+        threshold: float = 0.5,
         regions: bool = False,
         ignore_label: int | None = None,
         batch_dice: bool = False,
@@ -136,7 +138,10 @@ class ThinThickLoss(nn.Module):
         balance = class_balance(settings.balance, class_counts, regions=regions, **settings.balance_parameters)
         self.segmentation = SegmentationLoss(**self.labels, batch_dice=batch_dice, balance=balance)
         self.volume = VolumeMatch()
-        self.slab = slab_operator(settings.operator, factor=factor, **self.labels, **settings.operator_parameters)
+        parameters = dict(settings.operator_parameters)
+        if "tau" in parameters_of(settings.operator):
+            parameters.setdefault("tau", threshold)
+        self.slab = slab_operator(settings.operator, factor=factor, **self.labels, **parameters)
 
     def forward(
         self,

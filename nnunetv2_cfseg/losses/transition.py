@@ -65,7 +65,7 @@ class SlabTransition(SlabOperator):
         factor: r.
         regions: see :class:`~.slab.SlabOperator`.
         ignore_label: see :class:`~.slab.SlabOperator`.
-        tau: share of a slab from which on it is marked, in (0, 1).
+        tau: share of a slab from which on it is marked, in (0, 1].
 
     Attributes:
         marked: slices of lesion in a slab that is just marked.
@@ -81,8 +81,8 @@ class SlabTransition(SlabOperator):
         self, *, factor: int, regions: bool = False, ignore_label: int | None = None, tau: float = 0.5
     ) -> None:
         super().__init__(factor=factor, regions=regions, ignore_label=ignore_label)
-        if not isinstance(tau, (int, float)) or not 0 < tau < 1:
-            raise ValueError(f"tau must be above 0 and below 1, got {tau}")
+        if not isinstance(tau, (int, float)) or not 0 < tau <= 1:
+            raise ValueError(f"tau must be above 0 and at most 1, got {tau}")
         self.marked = max(1, ceil(factor * tau))
         self.register_buffer("ramps", ramps(factor, self.marked), persistent=False)
 

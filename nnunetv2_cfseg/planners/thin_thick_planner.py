@@ -12,7 +12,7 @@ import numpy as np
 from nnunetv2_cfseg.losses.thin_thick import ThinThickSettings
 from nnunetv2_cfseg.networks.patches import Size3, as_size3
 from nnunetv2_cfseg.planners.cfseg_planner import CFSegPlanner
-from nnunetv2_cfseg.trainers.thin_thick_plans import read_factor
+from nnunetv2_cfseg.trainers.thin_thick_plans import read_pairing
 
 THIN_THICK_PLANS_NAME = "nnUNetThinThickPlans"
 THICK = "3d_thick"
@@ -48,7 +48,7 @@ class ThinThickPlanner(CFSegPlanner):
             overwrite_target_spacing,
             suppress_transpose=True,
         )
-        self.factor = read_factor(Path(self.raw_dataset_folder))
+        self.factor, self.threshold = read_pairing(Path(self.raw_dataset_folder))
         self.lowres_creation_threshold = 0.0  # at a lower resolution a slab would not be whole slices
 
     def determine_fullres_target_spacing(self) -> np.ndarray:
@@ -95,6 +95,7 @@ class ThinThickPlanner(CFSegPlanner):
         section["blocks_per_crop"] = max(section["blocks_per_crop"], 1 + self.factor)
         section["thin_thick"] = {
             "factor": self.factor,
+            "threshold": self.threshold,
             "column_share": 0.3,
             "thick_share": 0.1,
             "loss": asdict(ThinThickSettings()),

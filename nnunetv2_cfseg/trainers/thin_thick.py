@@ -30,7 +30,7 @@ from nnunetv2_cfseg.trainers.precision import mixed_precision
 from nnunetv2_cfseg.trainers.slab_loader import slab_data_loaders
 from nnunetv2_cfseg.trainers.slab_transform import DrawSlabBlocks, SlabBlocks
 from nnunetv2_cfseg.trainers.thick_model import write_thick_model
-from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, thin_thick_section
+from nnunetv2_cfseg.trainers.thin_thick_plans import MAJORITY, count_blocks, thin_thick_section
 from nnunetv2_cfseg.trainers.thin_validation import validate_on_thin
 
 
@@ -48,6 +48,7 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         self.blocks = count_blocks(planned["cfseg"]["blocks_per_crop"], section, self.loss_settings)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.factor: int = section["factor"]
+        self.threshold: float = section.get("threshold", MAJORITY)
         self._terms: dict[str, list[Tensor]] = defaultdict(list)
 
     def on_train_start(self) -> None:
@@ -56,6 +57,7 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         self.thin_thick_loss = ThinThickLoss(
             self.loss_settings,
             factor=self.factor,
+            threshold=self.threshold,
             regions=self.label_manager.has_regions,
             ignore_label=self.label_manager.ignore_label,
             batch_dice=self.configuration_manager.batch_dice,

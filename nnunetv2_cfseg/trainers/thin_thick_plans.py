@@ -1,8 +1,8 @@
 """What thin-thick training reads from the plans: ``cfseg.thin_thick`` of a configuration.
 
-``factor`` (thin slices in a thick one), ``column_share`` and ``thick_share`` (of a crop's blocks, see
-:func:`count_blocks`) and ``loss``, the arguments of :class:`~nnunetv2_cfseg.losses.thin_thick.ThinThickSettings`. An
-ablation is an edit of ``loss``.
+``factor`` (thin slices in a thick one), ``threshold`` (share of them from which on a thick voxel was marked),
+``column_share`` and ``thick_share`` (of a crop's blocks, see :func:`count_blocks`) and ``loss``, the arguments of
+:class:`~nnunetv2_cfseg.losses.thin_thick.ThinThickSettings`. An ablation is an edit of ``loss``.
 """
 
 from __future__ import annotations
@@ -15,21 +15,25 @@ from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR
 from nnunetv2_cfseg.losses.thin_thick import THICK_TERMS, THIN_TERMS, ThinThickSettings
 from nnunetv2_cfseg.trainers.slab_transform import SlabBlocks
 
+#: Of annotators who did not say from which share of a slab on they mark.
+MAJORITY = 0.5
 
-def read_factor(raw_dataset: Path) -> int:
-    """Thin slices in a thick one, from a raw dataset's ``thin_thick.json``.
+
+def read_pairing(raw_dataset: Path) -> tuple[int, float]:
+    """Thin slices in a thick one, and the share of them from which on it is marked, from ``thin_thick.json``.
 
     Raises:
-        ValueError: there is none, or it does not say.
+        ValueError: there is no such file, or it does not say the factor, or something else than a threshold.
     """
     file = raw_dataset / SIDECAR
     if not file.is_file():
         raise ValueError(f"thin-thick training needs a dataset of cfseg make_pairs, and one has a {SIDECAR}: {file}")
     try:
-        factor = json.loads(file.read_text())["factor"]
-    except (ValueError, KeyError, TypeError) as error:
+        pairs = json.loads(file.read_text())
+        factor, threshold = pairs["factor"], pairs.get("threshold")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{SIDECAR} must be JSON with a factor ({error!r}): {file}") from error
-    return checked_factor(factor, str(file))
+    return checked_factor(factor, str(file)), checked_threshold(MAJORITY if threshold is None else threshold, str(file))
 
 
 def checked_factor(factor: Any, file: str) -> int:
@@ -41,6 +45,17 @@ def checked_factor(factor: Any, file: str) -> int:
     if not isinstance(factor, int) or factor < 2:
         raise ValueError(f"the factor must be a whole number >= 2, got {factor!r}: {file}")
     return factor
+
+
+def checked_threshold(threshold: Any, file: str) -> float:
+    """A share of a slab.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(threshold, int | float) or not 0 < threshold <= 1:
+        raise ValueError(f"the threshold must be above 0 and at most 1, got {threshold!r}: {file}")
+    return float(threshold)
 
 
 def thin_thick_section(configuration: dict[str, Any], *, trainer: str) -> dict[str, Any]:
@@ -56,6 +71,7 @@ def thin_thick_section(configuration: dict[str, Any], *, trainer: str) -> dict[s
             f"-p nnUNetThinThickPlans), and these have no thin_thick section"
         )
     factor = checked_factor(section.get("factor"), "plans")
+    checked_threshold(section.get("threshold", MAJORITY), "plans")
     depth = configuration["patch_size"][0]
     if depth % factor:
         raise ValueError(f"the crop (patch_size in the plans) must be whole slabs of {factor} slices, got {depth}")

@@ -14,7 +14,7 @@ import torch
 
 pytestmark = pytest.mark.slow
 
-FACTOR = 3
+FACTOR, THRESHOLD = 3, 0.6
 TRAINER = "nnUNetTrainerCFSegThinThick_timed"
 PLANS = "nnUNetThinThickPlans"
 
@@ -26,11 +26,12 @@ def trained(workspace: Any, write_raw_dataset: Callable[..., Path], tmp_path_fac
         tmp_path_factory.mktemp("thin"), "Dataset961_Thin", cases=5, shape=(36, 40, 40), spacing_mm=(1.0, 2.0, 2.0)
     )
     workspace.run("cfseg", "make_pairs", "-i", str(thin), "-d", "962", "-n", "Pairs", "--factor", str(FACTOR),
-        "-np", "1", "--no_pictures", "--no_pbar")  # fmt: skip
+        "--threshold", str(THRESHOLD), "-np", "1", "--no_pictures", "--no_pbar")  # fmt: skip
     workspace.run("cfseg", "plan_and_preprocess", "-d", "962", "-pl", "ThinThickPlanner", "-gpu_memory_target", "1",
         "-np", "1", "-npfp", "1", "--no_pbar")  # fmt: skip
     plans_file = workspace.preprocessed / "Dataset962_Pairs" / f"{PLANS}.json"
     plans = json.loads(plans_file.read_text())
+    assert plans["configurations"]["3d_fullres"]["cfseg"]["thin_thick"]["threshold"] == THRESHOLD
     plans["configurations"]["3d_fullres"]["cfseg"]["thin_thick"]["loss"]["weights"]["feature"] = 0.1
     plans_file.write_text(json.dumps(plans))
     workspace.run("nnUNetv2_train", "962", "3d_fullres", "0", "-tr", TRAINER, "-p", PLANS, "-device", "cpu",

@@ -38,8 +38,10 @@ def verdict(table: pd.DataFrame, estimates: Estimates) -> tuple[Part, ...]:
     counts = table["presence"].value_counts()
     both, missed, alarms = (int(counts.get(presence, 0)) for presence in ("both", "missed", "false_alarm"))
     classes, cases = table["class"].nunique(), table["case"].nunique()
+    measured = table.loc[table["Dice"].notna(), "class"].nunique()
     dice = estimates.mean("Dice")
-    of = f"{_count(classes, 'class', 'classes')} in {_count(cases, 'case', 'cases')}"
+    some = f"{measured} of " if 0 < measured < classes else ""
+    of = f"{some}{_count(classes, 'class', 'classes')} in {_count(cases, 'case', 'cases')}"
     if isnan(dice.mean):
         return (Part(f"There is nothing to measure: neither truth nor prediction shows any of {of}."),)
     opening = [Part("Mean Dice is "), Part(number(dice.mean, "Dice"), strong=True)]

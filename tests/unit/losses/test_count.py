@@ -316,7 +316,7 @@ class TestAnswersNearby:
         ({"end": 1.5}, "begin and end must be 0 <= begin <= end <= 1, got 0.1 and 1.5"),
         ({"reach": -1}, "reach must be >= 0 voxels, got -1"),
         ({"coupling": -1}, "coupling must be finite and >= 0, got -1"),
-        ({"tau": 1}, "tau must be above 0 and below 1, got 1"),
+        ({"tau": 0}, "tau must be above 0 and at most 1, got 0"),
         ({"temperature": 1}, "slab operator count takes begin and coupling and end and reach and tau, got temperature"),
     ],
 )

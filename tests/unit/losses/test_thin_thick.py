@@ -100,6 +100,20 @@ class TestTerms:
         ].backward()
         assert thick.grad.any()
 
+    @pytest.mark.parametrize(
+        ("operator", "given", "tau"),
+        [("annotator", {}, 0.25), ("annotator", {"tau": 0.3}, 0.3), ("transition", {}, 0.25), ("copy", {}, None)],
+    )
+    def test_operators_that_ask_for_it_have_the_pairs_threshold(
+        self, operator: str, given: dict[str, float], tau: float | None
+    ) -> None:
+        settings = ThinThickSettings(operator=operator, operator_parameters=given)
+        slab = ThinThickLoss(settings, factor=8, threshold=0.25).slab
+        expected = slab_operator(operator, factor=8, **({} if tau is None else {"tau": tau}))
+        assert type(slab) is type(expected)
+        for one, other in zip(slab.buffers(), expected.buffers(), strict=True):
+            torch.testing.assert_close(one, other)
+
     @pytest.mark.parametrize(("operator", "parameters"), [("mean", {}), ("annotator", {"tau": 0.3})])
     def test_settings_reach_the_terms(
         self, batch: Callable[..., dict[str, Tensor]], operator: str, parameters: dict[str, float]

@@ -29,7 +29,7 @@ class TestSettings:
             ({"weights": {"slab": 0}}, "not all 0"),
             ({"weights": {}}, "not all 0"),
             ({"operator": "max"}, "slab operator must be one of"),
-            ({"operator_parameters": {"tau": 2}}, "tau must be above 0 and below 1, got 2"),
+            ({"operator_parameters": {"tau": 2}}, "tau must be above 0 and at most 1, got 2"),
             ({"operator_parameters": {"factor": 2}}, "parameters must not name what the dataset says, got factor"),
             ({"feature": "l1"}, "feature must be one of mse, cosine, got 'l1'"),
             ({"stop_gradient": "both"}, "stop_gradient must be one of thick, thin, none, got 'both'"),

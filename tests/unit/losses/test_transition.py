@@ -51,7 +51,7 @@ class TestRamp:
     @given(
         st.lists(st.integers(0, 2), min_size=3, max_size=3),
         st.integers(1, 6),
-        st.sampled_from([0.3, 0.5, 0.8]),
+        st.sampled_from([0.3, 0.5, 0.8, 1.0]),
     )
     def test_is_the_sum_over_all_places(self, slabs: list[int], factor: int, tau: float) -> None:
         below, own, above = slabs
@@ -72,7 +72,7 @@ class TestRamp:
 
 class TestWhatIsLikely:
     @settings(max_examples=50)
-    @given(st.integers(1, 6), st.sampled_from([0.3, 0.5, 0.8]), st.booleans())
+    @given(st.integers(1, 6), st.sampled_from([0.3, 0.5, 0.8, 1.0]), st.booleans())
     def test_would_be_annotated_as_it_was(self, factor: int, tau: float, regions: bool) -> None:
         logits = 30 * torch.randn(1, 1 + (not regions), 3 * factor, 4, 4, dtype=torch.float64)
         thick = torch.randint(2, (1, 1, 5, 4, 4))
@@ -127,8 +127,8 @@ def test_unknown_slabs_carry_no_gradient_and_no_change() -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"tau": 1.0}, "tau must be above 0 and below 1, got 1.0"),
-        ({"tau": [0.5]}, r"tau must be above 0 and below 1, got \[0.5\]"),
+        ({"tau": 1.1}, "tau must be above 0 and at most 1, got 1.1"),
+        ({"tau": [0.5]}, r"tau must be above 0 and at most 1, got \[0.5\]"),
         ({"temperature": 1}, "slab operator transition takes tau, got temperature"),
     ],
 )

@@ -115,6 +115,7 @@ class TestHonesty:
     def test_a_class_that_is_nowhere_is_named(self, tmp_path: Path) -> None:
         reader = Reader(page_of(tmp_path, make_evaluation({"liver": [0.5, 0.6], "tumour": ["absent"] * 2})))
         assert "The mean over classes leaves out what no case shows: tumour." in reader.text
+        assert "over 1 of 2 classes in " in reader.text
 
     def test_cases_left_out_are_named(self, tmp_path: Path) -> None:
         made = make_evaluation(TWO)
