@@ -35,8 +35,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="thin slices in a thick one; must be given for thin labels (default: as the headers of thick labels have "
         "it)")  # fmt: skip
     flag("--labels", choices=("thin", "thick"), help="what labels must be (default: what their headers say)")
-    flag("--threshold", type=float, default=0.5, metavar="SHARE",
-        help="of thin labels: share of a slab from which a thick voxel is marked (default: %(default)s)")  # fmt: skip
+    flag("--threshold", type=float, metavar="SHARE",
+        help="share of a slab from which annotators mark a thick voxel, simulated ones or those of thick labels "
+        "(default: 0.5)")  # fmt: skip
     flag("--thickness", type=float, metavar="MM",
         help="of thick labels: thickness of their slices (default: as much as they are apart)")  # fmt: skip
     test = command.add_mutually_exclusive_group()

@@ -23,6 +23,7 @@ from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_p
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor
 
+from nnunetv2_cfseg.data.pairing.settings import MAJORITY
 from nnunetv2_cfseg.losses.thin_thick import ThinThickLoss, ThinThickSettings
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
 from nnunetv2_cfseg.trainers.plans import block_sampling
@@ -30,7 +31,7 @@ from nnunetv2_cfseg.trainers.precision import mixed_precision
 from nnunetv2_cfseg.trainers.slab_loader import slab_data_loaders
 from nnunetv2_cfseg.trainers.slab_transform import DrawSlabBlocks, SlabBlocks
 from nnunetv2_cfseg.trainers.thick_model import write_thick_model
-from nnunetv2_cfseg.trainers.thin_thick_plans import MAJORITY, count_blocks, thin_thick_section
+from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, thin_thick_section
 from nnunetv2_cfseg.trainers.thin_validation import validate_on_thin
 
 

@@ -11,12 +11,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_cfseg.data.pairing.settings import MAJORITY
 from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR
 from nnunetv2_cfseg.losses.thin_thick import THICK_TERMS, THIN_TERMS, ThinThickSettings
 from nnunetv2_cfseg.trainers.slab_transform import SlabBlocks
-
-#: Of annotators who did not say from which share of a slab on they mark.
-MAJORITY = 0.5
 
 
 def read_pairing(raw_dataset: Path) -> tuple[int, float]:

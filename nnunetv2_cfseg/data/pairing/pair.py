@@ -65,7 +65,7 @@ def _of_thin_labels(scan: Scan, labels: Labels, settings: PairSettings) -> Pair:
     kept = whole_slabs(annotated, settings.factor, ascends=scan.grid.ascends, file=labels.file)
     in_scan, in_labels = (slices[kept.start : kept.stop] for slices in (in_scan, in_labels))
     truth = onto_plane(labels.values[in_labels.start : in_labels.stop], labels.placement)
-    annotation = annotate_slabs(truth, settings.factor, threshold=settings.threshold, ignore=settings.ignore)
+    annotation = annotate_slabs(truth, settings.factor, threshold=settings.simulated_threshold, ignore=settings.ignore)
     _check_known(annotation, truth, settings.ignore, file=labels.file)
     grid = scan.grid.with_slices(in_scan.start, scan.grid.spacing_mm[0], len(in_scan))
     made = {

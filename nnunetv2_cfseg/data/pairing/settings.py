@@ -8,6 +8,8 @@ from math import inf
 from typing import Any
 
 THIN, THICK = "thin", "thick"
+#: Share of a slab from which annotators mark it, where nobody says otherwise.
+MAJORITY = 0.5
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,8 @@ class PairSettings:
     Attributes:
         factor: thin slices in a thick one.
         labels: what was annotated: ``thin`` slices, of which thick labels are simulated, or ``thick`` ones.
-        threshold: share of a slab from which the simulated annotator marks a voxel.
+        threshold: share of a slab from which annotators mark a voxel; None: nobody said, and simulated ones mark what
+            more than not is lesion.
         thickness_mm: of the annotated thick slices; None: as much as they are apart.
         values: that a label may hold.
         ignore: the value that says that nobody looked, where the dataset has one.
@@ -28,7 +31,7 @@ class PairSettings:
 
     factor: int
     labels: str
-    threshold: float = 0.5
+    threshold: float | None = None
     thickness_mm: float | None = None
     values: tuple[int, ...] = (0, 1)
     ignore: int | None = None
@@ -38,7 +41,7 @@ class PairSettings:
             raise ValueError(f"the factor must be >= 2 thin slices in a thick one, got {self.factor}")
         if self.labels not in (THIN, THICK):
             raise ValueError(f"labels must be {THIN} or {THICK}, got {self.labels!r}")
-        if not 0 < self.threshold <= 1:
+        if self.threshold is not None and not 0 < self.threshold <= 1:
             raise ValueError(f"a threshold must be above 0 and at most 1, got {self.threshold:g}")
         if self.thickness_mm is not None and not 0 < self.thickness_mm < inf:
             raise ValueError(f"a thickness must be > 0 mm, got {self.thickness_mm:g}")
@@ -46,6 +49,11 @@ class PairSettings:
             raise ValueError(
                 f"a thickness is that of annotated thick slices, got {self.thickness_mm:g} for thin labels"
             )
+
+    @property
+    def simulated_threshold(self) -> float:
+        """The threshold that thick labels are simulated with."""
+        return MAJORITY if self.threshold is None else self.threshold
 
 
 def label_values(dataset_json: Mapping[str, Any]) -> tuple[tuple[int, ...], int | None]:

@@ -33,7 +33,7 @@ def begin(
         "factor": settings.factor,
         "slice_axis": 0,
         "labels": "simulated" if is_simulated else "annotated",
-        "threshold": settings.threshold if is_simulated else None,
+        "threshold": settings.simulated_threshold if is_simulated else settings.threshold,
         "slice_profile": "mean of the slab's thin slices",
         "thickness_mm": settings.thickness_mm,
         "classes": dataset_json["labels"],

@@ -108,7 +108,7 @@ class TestReadPairing:
     @pytest.mark.parametrize("threshold", ["0", "1.5", '"half"'])
     def test_a_share_that_is_none_is_refused(self, tmp_path: Any, threshold: str) -> None:
         (tmp_path / "thin_thick.json").write_text(f'{{"factor": 5, "threshold": {threshold}}}')
-        with pytest.raises(ValueError, match="the threshold must be above 0 and at most 1, got .*thin_thick.json"):
+        with pytest.raises(ValueError, match=r"the threshold must be above 0 and at most 1, got .*thin_thick\.json"):
             read_pairing(tmp_path)
 
     def test_a_dataset_without_pairs_is_refused(self, tmp_path: Any) -> None:

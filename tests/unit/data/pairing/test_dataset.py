@@ -173,7 +173,8 @@ class TestSidecar:
         assert str(tmp_path) not in text
         assert "Doe" not in text
 
-    def test_of_annotated_labels(self, tmp_path: Path, make_grid: Any) -> None:
+    @pytest.mark.parametrize("threshold", [None, 0.25])
+    def test_of_annotated_labels(self, tmp_path: Path, make_grid: Any, threshold: float | None) -> None:
         grid = make_grid((12, 5, 6))
         thick = grid.with_slices(0, 4, 3)
         hu = np.random.default_rng(0).integers(-1000, 1000, grid.shape).astype(np.int16)
@@ -185,8 +186,9 @@ class TestSidecar:
             sitk.WriteImage(on.place(volume), str(tmp_path / "raw" / folder))
         dataset_json = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "x": 1}, "numTraining": 1}
         (tmp_path / "raw/dataset.json").write_text(json.dumps({**dataset_json, "file_ending": ".nii.gz"}))
-        content = make(tmp_path / "raw", tmp_path / "pairs", settings=PairSettings(4, "thick"), split=Split({"a": "a"}))
-        assert (content["labels"], content["threshold"]) == ("annotated", None)
+        settings = PairSettings(4, "thick", threshold=threshold)
+        content = make(tmp_path / "raw", tmp_path / "pairs", settings=settings, split=Split({"a": "a"}))
+        assert (content["labels"], content["threshold"]) == ("annotated", threshold)
         assert sorted(checksums(tmp_path / "pairs")) == [
             *("dataset.json", "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", "thin_thick.json"),
         ]
