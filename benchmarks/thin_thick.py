@@ -11,8 +11,8 @@ Rows, each trained for the same seconds on the same fold, and scored on a test s
     transition  thick supervision, and on slabs the copied label with a ramp where it changes:
                 nnUNetTrainerCFSegThinThick as it is
     count       the same with the likelihood of the mark
-    refined     ours, trained as copy for the first half of the seconds, and for the second, from these weights on, with
-                what cfseg refine_labels makes of the thick labels and that network
+    refined     ours, trained on what cfseg refine_labels makes of the thick labels and the network of copy, which was
+                trained for as long: twice the seconds in all
     oracle      ours, trained on the thin labels
     stock       nnU-Net, trained on the repeated thick labels
     ceiling     the true thick labels, repeated: nothing is trained
@@ -33,12 +33,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from functools import cache
 from math import nan
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -57,14 +59,15 @@ from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE
 PAIRS, THIN = "Dataset711_Pairs", "Dataset712_Thin"
 PLANS = "nnUNetThinThickPlans"
 OURS, PAIRED, STOCK = "nnUNetTrainerCFSeg_timed", "nnUNetTrainerCFSegThinThick_timed", "nnUNetTrainer_timed"
+#: Of the models that several rows need.
+LOCKS: dict[str, Lock] = defaultdict(Lock)
 TRAIN = """
 import torch
-from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
+from nnunetv2.run.run_training import get_trainer_from_args
 if __name__ == "__main__":
     torch.set_num_threads({threads})
     device = torch.device("{device}")
     trainer = get_trainer_from_args("{dataset}", "3d_fullres", 0, "{trainer}", "{plans}", device=device)
-    maybe_load_checkpoint(trainer, False, False, {weights!r})
     trainer.run_training()
 """
 
@@ -216,22 +219,19 @@ def write_thick_images(thin: Path, thick: Path, factor: int) -> None:
 
 def run_row(name: str, row: Row, seed: int, output: Path, factor: int, threads: int, device: str) -> dict[str, Path]:
     """Train and predict the test set; returns folders of thin segmentations by the name of their row."""
-    halves = name == "refined"
-    results = output / f"seed_{seed}" / ("halves" if halves else "nnUNet_results")
+    results = output / f"seed_{seed}" / "nnUNet_results"
     results.mkdir(parents=True, exist_ok=True)
     environment = {
         "nnUNet_results": str(results.resolve()),
         SEED_VARIABLE: str(seed),
-        BUDGET_VARIABLE: str(float(os.environ[BUDGET_VARIABLE]) / (1 + halves)),
         **{variable: str(threads) for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "nnUNet_n_proc_DA")},
     }
-    weights = None
-    if halves:
+    if name == "refined":
         row = replace(row, dataset=row.dataset.format(seed=seed))
-        weights = train(ROWS["copy"], PLANS, results, threads, device, environment)
+        train(ROWS["copy"], PLANS, results, threads, device, environment)
         refine(row.dataset, output, device, environment)
     plans = plans_of(name, row, output)
-    train(row, plans, results, threads, device, environment, weights)
+    train(row, plans, results, threads, device, environment)
     folder = output / f"seed_{seed}" / "predictions"
     made = {name: folder / name}
     predict(output / "nnUNet_raw" / PAIRS / "imagesTs", folder / name, row, plans, "3d_fullres", device, environment)
@@ -242,19 +242,13 @@ def run_row(name: str, row: Row, seed: int, output: Path, factor: int, threads: 
     return made
 
 
-def train(
-    row: Row, plans: str, results: Path, threads: int, device: str, environment: Mapping[str, str],
-    weights: Path | None = None,
-) -> Path:  # fmt: skip
-    """Train what is not trained yet, from given weights or anew; returns the checkpoint."""
-    checkpoint = results / row.dataset / f"{row.trainer}__{plans}__3d_fullres" / "fold_0" / "checkpoint_final.pth"
-    if not checkpoint.exists():
-        script = TRAIN.format(
-            dataset=row.dataset, trainer=row.trainer, plans=plans, threads=threads, device=device,
-            weights=None if weights is None else str(weights),
-        )  # fmt: skip
-        run(sys.executable, "-c", script, **environment)
-    return checkpoint
+def train(row: Row, plans: str, results: Path, threads: int, device: str, environment: Mapping[str, str]) -> None:
+    """Train what is not trained yet; rows that need the same model wait for it."""
+    model = results / row.dataset / f"{row.trainer}__{plans}__3d_fullres"
+    with LOCKS[str(model)]:
+        if not (model / "fold_0" / "checkpoint_final.pth").exists():
+            script = TRAIN.format(dataset=row.dataset, trainer=row.trainer, plans=plans, threads=threads, device=device)
+            run(sys.executable, "-c", script, **environment)
 
 
 def refine(dataset: str, output: Path, device: str, environment: Mapping[str, str]) -> None:
