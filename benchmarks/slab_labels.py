@@ -46,8 +46,10 @@ def main() -> None:
     parser.add_argument("--operators", nargs="+", default=["copy", "transition", "count"], metavar="NAME[=JSON]",
         help="operators and their parameters")  # fmt: skip
     args = parser.parse_args()
-    factor = read_pairing(args.i)[0]
-    makers = {"network": lambda p, thick: p} | {text: soft_labels_of(text, factor) for text in args.operators}
+    factor, threshold = read_pairing(args.i)
+    makers = {"network": lambda p, thick: p} | {
+        text: soft_labels_of(text, factor, threshold) for text in args.operators
+    }
     cases = [read_case(file, args.i, factor) for file in sorted(args.p.glob("*.npz"))]
     rows = []
     for name, make in tqdm(makers.items(), unit="operator"):
@@ -67,14 +69,14 @@ def read_case(probabilities: Path, dataset: Path, factor: int) -> tuple[Tensor, 
     return whole_slabs(seen, factor), whole_slabs(thick, factor)[:, :, ::factor], whole_slabs(thin, factor)
 
 
-def soft_labels_of(text: str, factor: int) -> Callable[[Tensor, Tensor], Tensor]:
+def soft_labels_of(text: str, factor: int, threshold: float) -> Callable[[Tensor, Tensor], Tensor]:
     """A function of probabilities (1, K, Z, Y, X) and thick labels (1, 1, Z / r, Y, X) to soft thin labels."""
     name, _, parameters = text.partition("=")
     if name == "copy":
         return lambda p, thick: read_annotation(
             repeat_slices(thick, factor), p.shape, regions=False, ignore_label=None
         ).truth.float()
-    operator = slab_operator(name, factor=factor, **json.loads(parameters or "{}"))
+    operator = slab_operator(name, factor=factor, threshold=threshold, **json.loads(parameters or "{}"))
     return lambda p, thick: read(operator, p, thick)
 
 

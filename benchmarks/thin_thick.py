@@ -10,7 +10,8 @@ Rows, each trained for the same seconds on the same fold, and scored on a test s
     annotator   thick supervision and features, and on slabs what an annotator would mark
     transition  thick supervision, and on slabs the copied label with a ramp where it changes:
                 nnUNetTrainerCFSegThinThick as it is
-    count       the same with the likelihood of the mark
+    alone       the ramp on slabs, and no thick slices
+    count       as transition, with the likelihood of the mark
     refined     ours, trained on what cfseg refine_labels makes of the thick labels and the network of copy, which was
                 trained for as long: twice the seconds in all
     oracle      ours, trained on the thin labels
@@ -99,6 +100,7 @@ ROWS = {
     ),
     "annotator": Row(PAIRED, loss={"operator": "annotator", "weights": {"thick": 0.5, "slab": 1.0, "feature": 0.1}}),
     "transition": Row(PAIRED, loss={"operator": "transition"}),
+    "alone": Row(PAIRED, loss={"operator": "transition", "weights": {"slab": 1.0}}),
     "count": Row(PAIRED, loss={"operator": "count"}),
     "refined": Row(OURS, dataset="Dataset72{seed}_Refined"),
     "oracle": Row(OURS, dataset=THIN),

@@ -19,32 +19,37 @@ OPERATORS: dict[str, type[SlabOperator]] = {
 
 
 def slab_operator(
-    name: str, *, factor: int, regions: bool = False, ignore_label: int | None = None, **parameters: Any
+    name: str,
+    *,
+    factor: int,
+    threshold: float = 0.5,
+    regions: bool = False,
+    ignore_label: int | None = None,
+    **parameters: Any,
 ) -> SlabOperator:
     """The operator that plans name.
 
     Args:
         name: ``mean``, ``annotator``, ``copy``, ``transition`` or ``count``.
         factor: r.
+        threshold: share of a slab from which annotators marked it, in (0, 1]: ``tau`` of operators that ask for it.
         regions: see :class:`SlabOperator`.
         ignore_label: see :class:`SlabOperator`.
         parameters: ``tau`` and ``temperature`` of :class:`SlabAnnotator`; ``tau`` of :class:`SlabTransition`; ``tau``,
-            ``begin``, ``end``, ``reach`` and ``coupling`` of :class:`SlabCount`; the others take none.
+            ``begin``, ``end``, ``reach`` and ``coupling`` of :class:`SlabCount`; the others take none. A ``tau`` wins
+            over the threshold.
 
     Raises:
         ValueError: an unknown name or parameter, or a value out of range.
     """
     if name not in OPERATORS:
         raise ValueError(f"slab operator must be one of {', '.join(OPERATORS)}, got {name!r}")
-    known = parameters_of(name)
+    known = inspect.signature(OPERATORS[name]).parameters.keys() - {"self", "factor", "regions", "ignore_label"}
     if unknown := parameters.keys() - known:
         raise ValueError(
             f"slab operator {name} takes {' and '.join(sorted(known)) or 'no parameters'}, got "
             f"{', '.join(sorted(unknown))}"
         )
+    if "tau" in known:
+        parameters.setdefault("tau", threshold)
     return OPERATORS[name](factor=factor, regions=regions, ignore_label=ignore_label, **parameters)
-
-
-def parameters_of(name: str) -> set[str]:
-    """What an operator takes beside what the dataset says."""
-    return inspect.signature(OPERATORS[name]).parameters.keys() - {"self", "factor", "regions", "ignore_label"}

@@ -29,7 +29,7 @@ from nnunetv2_cfseg.losses.consistency import (
     feature_loss,
     thin_entropy,
 )
-from nnunetv2_cfseg.losses.operators import parameters_of, slab_operator
+from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.segmentation import SegmentationLoss
 from nnunetv2_cfseg.losses.slices import place_in_slabs
 from nnunetv2_cfseg.losses.volume import VolumeMatch
@@ -94,7 +94,7 @@ class ThinThickSettings:
 
     def _check_parameters(self) -> None:
         """Build what they are for, so that plans are refused before training."""
-        if reserved := {"factor", "regions", "ignore_label", "counts"} & (
+        if reserved := {"factor", "threshold", "regions", "ignore_label", "counts"} & (
             self.operator_parameters.keys() | self.balance_parameters
         ):
             raise ValueError(f"parameters must not name what the dataset says, got {', '.join(sorted(reserved))}")
@@ -138,10 +138,9 @@ class ThinThickLoss(nn.Module):
         balance = class_balance(settings.balance, class_counts, regions=regions, **settings.balance_parameters)
         self.segmentation = SegmentationLoss(**self.labels, batch_dice=batch_dice, balance=balance)
         self.volume = VolumeMatch()
-        parameters = dict(settings.operator_parameters)
-        if "tau" in parameters_of(settings.operator):
-            parameters.setdefault("tau", threshold)
-        self.slab = slab_operator(settings.operator, factor=factor, **self.labels, **parameters)
+        self.slab = slab_operator(
+            settings.operator, factor=factor, threshold=threshold, **self.labels, **settings.operator_parameters
+        )
 
     def forward(
         self,
