@@ -119,9 +119,13 @@ class Matrix:
         return [row for row in self.rows if not row.datasets or dataset in row.datasets]
 
     def with_dataset_names(self, name_of: Callable[[str], str]) -> Matrix:
-        """The same with other names of its datasets."""
-        rows = tuple(replace(row, datasets=tuple(map(name_of, row.datasets))) for row in self.rows)
-        return replace(self, rows=rows, datasets=tuple(map(name_of, self.datasets)))
+        """The same with other names of its datasets; those that rows name beside them stay as they are."""
+        names = {_number(name): name for name in map(name_of, self.datasets)}
+        rows = tuple(
+            replace(row, datasets=tuple(names.get(_number(dataset), dataset) for dataset in row.datasets))
+            for row in self.rows
+        )
+        return replace(self, rows=rows, datasets=tuple(names.values()))
 
     def configuration_of(self, row: Row) -> str:
         """The configuration of a row's plans."""
@@ -205,6 +209,11 @@ def make_matrix(rows: Sequence[Row], **settings: Any) -> Matrix:
         if settings.get(name) is not None:
             settings[name] = _as(float, settings[name], name)
     return Matrix(rows=tuple(rows), **settings)
+
+
+def _number(dataset: str) -> str:
+    """The id in ``501``, ``0501`` or ``Dataset501_Name``."""
+    return dataset.removeprefix("Dataset").split("_")[0].lstrip("0")
 
 
 def _row(name: str, entry: Any) -> Row:

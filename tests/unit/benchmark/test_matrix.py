@@ -78,9 +78,17 @@ def test_a_row_may_be_for_some_datasets(file: Path) -> None:
     assert [f"{cell.row.name} {cell.dataset}" for cell in matrix.cells()] == [
         "ours 501", "ours, shallow 501", "U-Net 501", "ours 502", "ours, shallow 502",
     ]  # fmt: skip
-    named = matrix.with_dataset_names(lambda dataset: f"Dataset{dataset}")
-    assert [row.name for row in named.rows_of("Dataset502")] == ["ours", "ours, shallow"]
-    assert [row.name for row in named.rows_of("Dataset501")] == ["ours", "ours, shallow", "U-Net"]
+    named = matrix.with_dataset_names({"501": "Dataset501_A", "502": "Dataset502_B"}.__getitem__)
+    assert [row.name for row in named.rows_of("Dataset502_B")] == ["ours", "ours, shallow"]
+    assert [row.name for row in named.rows_of("Dataset501_A")] == ["ours", "ours, shallow", "U-Net"]
+
+
+def test_datasets_that_are_not_run_need_not_be_there(file: Path) -> None:
+    named_by_row = "{trainer: nnUNetTrainer_timed, datasets: [Dataset501_A, 718]}"
+    file.write_text(YAML.replace("{trainer: nnUNetTrainer_timed}", named_by_row))
+    named = read_matrix(file).with_dataset_names({"501": "Dataset501_A"}.__getitem__)
+    assert named.datasets == ("Dataset501_A",)
+    assert [row.name for row in named.rows_of("Dataset501_A")] == ["ours", "ours, shallow", "U-Net"]
 
 
 def test_some_rows(file: Path) -> None:
