@@ -94,6 +94,8 @@ def _summary(sidecar: Mapping[str, Any], unlabelled: int) -> str:
         f"{sidecar['factor']} thin slices in a thick one",
         f"thick labels {sidecar['labels']}",
     ]
+    if sidecar.get("threshold") is not None:
+        parts[-1] += f" as marked from {sidecar['threshold']:g} of a slab on"
     for what in ("image", "label"):
         resampled = sum(any(done["what"] == what for done in case["resampled"]) for case in cases)
         if resampled:

@@ -36,7 +36,7 @@ def refine(
         probabilities: (P, Z, Y, X), of a network.
         annotation: (Z, Y, X), thick labels repeated over their slabs, of which the first begins with the first slice.
         factor: r.
-        threshold: share of a slab from which it is marked, in (0, 1).
+        threshold: share of a slab from which it is marked, in (0, 1].
         ignore_label: of voxels that nobody annotated, which keep it.
 
     Raises:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from nnunetv2_cfseg.checkpoint_files import write_json
 from nnunetv2_cfseg.data.pairing.grids import read_grid
+from nnunetv2_cfseg.data.pairing.settings import MAJORITY
 from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR
 from nnunetv2_cfseg.inference.model import Model
 from nnunetv2_cfseg.inference.outputs import unfinished, write_labels
@@ -65,16 +66,15 @@ def refine_dataset(
         raise ValueError(f"labels must exclude each other to be refined, and these are regions: {source}")
     if dict(configuration.labels) != dataset["labels"]:
         raise ValueError(f"the model must have the dataset's labels, got {dict(configuration.labels)}: {source}")
-    threshold = pairs.get("threshold") or 0.5
+    threshold = pairs.get("threshold") or MAJORITY
     used = [f"{model.configuration.name}, folds {' '.join(model.folds)}" for model in models]
     _begin(output, {
         "factor": pairs["factor"], "labels": "refined", "threshold": threshold, "source": source.resolve().name,
         "model": made_with, "configurations": used, "shifts": settings.shifts,
     })  # fmt: skip
     thin_labels = partial(
-        refine, factor=pairs["factor"], threshold=threshold,
-        ignore_label=dataset["labels"].get("ignore"),
-    )  # fmt: skip
+        refine, factor=pairs["factor"], threshold=threshold, ignore_label=dataset["labels"].get("ignore")
+    )
     changed = []
     cases = find_cases(
         source / "imagesTr", file_ending=dataset["file_ending"], channels=len(configuration.channel_names)

@@ -98,7 +98,7 @@ class SlabAnnotator(SlabOperator):
         factor: r.
         regions: see :class:`SlabOperator`.
         ignore_label: see :class:`SlabOperator`.
-        tau: share of the slab from which on a class is marked, in (0, 1); one for all, or one for each foreground
+        tau: share of the slab from which on a class is marked, in (0, 1]; one for all, or one for each foreground
             class or region.
         temperature: T, above 0; how far from tau annotators waver.
 
@@ -119,8 +119,8 @@ class SlabAnnotator(SlabOperator):
     ) -> None:
         super().__init__(factor=factor, regions=regions, ignore_label=ignore_label)
         shares = torch.tensor(tau, dtype=torch.float32).reshape(1, -1, 1, 1, 1)
-        if not shares.numel() or not bool(((shares > 0) & (shares < 1)).all()):
-            raise ValueError(f"tau must be above 0 and below 1, got {tau}")
+        if not shares.numel() or not bool(((shares > 0) & (shares <= 1)).all()):
+            raise ValueError(f"tau must be above 0 and at most 1, got {tau}")
         if not 0 < temperature < float("inf"):
             raise ValueError(f"temperature must be above 0 and finite, got {temperature}")
         self.register_buffer("tau", shares, persistent=False)

@@ -3,9 +3,9 @@ r"""A thin target out of a thick label and its neighbours: where within a slab o
 A slab whose neighbours have its own label has it on every slice. Where a neighbour's label is another one, a surface
 lies somewhere between the middles of the two slabs, and the slices on its far side have the neighbour's label: j
 slices at the slab's lower end that of the slab below, k at its upper end that of the slab above, the rest its own. How
-many there may be the annotator says, who marks a slab when a share tau of it is lesion: of a marked slab of r slices
-at most :math:`r - \lceil r \tau \rceil` are of another label, of one not marked at most
-:math:`\lceil r \tau \rceil - 1`.
+many there may be the annotator says, who marks a slab when a share tau of it is lesion, as the class that fills most of
+that: of a marked slab of r slices at most :math:`r - \lceil r \tau \rceil` are background, and of the others no more
+are of another class than of its own; of one not marked at most :math:`\lceil r \tau \rceil - 1` are lesion.
 
 Every place of the surface is as likely as another; those within the neighbouring slab leave this one whole, so that a
 side's j = 0 has the weight of 1 + the neighbour's most. A slice's target is the probability of each label: a ramp from
@@ -157,22 +157,37 @@ def ramps(factor: int, marked: int) -> Tensor:
     Returns:
         (2, 3, 3, 3, r): the slab is marked or not; what the slab below is, and the one above; whose label; slices.
     """
-    most = (marked - 1, factor - marked)  # slices of another label in a slab that is not, or is, marked
+
+    def most(own: int, other: int) -> int:
+        """Slices of another label that a slab may hold."""
+        if own == BACKGROUND:
+            return marked - 1
+        return factor - marked if other == BACKGROUND else factor // 2
+
+    def fits(own: int, background: int, lesion: int) -> bool:
+        """Whether a slab with so many slices of other labels is marked as it is."""
+        if own == BACKGROUND:
+            return lesion <= marked - 1
+        return background <= factor - marked and 2 * lesion <= factor - background
+
     table = torch.zeros(2, 3, 3, 3, factor)
-    for own, below, above in product(range(2), range(3), range(3)):
-        total = 0
-        for j, k in product(range(most[own] + 1), repeat=2):
-            if j + k > most[own] or (j and below == SAME) or (k and above == SAME):
+    for own, below, above in product((BACKGROUND, LESION), range(3), range(3)):
+        here, total = table[own - BACKGROUND, below, above], 0
+        for j, k in product(range(factor + 1), repeat=2):
+            if j + k > factor or (j and below == SAME) or (k and above == SAME):
+                continue
+            background = j * (below == BACKGROUND) + k * (above == BACKGROUND)
+            if not fits(own, background, j + k - background):
                 continue
             # The neighbour may hold the surface as well; then this slab has none of its label.
-            weight = (1 if j or below == SAME else 1 + most[below - 1]) * (
-                1 if k or above == SAME else 1 + most[above - 1]
+            weight = (1 if j or below == SAME else 1 + most(below, own)) * (
+                1 if k or above == SAME else 1 + most(above, own)
             )
-            table[own, below, above, 0, :j] += weight
-            table[own, below, above, 1, j : factor - k] += weight
-            table[own, below, above, 2, factor - k :] += weight
+            here[0, :j] += weight
+            here[1, j : factor - k] += weight
+            here[2, factor - k :] += weight
             total += weight
-        table[own, below, above] /= total
+        here /= total
     return table
 
 

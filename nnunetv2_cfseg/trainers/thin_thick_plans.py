@@ -51,7 +51,7 @@ def checked_threshold(threshold: Any, file: str) -> float:
     Raises:
         ValueError: it is none.
     """
-    if not isinstance(threshold, int | float) or not 0 < threshold <= 1:
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
         raise ValueError(f"the threshold must be above 0 and at most 1, got {threshold!r}: {file}")
     return float(threshold)
 

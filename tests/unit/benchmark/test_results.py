@@ -85,6 +85,7 @@ def test_a_folder_holds_cells_of_one_kind(tmp_path: Path) -> None:
     remember(matrix, tmp_path)
     remember(replace(matrix, rows=(theirs,), seeds=(1, 2)), tmp_path)  # more of it
     remember(replace(matrix, rows=(ours, theirs)), tmp_path)
+    remember(replace(matrix, rows=(replace(ours, datasets=("Dataset501_A", "502")),)), tmp_path)
     other = replace(theirs, changes={"batch_size": 4})
     for changed, what in (
         (replace(matrix, budget_s=90), "budget_s"), (replace(matrix, rows=(ours, other)), "row theirs"),

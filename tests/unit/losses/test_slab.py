@@ -113,8 +113,8 @@ class TestRefuses:
             ("mean", {"factor": 2, "tau": 0.5}, "slab operator mean takes no parameters, got tau"),
             ("annotator", {"factor": 2, "t": 1}, "slab operator annotator takes tau and temperature, got t"),
             ("copy", {"factor": 0}, "factor must be >= 1, got 0"),
-            ("annotator", {"factor": 2, "tau": 1}, "tau must be above 0 and below 1, got 1"),
-            ("annotator", {"factor": 2, "tau": []}, "tau must be above 0 and below 1"),
+            ("annotator", {"factor": 2, "tau": 2}, "tau must be above 0 and at most 1, got 2"),
+            ("annotator", {"factor": 2, "tau": []}, "tau must be above 0 and at most 1"),
             ("annotator", {"factor": 2, "temperature": 0}, "temperature must be above 0 and finite, got 0"),
         ],
     )

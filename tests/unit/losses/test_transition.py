@@ -40,10 +40,25 @@ class TestByHand:
         lesion = targets(torch.zeros(1, 2, 10, 1, 1), along_z(0, 0, 1, 1), factor=5, tau=0.4)[1]
         assert lesion.tolist() == pytest.approx([0, 0, 0, 0, 0.2, 0.4, 0.6, 0.8, 1, 1])
 
-    def test_from_one_lesion_to_another(self) -> None:
-        truth = targets(torch.zeros(1, 3, 8, 1, 1), along_z(1, 1, 2, 2), factor=4)
+    @pytest.mark.parametrize("tau", [0.25, 0.5, 0.75])
+    def test_from_one_lesion_to_another(self, tau: float) -> None:
+        # Whatever share is marked, the class of most of it is the slab's.
+        truth = targets(torch.zeros(1, 3, 8, 1, 1), along_z(1, 1, 2, 2), factor=4, tau=tau)
         assert truth[0].tolist() == [0] * 8
         assert truth[1].tolist() == pytest.approx([1, 1, 0.8, 0.6, 0.4, 0.2, 0, 0])
+
+
+def is_marked(column: list[int], label: int, tau: float) -> bool:
+    """Whether an annotator may give a slab of these slices the label."""
+    lesion = len(column) - column.count(0)
+    if not label:
+        return lesion < len(column) * tau
+    return lesion >= len(column) * tau and 2 * column.count(label) >= lesion
+
+
+def places_within(neighbour: int, own: int, factor: int, tau: float) -> int:
+    """Places of a surface within the neighbouring slab, its border with this one included."""
+    return sum(is_marked([neighbour] * (factor - n) + [own] * n, neighbour, tau) for n in range(factor + 1))
 
 
 class TestRamp:
@@ -55,15 +70,15 @@ class TestRamp:
     )
     def test_is_the_sum_over_all_places(self, slabs: list[int], factor: int, tau: float) -> None:
         below, own, above = slabs
-        marked = min(n for n in range(1, factor + 1) if n >= factor * tau)
-        most = {0: marked - 1, 1: factor - marked, 2: factor - marked}
-        expected, total = torch.zeros(3, factor), 0.0
+        expected, total = torch.zeros(3, factor), 0
         for j, k in itertools.product(range(factor + 1), repeat=2):
-            if j + k > most[own] or (j and below == own) or (k and above == own):
+            if j + k > factor or (j and below == own) or (k and above == own):
                 continue
             column = [below] * j + [own] * (factor - j - k) + [above] * k
-            weight = 1 + most[below] if not j and below != own else 1
-            weight *= 1 + most[above] if not k and above != own else 1
+            if not is_marked(column, own, tau):
+                continue
+            weight = 1 if j or below == own else places_within(below, own, factor, tau)
+            weight *= 1 if k or above == own else places_within(above, own, factor, tau)
             total += weight
             expected[column, range(factor)] += weight
         truth = targets(torch.randn(1, 3, factor, 1, 1), along_z(*slabs), factor=factor, tau=tau)
