@@ -40,7 +40,7 @@ TERMS = ("thick", "slab", "feature", "thin_consistency")
 #: Features gained nothing where it was measured, and blocks drawn on top of each other for them are less varied.
 DEFAULT_WEIGHTS = {"thick": 0.5, "slab": 1.0, "feature": 0.0}
 
-#: Of networks that see less than the marks say, ``count`` makes the errors their labels; this is never far behind copying.
+#: Of networks that see less than the marks say, ``count`` makes the errors their labels; this one is never far off.
 DEFAULT_OPERATOR = "transition"
 
 
