@@ -120,12 +120,13 @@ class Matrix:
 
     def with_dataset_names(self, name_of: Callable[[str], str]) -> Matrix:
         """The same with other names of its datasets; those that rows name beside them stay as they are."""
-        names = {_number(name): name for name in map(name_of, self.datasets)}
+        datasets = tuple(map(name_of, self.datasets))
+        names = {dataset_number(name): name for name in datasets}
         rows = tuple(
-            replace(row, datasets=tuple(names.get(_number(dataset), dataset) for dataset in row.datasets))
+            replace(row, datasets=tuple(names.get(dataset_number(dataset), dataset) for dataset in row.datasets))
             for row in self.rows
         )
-        return replace(self, rows=rows, datasets=tuple(names.values()))
+        return replace(self, rows=rows, datasets=datasets)
 
     def configuration_of(self, row: Row) -> str:
         """The configuration of a row's plans."""
@@ -211,8 +212,8 @@ def make_matrix(rows: Sequence[Row], **settings: Any) -> Matrix:
     return Matrix(rows=tuple(rows), **settings)
 
 
-def _number(dataset: str) -> str:
-    """The id in ``501``, ``0501`` or ``Dataset501_Name``."""
+def dataset_number(dataset: str) -> str:
+    """``501``, the id in ``501``, ``0501`` or ``Dataset501_Name``."""
     return dataset.removeprefix("Dataset").split("_")[0].lstrip("0")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 
-from nnunetv2_cfseg.benchmark.matrix import NNUNET_PLANNER, OUR_PLANNERS, Matrix, Row
+from nnunetv2_cfseg.benchmark.matrix import NNUNET_PLANNER, OUR_PLANNERS, Matrix, Row, dataset_number
 from nnunetv2_cfseg.checkpoint_files import write_json
 from nnunetv2_cfseg.environment import require_folders
 from nnunetv2_cfseg.processes import Runner
@@ -96,7 +96,7 @@ def resolved(configurations: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _plan_and_preprocess(matrix: Matrix, row: Row, dataset: str, runner: Runner, processes: int) -> None:
-    number, plans = dataset[len("Dataset") :].split("_")[0], matrix.plans_of(row)
+    number, plans = dataset_number(dataset), matrix.plans_of(row)
     memory, count = f"{matrix.gpu_memory_target_gb:g}", str(processes)
     configuration = matrix.configuration_of(row)
     log = Path("logs", f"prepare_{dataset}_{plans}.log")

@@ -158,17 +158,16 @@ def ramps(factor: int, marked: int) -> Tensor:
         (2, 3, 3, 3, r): the slab is marked or not; what the slab below is, and the one above; whose label; slices.
     """
 
-    def most(own: int, other: int) -> int:
-        """Slices of another label that a slab may hold."""
-        if own == BACKGROUND:
-            return marked - 1
-        return factor - marked if other == BACKGROUND else factor // 2
-
     def fits(own: int, background: int, lesion: int) -> bool:
         """Whether a slab with so many slices of other labels is marked as it is."""
         if own == BACKGROUND:
-            return lesion <= marked - 1
+            return lesion < marked
         return background <= factor - marked and 2 * lesion <= factor - background
+
+    def places_within(neighbour: int, own: int) -> int:
+        """Places of a surface within the neighbouring slab, its border with this one included."""
+        of_own = ((n, 0) if own == BACKGROUND else (0, n) for n in range(factor + 1))
+        return sum(fits(neighbour, background, lesion) for background, lesion in of_own)
 
     table = torch.zeros(2, 3, 3, 3, factor)
     for own, below, above in product((BACKGROUND, LESION), range(3), range(3)):
@@ -180,9 +179,8 @@ def ramps(factor: int, marked: int) -> Tensor:
             if not fits(own, background, j + k - background):
                 continue
             # The neighbour may hold the surface as well; then this slab has none of its label.
-            weight = (1 if j or below == SAME else 1 + most(below, own)) * (
-                1 if k or above == SAME else 1 + most(above, own)
-            )
+            weight = 1 if j or below == SAME else places_within(below, own)
+            weight *= 1 if k or above == SAME else places_within(above, own)
             here[0, :j] += weight
             here[1, j : factor - k] += weight
             here[2, factor - k :] += weight

@@ -23,7 +23,6 @@ from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_p
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor
 
-from nnunetv2_cfseg.data.pairing.settings import MAJORITY
 from nnunetv2_cfseg.losses.thin_thick import ThinThickLoss, ThinThickSettings
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
 from nnunetv2_cfseg.trainers.plans import block_sampling
@@ -49,7 +48,7 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         self.blocks = count_blocks(planned["cfseg"]["blocks_per_crop"], section, self.loss_settings)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.factor: int = section["factor"]
-        self.threshold: float = section.get("threshold", MAJORITY)
+        self.threshold: float = section["threshold"]
         self._terms: dict[str, list[Tensor]] = defaultdict(list)
 
     def on_train_start(self) -> None:

@@ -57,7 +57,7 @@ def checked_threshold(threshold: Any, file: str) -> float:
 
 
 def thin_thick_section(configuration: dict[str, Any], *, trainer: str) -> dict[str, Any]:
-    """The section.
+    """The section, with a threshold if older plans have none.
 
     Raises:
         ValueError: plans without it, a factor below 2, or a crop that is not whole thick centres.
@@ -69,11 +69,11 @@ def thin_thick_section(configuration: dict[str, Any], *, trainer: str) -> dict[s
             f"-p nnUNetThinThickPlans), and these have no thin_thick section"
         )
     factor = checked_factor(section.get("factor"), "plans")
-    checked_threshold(section.get("threshold", MAJORITY), "plans")
+    threshold = checked_threshold(section.get("threshold", MAJORITY), "plans")
     depth = configuration["patch_size"][0]
     if depth % factor:
         raise ValueError(f"the crop (patch_size in the plans) must be whole slabs of {factor} slices, got {depth}")
-    return section
+    return {**section, "threshold": threshold}
 
 
 def count_blocks(total: int, section: dict[str, Any], settings: ThinThickSettings) -> SlabBlocks:

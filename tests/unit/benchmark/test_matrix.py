@@ -91,6 +91,12 @@ def test_datasets_that_are_not_run_need_not_be_there(file: Path) -> None:
     assert [row.name for row in named.rows_of("Dataset501_A")] == ["ours", "ours, shallow", "U-Net"]
 
 
+def test_one_dataset_by_two_names_is_refused(file: Path) -> None:
+    matrix = read_matrix(file, datasets=["501", "Dataset501_A"])
+    with pytest.raises(ValueError, match="datasets must differ from each other, got Dataset501_A, Dataset501_A"):
+        matrix.with_dataset_names(lambda _: "Dataset501_A")
+
+
 def test_some_rows(file: Path) -> None:
     matrix = read_matrix(file)
     assert [row.name for row in only_rows(matrix, ["U-Net", "ours"]).rows] == ["U-Net", "ours"]
