@@ -16,10 +16,12 @@ RESAMPLES = 2000
 
 
 def by_case(figures: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One value for each case and row of a dataset: the mean over classes, folds and seeds.
+    """One value for each case and row of a dataset: the mean over classes, then over folds and seeds.
 
-    A class that no row finds in a case without it is left out. Where one row has a false alarm, those without have the
-    measure's perfect value there, or a false alarm would vanish from the mean.
+    What a row scores does not depend on which other rows there are. Classes count as in nnU-Net's ``foreground_mean``:
+    one that neither truth nor prediction shows is left out, and a false alarm has the measure's worst value. A scan that
+    shows none of the classes, and in which none is found, is perfect: left out, a false alarm of another row in it would
+    vanish from their comparison.
 
     Args:
         figures: of one dataset.
@@ -28,12 +30,11 @@ def by_case(figures: pd.DataFrame, metric: str) -> pd.DataFrame:
     Returns:
         Cases by rows, in the order of the figures; NaN where a row has no value.
     """
-    values = figures[metric].where(figures["presence"] != "absent", BY_KEY[metric].perfect)
-    nobody = (figures["presence"] == "absent").groupby([figures["case"], figures["class"]]).transform("all")
-    shown = figures.assign(value=values)[~nobody]
-    # Classes first: seeds of a row may differ in which classes have a value.
-    of_classes = shown.groupby(["case", "row", "class"], sort=False)["value"].mean()
-    table = of_classes.groupby(["case", "row"], sort=False).mean().unstack("row")
+    keys = [figures[key] for key in ("case", "row", "fold", "seed")]
+    absent = figures["presence"] == "absent"
+    means = figures[metric].mask(absent).groupby(keys, sort=False).mean()
+    means = means.mask(absent.groupby(keys, sort=False).all(), BY_KEY[metric].perfect)
+    table = means.groupby(["case", "row"], sort=False).mean().unstack("row")
     return table.reindex(columns=list(dict.fromkeys(figures["row"])))
 
 

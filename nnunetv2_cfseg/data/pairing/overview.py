@@ -119,10 +119,15 @@ def _ends(counts: np.ndarray, *, least: int, margin: float = MARGIN) -> tuple[in
 
 
 def _window(thick: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """The annotated voxels' range, but none so wide that soft tissue drowns."""
-    if not labels.any():
+    """The annotated voxels' range, but none so wide that soft tissue drowns.
+
+    Classes count alike: one of bone must not leave all others black.
+    """
+    classes = np.unique(labels[labels > 0])
+    if not len(classes):
         return WITHOUT_ANNOTATION_HU
-    low, middle, high = np.percentile(thick[labels > 0], (5, 50, 95)).tolist()
+    ranges = [np.percentile(thick[labels == label], (5, 50, 95)) for label in classes]
+    low, middle, high = np.median(ranges, axis=0).tolist()
     widest = WIDEST_HU / 2
     return max(low - WINDOW_MARGIN_HU, middle - widest), min(high + WINDOW_MARGIN_HU, middle + widest)
 

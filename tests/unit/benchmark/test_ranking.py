@@ -33,16 +33,36 @@ def test_means_over_classes_then_seeds_then_cases(line: Line) -> None:
     assert (of_row["seed_low"], of_row["seed_high"]) == pytest.approx(((0.3 + 0.9) / 2, (0.6 + 0.7) / 2))
 
 
-def test_a_false_alarm_counts_against_who_raised_it(line: Line) -> None:
+def test_a_false_alarm_counts_against_who_raised_it_and_for_nobody(line: Line) -> None:
     figures = pd.DataFrame(
         [
             line("ours", "1", "a", 0.5), line("ours", "1", "b", nan, presence="absent"),
             line("theirs", "1", "a", 0.5), line("theirs", "1", "b", 0.0, presence="false_alarm"),
         ]
     )  # fmt: skip
-    assert by_case(figures, "Dice").loc["1"].to_dict() == {"ours": 0.75, "theirs": 0.25}
-    nobody = figures[figures["row"] == "ours"]
-    assert by_case(nobody, "Dice").loc["1"].to_dict() == {"ours": 0.5}
+    assert by_case(figures, "Dice").loc["1"].to_dict() == {"ours": 0.5, "theirs": 0.25}
+    alone = figures[figures["row"] == "ours"]
+    assert by_case(alone, "Dice").loc["1"].to_dict() == {"ours": 0.5}
+
+
+def test_a_scan_in_which_there_is_nothing_is_perfect_for_who_finds_nothing(line: Line) -> None:
+    figures = pd.DataFrame(
+        [
+            line("ours", "1", "a", nan, presence="absent"), line("ours", "1", "b", nan, presence="absent"),
+            line("theirs", "1", "a", nan, presence="absent"), line("theirs", "1", "b", 0.0, presence="false_alarm"),
+        ]
+    )  # fmt: skip
+    assert by_case(figures, "Dice").loc["1"].to_dict() == {"ours": 1.0, "theirs": 0.0}
+
+
+def test_seeds_that_find_different_classes_count_the_same(line: Line) -> None:
+    figures = pd.DataFrame(
+        [
+            line("ours", "1", "a", 0.8), line("ours", "1", "b", nan, presence="absent"),
+            line("ours", "1", "a", 0.8, seed=2), line("ours", "1", "b", 0.0, seed=2, presence="false_alarm"),
+        ]
+    )  # fmt: skip
+    assert by_case(figures, "Dice")["ours"].to_dict() == pytest.approx({"1": 0.6})
 
 
 def test_the_best_comes_first(results: Results) -> None:

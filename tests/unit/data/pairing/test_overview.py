@@ -53,6 +53,15 @@ def test_shows_scan_average_and_annotation_from_above_and_from_the_front(pair: P
     assert (slabs == slabs[:, :1]).all()
 
 
+def test_a_large_class_of_bone_leaves_the_others_visible(pair: Pair) -> None:
+    truth = pair.truth.copy()  # type: ignore[union-attr]
+    truth[28:40, 6:16, 6:34], truth[28:40, 24:28, 10:14] = 3, 1
+    image = np.where(truth == 3, 700, pair.image).astype(np.int16)
+    shown = pictures(replace(pair, image=image, truth=truth, annotation=annotate_slabs(truth, FACTOR)))
+    greys = set(np.unique(shown[0]).tolist())
+    assert len(greys - {0.0, 1.0}) == 2  # body, and the lesion in it, between black air and white bone
+
+
 @pytest.mark.parametrize("flips", [(), (0,), (1,), (2,), (0, 1, 2)])
 def test_lies_as_the_patient_does(pair: Pair, flips: tuple[int, ...]) -> None:
     """However the file is stored."""
