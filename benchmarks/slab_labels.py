@@ -26,11 +26,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from nnunetv2_cfseg.data.pairing.sidecar import read_pairing
 from nnunetv2_cfseg.losses.annotation import read_annotation
 from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.slab import SlabOperator
 from nnunetv2_cfseg.losses.slices import repeat_slices, split_slabs
-from nnunetv2_cfseg.trainers.thin_thick_plans import read_pairing
 
 #: Nothing is taken to be less likely than that; labels that are sure and wrong would else be infinitely wrong.
 LEAST = 1e-3

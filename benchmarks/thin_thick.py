@@ -50,11 +50,11 @@ import SimpleITK as sitk
 from thin_thick_tables import MEASURES, markdown
 from tqdm import tqdm
 
+from nnunetv2_cfseg.data.pairing.sidecar import read_pairing
 from nnunetv2_cfseg.data.projection import average_slabs
 from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
 from nnunetv2_cfseg.evaluation.z_smoothness import slab_step_share, z_roughness
 from nnunetv2_cfseg.trainers.seed import SEED_VARIABLE
-from nnunetv2_cfseg.trainers.thin_thick_plans import read_pairing
 from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE
 
 PAIRS, THIN = "Dataset711_Pairs", "Dataset712_Thin"

@@ -1,33 +1,12 @@
-"""Files that are written whole or not at all, and nnU-Net's checkpoints, read with a word on what is wrong."""
+"""nnU-Net's checkpoints, read with a word on what is wrong."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-
-
-@contextmanager
-def whole_or_not_at_all(file: str) -> Iterator[str]:
-    """A name to write to, renamed to ``file`` at the end and removed after an error."""
-    temporary = f"{file}.{os.getpid()}.tmp"
-    try:
-        yield temporary
-        os.replace(temporary, file)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def write_json(file: Path, content: Any) -> None:
-    """A file that appears whole or not at all."""
-    with whole_or_not_at_all(str(file)) as temporary:
-        Path(temporary).write_text(json.dumps(content, indent=2) + "\n")
 
 
 def read_checkpoint(file: str, device: torch.device) -> dict[str, Any]:

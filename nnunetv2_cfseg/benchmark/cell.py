@@ -17,8 +17,8 @@ from nnunetv2_cfseg.benchmark.machine import describe_machine
 from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
 from nnunetv2_cfseg.benchmark.process_tree import tree_bytes
 from nnunetv2_cfseg.benchmark.scans import find_scans
-from nnunetv2_cfseg.checkpoint_files import write_json
 from nnunetv2_cfseg.environment import EXT_TRAINER, FOLDERS, ext_trainer_path
+from nnunetv2_cfseg.files import write_json
 from nnunetv2_cfseg.processes import Runner
 from nnunetv2_cfseg.trainers.seed import SEED_VARIABLE
 from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE

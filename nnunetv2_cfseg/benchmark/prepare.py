@@ -11,8 +11,8 @@ from typing import Any
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 
 from nnunetv2_cfseg.benchmark.matrix import NNUNET_PLANNER, OUR_PLANNERS, Matrix, Row, dataset_number
-from nnunetv2_cfseg.checkpoint_files import write_json
 from nnunetv2_cfseg.environment import require_folders
+from nnunetv2_cfseg.files import write_json
 from nnunetv2_cfseg.processes import Runner
 
 

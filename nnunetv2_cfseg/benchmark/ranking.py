@@ -19,9 +19,9 @@ def by_case(figures: pd.DataFrame, metric: str) -> pd.DataFrame:
     """One value for each case and row of a dataset: the mean over classes, then over folds and seeds.
 
     What a row scores does not depend on which other rows there are. Classes count as in nnU-Net's ``foreground_mean``:
-    one that neither truth nor prediction shows is left out, and a false alarm has the measure's worst value. A scan that
-    shows none of the classes, and in which none is found, is perfect: left out, a false alarm of another row in it would
-    vanish from their comparison.
+    one that neither truth nor prediction shows is left out, and a false alarm has the measure's worst value. A scan
+    that shows none of the classes, and in which none is found, is perfect: left out, a false alarm of another row in it
+    would vanish from their comparison.
 
     Args:
         figures: of one dataset.

@@ -19,8 +19,8 @@ from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
 from nnunetv2_cfseg.benchmark.page import render
 from nnunetv2_cfseg.benchmark.prepare import dataset_name, prepare
 from nnunetv2_cfseg.benchmark.tables import blocks, markdown
-from nnunetv2_cfseg.checkpoint_files import whole_or_not_at_all, write_json
 from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
+from nnunetv2_cfseg.files import whole_or_not_at_all, write_json
 from nnunetv2_cfseg.processes import Runner
 
 TITLE = "Benchmark"

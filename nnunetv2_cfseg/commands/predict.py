@@ -45,7 +45,7 @@ def _run(args: argparse.Namespace) -> None:
     folder = model_folder(args)
     if not 0 <= args.part_id < args.num_parts:
         raise ValueError(f"-part_id must be from 0 to -num_parts - 1 = {args.num_parts - 1}, got {args.part_id}")
-    from nnunetv2_cfseg.checkpoint_files import write_json  # torch: slow to import
+    from nnunetv2_cfseg.files import write_json
     from nnunetv2_cfseg.inference.models import load_models
     from nnunetv2_cfseg.inference.outputs import write_volumes
     from nnunetv2_cfseg.inference.predict import predict

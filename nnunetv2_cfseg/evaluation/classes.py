@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nnunetv2_cfseg.evaluation.files import read_json
+from nnunetv2_cfseg.files import read_json
 
 BACKGROUND = "background"
 IGNORE = "ignore"

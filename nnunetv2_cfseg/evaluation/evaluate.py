@@ -22,10 +22,10 @@ from nnunetv2_cfseg.evaluation.files import (
     check_same_grid,
     find_unpaired,
     pair_cases,
-    read_json,
     read_segmentation,
 )
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings, measure
+from nnunetv2_cfseg.files import read_json
 
 #: nnU-Net's counts of voxels.
 COUNTS = ("TP", "FP", "FN", "TN", "n_pred", "n_ref")

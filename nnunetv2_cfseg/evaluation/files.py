@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
 from nnunetv2_cfseg.data.checks import read_image
+from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR
+from nnunetv2_cfseg.files import read_json
 
 #: Of a voxel: grids that differ by less are the same.
 TOLERANCE = 1e-3
@@ -162,28 +162,11 @@ def find_factor(truth: Path, dataset_json: Path) -> int | None:
     if truth.resolve().name.endswith(THICK):
         return None
     for folder in (dataset_json.resolve().parent, truth.resolve().parent):
-        file = folder / "thin_thick.json"
+        file = folder / SIDECAR
         factor = read_json(file).get("factor") if file.is_file() else None
         if isinstance(factor, int) and factor > 1:
             return factor
     return None
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        ValueError: there is no such file, or something else in it.
-    """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ValueError(f"{file.name} must be a file, and there is none: {file}") from error
-    except ValueError as error:
-        raise ValueError(f"{file.name} must be JSON ({error}): {file}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{file.name} must hold a JSON object, got a {type(content).__name__}: {file}")
-    return content
 
 
 def _as_labels(values: np.ndarray, file: Path) -> np.ndarray:

@@ -21,8 +21,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nnunetv2_cfseg import __version__
+from nnunetv2_cfseg.files import read_json
 from nnunetv2_cfseg.inference.configuration import read_configuration
-from nnunetv2_cfseg.inference.model import Model, build_network, read_json
+from nnunetv2_cfseg.inference.model import Model, build_network
 
 FORMAT = 1
 INDEX = "bundle.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from nnunetv2_cfseg.checkpoint_files import check_weights_fit
+from nnunetv2_cfseg.files import read_json
 from nnunetv2_cfseg.inference.configuration import Configuration, read_configuration
 from nnunetv2_cfseg.networks import BlockCenterTransformer
 
@@ -129,20 +129,3 @@ def _load(file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=False)
     with safe_globals(HARMLESS):
         return torch.load(file, map_location="cpu", weights_only=True)
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """A file of a model folder.
-
-    Raises:
-        ValueError: it is missing or no JSON.
-    """
-    if not file.is_file():
-        raise ValueError(f"a model folder must hold {file.name}, and there is none: {file.parent}")
-    try:
-        content = json.loads(file.read_text())
-    except ValueError as error:
-        raise ValueError(f"{file.name} must be JSON ({error}): {file}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{file.name} must be a JSON object: {file}")
-    return content

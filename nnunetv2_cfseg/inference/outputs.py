@@ -17,8 +17,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from nnunetv2_cfseg.checkpoint_files import whole_or_not_at_all
 from nnunetv2_cfseg.data.pairing.grids import Grid
+from nnunetv2_cfseg.files import whole_or_not_at_all
 from nnunetv2_cfseg.inference.scans import NIFTI
 
 #: In the output folder: what is being written.

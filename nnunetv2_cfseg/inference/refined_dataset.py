@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from nnunetv2_cfseg.checkpoint_files import write_json
 from nnunetv2_cfseg.data.pairing.grids import read_grid
-from nnunetv2_cfseg.data.pairing.settings import MAJORITY
-from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR
+from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR, read_pairing
+from nnunetv2_cfseg.files import read_json, write_json
 from nnunetv2_cfseg.inference.model import Model
 from nnunetv2_cfseg.inference.outputs import unfinished, write_labels
 from nnunetv2_cfseg.inference.predict import closest_model, on_disk
@@ -60,21 +58,19 @@ def refine_dataset(
             an output that holds something else.
         OSError: a file cannot be read or written.
     """
-    pairs, dataset = _read(source / SIDECAR), _read(source / "dataset.json")
+    factor, threshold = read_pairing(source)
+    dataset = read_json(source / "dataset.json")
     configuration = models[0].configuration
     if configuration.regions_class_order is not None:
         raise ValueError(f"labels must exclude each other to be refined, and these are regions: {source}")
     if dict(configuration.labels) != dataset["labels"]:
         raise ValueError(f"the model must have the dataset's labels, got {dict(configuration.labels)}: {source}")
-    threshold = pairs.get("threshold") or MAJORITY
     used = [f"{model.configuration.name}, folds {' '.join(model.folds)}" for model in models]
     _begin(output, {
-        "factor": pairs["factor"], "labels": "refined", "threshold": threshold, "source": source.resolve().name,
+        "factor": factor, "labels": "refined", "threshold": threshold, "source": source.resolve().name,
         "model": made_with, "configurations": used, "shifts": settings.shifts,
     })  # fmt: skip
-    thin_labels = partial(
-        refine, factor=pairs["factor"], threshold=threshold, ignore_label=dataset["labels"].get("ignore")
-    )
+    thin_labels = partial(refine, factor=factor, threshold=threshold, ignore_label=dataset["labels"].get("ignore"))
     changed = []
     cases = find_cases(
         source / "imagesTr", file_ending=dataset["file_ending"], channels=len(configuration.channel_names)
@@ -135,16 +131,10 @@ def _begin(output: Path, origin: dict[str, object]) -> None:
     """
     record = output / SIDECAR  # which says the factor, as one of pairs does
     if record.is_file():
-        if (before := _read(record)) != origin:
+        if (before := read_json(record)) != origin:
             raise ValueError(f"refined labels go on with what they were begun with, {before}, got {origin}: {output}")
         return
     if output.exists() and any(output.glob("[!.]*")):
         raise ValueError(f"a refined dataset needs a folder of its own, and this one is not empty: {output}")
     output.mkdir(parents=True, exist_ok=True)
     write_json(record, origin)
-
-
-def _read(file: Path) -> dict:
-    if not file.is_file():
-        raise ValueError(f"labels can be refined of a dataset of cfseg make_pairs, and one has this file: {file}")
-    return dict(json.loads(file.read_text()))

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from nnunetv2_cfseg.data.pairing.sidecar import read_pairing
 from nnunetv2_cfseg.losses.thin_thick import ThinThickSettings
 from nnunetv2_cfseg.networks.patches import Size3, as_size3
 from nnunetv2_cfseg.planners.cfseg_planner import CFSegPlanner
-from nnunetv2_cfseg.trainers.thin_thick_plans import read_pairing
 
 THIN_THICK_PLANS_NAME = "nnUNetThinThickPlans"
 THICK = "3d_thick"

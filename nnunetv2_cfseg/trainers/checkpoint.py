@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunetv2_cfseg.checkpoint_files import whole_or_not_at_all
+from nnunetv2_cfseg.files import whole_or_not_at_all
 
 
 class AtomicCheckpointMixin(nnUNetTrainer):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from nnunetv2_cfseg.checkpoint_files import read_checkpoint, whole_or_not_at_all
+from nnunetv2_cfseg.checkpoint_files import read_checkpoint
+from nnunetv2_cfseg.files import whole_or_not_at_all
 
 THIN, THICK = "3d_fullres", "3d_thick"
 

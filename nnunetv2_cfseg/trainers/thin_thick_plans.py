@@ -7,53 +7,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
-from nnunetv2_cfseg.data.pairing.settings import MAJORITY
-from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR
+from nnunetv2_cfseg.data.pairing.settings import MAJORITY, checked_factor, checked_threshold
 from nnunetv2_cfseg.losses.thin_thick import THICK_TERMS, THIN_TERMS, ThinThickSettings
 from nnunetv2_cfseg.trainers.slab_transform import SlabBlocks
-
-
-def read_pairing(raw_dataset: Path) -> tuple[int, float]:
-    """Thin slices in a thick one, and the share of them from which on it is marked, from ``thin_thick.json``.
-
-    Raises:
-        ValueError: there is no such file, or it does not say the factor, or something else than a threshold.
-    """
-    file = raw_dataset / SIDECAR
-    if not file.is_file():
-        raise ValueError(f"thin-thick training needs a dataset of cfseg make_pairs, and one has a {SIDECAR}: {file}")
-    try:
-        pairs = json.loads(file.read_text())
-        factor, threshold = pairs["factor"], pairs.get("threshold")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{SIDECAR} must be JSON with a factor ({error!r}): {file}") from error
-    return checked_factor(factor, str(file)), checked_threshold(MAJORITY if threshold is None else threshold, str(file))
-
-
-def checked_factor(factor: Any, file: str) -> int:
-    """A number of thin slices in a thick one.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not isinstance(factor, int) or factor < 2:
-        raise ValueError(f"the factor must be a whole number >= 2, got {factor!r}: {file}")
-    return factor
-
-
-def checked_threshold(threshold: Any, file: str) -> float:
-    """A share of a slab.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
-        raise ValueError(f"the threshold must be above 0 and at most 1, got {threshold!r}: {file}")
-    return float(threshold)
 
 
 def thin_thick_section(configuration: dict[str, Any], *, trainer: str) -> dict[str, Any]:

@@ -11,12 +11,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from nnunetv2_cfseg.data.pairing.files import FILE_ENDING, UNFINISHED, CaseFiles, check_case, write_case, write_json
+from nnunetv2_cfseg.data.pairing.files import FILE_ENDING, UNFINISHED, CaseFiles, check_case, write_case
 from nnunetv2_cfseg.data.pairing.patients import check_apart, choose_test, patient_folds
 from nnunetv2_cfseg.data.pairing.settings import PairSettings
 from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR, begin, begun
 from nnunetv2_cfseg.data.pairing.sources import TEST, TRAINING, Source, Sources
 from nnunetv2_cfseg.data.parallel import run_all
+from nnunetv2_cfseg.files import write_json
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,13 +107,6 @@ def sha256(file: Path) -> str:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def write_json(file: Path, content: Any) -> None:
-    """Write a file that appears whole or not at all."""
-    unfinished = file.with_name(f".{file.name}")
-    unfinished.write_text(json.dumps(content, indent=2) + "\n")
-    unfinished.replace(file)
 
 
 def _write_picture(pair: Pair, file: Path, name: str) -> None:

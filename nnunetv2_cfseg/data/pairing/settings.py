@@ -37,12 +37,11 @@ class PairSettings:
     ignore: int | None = None
 
     def __post_init__(self) -> None:
-        if self.factor < 2:
-            raise ValueError(f"the factor must be >= 2 thin slices in a thick one, got {self.factor}")
+        checked_factor(self.factor)
         if self.labels not in (THIN, THICK):
             raise ValueError(f"labels must be {THIN} or {THICK}, got {self.labels!r}")
-        if self.threshold is not None and not 0 < self.threshold <= 1:
-            raise ValueError(f"a threshold must be above 0 and at most 1, got {self.threshold:g}")
+        if self.threshold is not None:
+            checked_threshold(self.threshold)
         if self.thickness_mm is not None and not 0 < self.thickness_mm < inf:
             raise ValueError(f"a thickness must be > 0 mm, got {self.thickness_mm:g}")
         if self.thickness_mm is not None and self.labels == THIN:
@@ -54,6 +53,29 @@ class PairSettings:
     def simulated_threshold(self) -> float:
         """The threshold that thick labels are simulated with."""
         return MAJORITY if self.threshold is None else self.threshold
+
+
+def checked_factor(factor: Any, where: str = "") -> int:
+    """A number of thin slices in a thick one.
+
+    Raises:
+        ValueError: it is none, by what is read ``where``.
+    """
+    if not isinstance(factor, int) or factor < 2:
+        rule = "the factor must be a whole number >= 2 of thin slices in a thick one"
+        raise ValueError(f"{rule}, got {factor!r}{where and f': {where}'}")
+    return factor
+
+
+def checked_threshold(threshold: Any, where: str = "") -> float:
+    """A share of a slab.
+
+    Raises:
+        ValueError: it is none, by what is read ``where``.
+    """
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
+        raise ValueError(f"a threshold must be above 0 and at most 1, got {threshold!r}{where and f': {where}'}")
+    return float(threshold)
 
 
 def label_values(dataset_json: Mapping[str, Any]) -> tuple[tuple[int, ...], int | None]:

@@ -8,10 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2_cfseg import __version__
-from nnunetv2_cfseg.data.pairing.settings import THIN, PairSettings
+from nnunetv2_cfseg.data.pairing.settings import MAJORITY, THIN, PairSettings, checked_factor, checked_threshold
 from nnunetv2_cfseg.data.pairing.sources import TEST, Source
+from nnunetv2_cfseg.files import read_json
 
 SIDECAR = "thin_thick.json"
+
+
+def read_pairing(raw_dataset: Path) -> tuple[int, float]:
+    """Thin slices in a thick one, and the share of them from which on it is marked.
+
+    Raises:
+        ValueError: there is no such file, or it does not say the factor, or something else than a threshold.
+    """
+    file = raw_dataset / SIDECAR
+    if not file.is_file():
+        raise ValueError(f"a dataset of pairs (cfseg make_pairs) has a {SIDECAR}, and there is none: {file}")
+    pairs = read_json(file)
+    threshold = pairs.get("threshold")
+    return (
+        checked_factor(pairs.get("factor"), str(file)),
+        checked_threshold(MAJORITY if threshold is None else threshold, str(file)),
+    )
 
 
 def begin(

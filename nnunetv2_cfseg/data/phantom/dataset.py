@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.data.parallel import run_all
-from nnunetv2_cfseg.data.phantom.files import FILE_ENDING, UNFINISHED, CaseFiles, write_case, write_json
+from nnunetv2_cfseg.data.phantom.files import FILE_ENDING, UNFINISHED, CaseFiles, write_case
 from nnunetv2_cfseg.data.phantom.folds import choose_folds
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
+from nnunetv2_cfseg.files import write_json
 
 #: What the dataset was begun with; a folder that has it is one of ours.
 RECORD = "phantom.json"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -15,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from nnunetv2_cfseg.data.phantom.case import PhantomCase, make_case
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
 from nnunetv2_cfseg.data.projection import annotate_slabs, average_slabs
+from nnunetv2_cfseg.files import write_json
 
 FILE_ENDING = ".nii.gz"
 #: In the dataset's folder: what is being written.
@@ -78,13 +77,6 @@ def write_case(files: CaseFiles) -> None:
     files.provenance.parent.mkdir(exist_ok=True)
     own = {"seed": files.seed, "index": files.index, "volume_ml": _volume_ml(case)}
     write_json(files.provenance, {**case.provenance, **own})
-
-
-def write_json(file: Path, content: Any) -> None:
-    """Write a file that appears whole or not at all."""
-    unfinished = file.with_name(f".{file.name}")
-    unfinished.write_text(json.dumps(content, indent=2) + "\n")
-    unfinished.replace(file)
 
 
 def _images(case: PhantomCase, factor: int) -> list[sitk.Image]:

@@ -74,7 +74,7 @@ def test_what_is_missing_or_broken_is_named(write_model: Write) -> None:
     with pytest.raises(ValueError, match=r"plans.json must be JSON"):
         load_model(folder)
     (folder / "plans.json").unlink()
-    with pytest.raises(ValueError, match=r"must hold plans.json, and there is none"):
+    with pytest.raises(ValueError, match=r"plans.json must be a file, and there is none"):
         load_model(folder)
 
 
@@ -86,7 +86,7 @@ def test_plans_that_lack_an_entry_are_refused(write_model: Write) -> None:
     with pytest.raises(ValueError, match=r"an entry is missing or odd: KeyError\('transpose_forward'\)"):
         load_model(folder)
     (folder / "plans.json").write_text("[]")
-    with pytest.raises(ValueError, match=r"plans.json must be a JSON object"):
+    with pytest.raises(ValueError, match=r"plans.json must hold a JSON object"):
         load_model(folder)
 
 

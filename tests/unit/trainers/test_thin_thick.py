@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from nnunetv2_cfseg.losses.thin_thick import TERMS, ThinThickSettings
 from nnunetv2_cfseg.trainers.slab_transform import SlabBlocks
 from nnunetv2_cfseg.trainers.thin_thick import column_features, count_classes
-from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, read_pairing, thin_thick_section
+from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, thin_thick_section
 
 
 def configuration(**section: Any) -> dict[str, Any]:
@@ -95,28 +94,3 @@ class TestColumnFeatures:
         assert thick.flatten().tolist() == [0, 1]
         assert thin.shape == (1, 1, 4, 1, 1)
         assert thin.flatten().tolist() == [4, 5, 6, 7]
-
-
-class TestReadPairing:
-    @pytest.mark.parametrize(
-        ("text", "threshold"), [("{}", 0.5), ('{"threshold": null}', 0.5), ('{"threshold": 1}', 1.0)]
-    )
-    def test_of_a_raw_dataset(self, tmp_path: Any, text: str, threshold: float) -> None:
-        (tmp_path / "thin_thick.json").write_text(json.dumps({"factor": 5, **json.loads(text)}))
-        assert read_pairing(tmp_path) == (5, threshold)
-
-    @pytest.mark.parametrize("threshold", ["0", "1.5", '"half"'])
-    def test_a_share_that_is_none_is_refused(self, tmp_path: Any, threshold: str) -> None:
-        (tmp_path / "thin_thick.json").write_text(f'{{"factor": 5, "threshold": {threshold}}}')
-        with pytest.raises(ValueError, match=r"the threshold must be above 0 and at most 1, got .*thin_thick\.json"):
-            read_pairing(tmp_path)
-
-    def test_a_dataset_without_pairs_is_refused(self, tmp_path: Any) -> None:
-        with pytest.raises(ValueError, match="needs a dataset of cfseg make_pairs"):
-            read_pairing(tmp_path)
-
-    @pytest.mark.parametrize("text", ["{", "[]", "{}"])
-    def test_a_broken_one_is_refused(self, tmp_path: Any, text: str) -> None:
-        (tmp_path / "thin_thick.json").write_text(text)
-        with pytest.raises(ValueError, match="must be JSON with a factor"):
-            read_pairing(tmp_path)
