@@ -85,8 +85,9 @@ def test_a_row_may_be_for_some_datasets(file: Path) -> None:
 
 def test_datasets_that_are_not_run_need_not_be_there(file: Path) -> None:
     named_by_row = "{trainer: nnUNetTrainer_timed, datasets: [Dataset501_A, 718]}"
-    file.write_text(YAML.replace("{trainer: nnUNetTrainer_timed}", named_by_row))
-    named = read_matrix(file).with_dataset_names({"501": "Dataset501_A"}.__getitem__)
+    text = YAML.replace("{trainer: nnUNetTrainer_timed}", named_by_row)
+    file.write_text(text.replace("datasets: [501]", "datasets: [501, 718]", 1))
+    named = read_matrix(file, datasets=["501"]).with_dataset_names({"501": "Dataset501_A"}.__getitem__)
     assert named.datasets == ("Dataset501_A",)
     assert [row.name for row in named.rows_of("Dataset501_A")] == ["ours", "ours, shallow", "U-Net"]
 
@@ -123,6 +124,11 @@ def test_some_rows(file: Path) -> None:
         ("budget_s: 60", "", "rows must all train for the same seconds, .* got nnUNetTrainerCFSeg_timed"),
         ("trainer: nnUNetTrainer_timed", "trainer: nnUNetTrainer", "rows must all train for .* got nnUNetTrainer and"),
         ("trainer: nnUNetTrainer_timed", "trainer: nnUNetTrainer_timed, preset: paper", "a preset is for CFSegPlanner"),
+        (
+            "trainer: nnUNetTrainer_timed",
+            "trainer: nnUNetTrainer_timed, datasets: [501, 51]",
+            "datasets of a row must be among those of the benchmark, got 51 of row U-Net",
+        ),
         ("cfseg predict", "cfseg guess", "predict must be nnUNetv2_predict or cfseg predict, got cfseg guess"),
         ("ours, shallow", "ours", "rows must differ"),
         ("rows:", "rows: [", "a benchmark must be YAML, and this is none"),
