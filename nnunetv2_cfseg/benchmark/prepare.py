@@ -54,7 +54,7 @@ def prepare(matrix: Matrix, runner: Runner, *, processes: int) -> None:
                         f"plans that a row names must be there and preprocessed, or have a planner, got {name} of row "
                         f"{row.name}: {folder}"
                     )
-                _plan_and_preprocess(matrix, row, dataset, runner, processes)
+                _plan_and_preprocess(matrix, row, dataset, runner, processes, folder)
             if row.changes:
                 write_changed_plans(folder, name, matrix.trained_plans(row), configuration, row.changes)
         write_splits(folder)
@@ -95,11 +95,11 @@ def resolved(configurations: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {**(resolved(configurations, parent) if parent else {}), **own}
 
 
-def _plan_and_preprocess(matrix: Matrix, row: Row, dataset: str, runner: Runner, processes: int) -> None:
+def _plan_and_preprocess(matrix: Matrix, row: Row, dataset: str, runner: Runner, processes: int, folder: Path) -> None:
     number, plans = dataset_number(dataset), matrix.plans_of(row)
     memory, count = f"{matrix.gpu_memory_target_gb:g}", str(processes)
     configuration = matrix.configuration_of(row)
-    log = Path("logs", f"prepare_{dataset}_{plans}.log")
+    log = Path("logs", f"prepare_{dataset}_{plans}_{configuration}.log")
     if row.planner in OUR_PLANNERS:
         commands = [
             ["cfseg", "plan_and_preprocess", "-d", number, "-pl", row.planner, "-preset", row.preset,
@@ -107,12 +107,14 @@ def _plan_and_preprocess(matrix: Matrix, row: Row, dataset: str, runner: Runner,
              "-npfp", count],
         ]  # fmt: skip
     else:
-        commands = [
-            ["nnUNetv2_extract_fingerprint", "-d", number, "-np", count],
-            ["nnUNetv2_plan_experiment", "-d", number, "-pl", row.planner or NNUNET_PLANNER,
-             "-gpu_memory_target", memory, "-overwrite_plans_name", plans],
-            ["nnUNetv2_preprocess", "-d", number, "-plans_name", plans, "-c", configuration, "-np", count],
-        ]  # fmt: skip
+        commands = [["nnUNetv2_preprocess", "-d", number, "-plans_name", plans, "-c", configuration, "-np", count]]
+        if not (folder / f"{plans}.json").is_file():  # a row of another configuration may have made them
+            commands = [
+                ["nnUNetv2_extract_fingerprint", "-d", number, "-np", count],
+                ["nnUNetv2_plan_experiment", "-d", number, "-pl", row.planner or NNUNET_PLANNER,
+                 "-gpu_memory_target", memory, "-overwrite_plans_name", plans],
+                *commands,
+            ]  # fmt: skip
     for command in commands:
         runner.run(command, environment={}, log=log)
 

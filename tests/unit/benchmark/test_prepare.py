@@ -103,10 +103,20 @@ def test_each_planner_has_its_commands(raw: Path, preprocessed: Path) -> None:
     assert ran[2][ran[2].index("-gpu_memory_target") + 1] == "1"
 
 
-def test_a_row_may_have_a_configuration_of_its_own(raw: Path, preprocessed: Path) -> None:
+def test_rows_of_two_configurations_share_plans(raw: Path, preprocessed: Path) -> None:
     ran: list[list[str]] = []
-    runner: Any = SimpleNamespace(run=lambda command, **_: ran.append(list(command)))
+
+    def run(command: list[str], **_: Any) -> None:
+        ran.append(command)
+        if command[0] == "nnUNetv2_plan_experiment":
+            write(preprocessed / "nnUNetPlans_1GB.json", {"configurations": {
+                name: {"data_identifier": f"data_{name}"} for name in ("2d", "3d_fullres")}})  # fmt: skip
+
+    runner: Any = SimpleNamespace(run=run)
     prepare(replace(MATRIX, rows=(MATRIX.rows[1], Row("slices", "U_timed", configuration="2d"))), runner, processes=2)
+    assert [command[0].removeprefix("nnUNetv2_") for command in ran] == [
+        "extract_fingerprint", "plan_experiment", "preprocess", "preprocess",
+    ]  # fmt: skip
     assert [command[command.index("-c") + 1] for command in ran if "-c" in command] == ["3d_fullres", "2d"]
 
 
