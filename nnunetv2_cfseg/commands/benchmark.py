@@ -47,6 +47,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     from nnunetv2_cfseg.benchmark.run import announcement, run  # pandas and torch: slow to import
+    from nnunetv2_cfseg.processes import stopped_by_signals
 
     for name in ("jobs", "np", "threads"):
         value = getattr(args, name)
@@ -58,10 +59,11 @@ def _run(args: argparse.Namespace) -> None:
         for cell in matrix.cells():
             print(f"  {cell}")
         return
-    report = run(
-        matrix, args.o, launcher=args.launcher, jobs=args.jobs, threads=args.threads, processes=args.np,
-        slurm=_slurm(args.slurm), command=command_line(args),
-    )  # fmt: skip
+    with stopped_by_signals():  # or trainings would outlive a benchmark that is killed
+        report = run(
+            matrix, args.o, launcher=args.launcher, jobs=args.jobs, threads=args.threads, processes=args.np,
+            slurm=_slurm(args.slurm), command=command_line(args),
+        )  # fmt: skip
     print(f"Wrote {report}")
 
 

@@ -58,16 +58,21 @@ def test_what_is_done_is_not_done_again(finished: Path, workspace: Any) -> None:
 
 def test_killed_twice_it_ends_with_the_same_table(finished: Path, workspace: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    for marker in ("fold_0/checkpoint_latest.pth", "predict.json"):
-        kill_when(lambda marker=marker: any(out.glob(f"cells/**/{marker}")), workspace, out)
+    stopped = when(lambda: any(out.glob("cells/**/fold_0/checkpoint_latest.pth")), workspace, out)
+    stopped.send_signal(signal.SIGTERM)
+    assert stopped.wait() == 130
+    nobody_works_in(out)
+    killed = when(lambda: any(out.glob("cells/**/predict.json")), workspace, out)
+    os.killpg(killed.pid, signal.SIGKILL)  # with its jobs, but not the commands that these run
+    killed.wait()
     workspace.run("cfseg", "benchmark", *FLAGS, "-o", str(out), CFSEG_TEST_EPOCHS="2")
     for name in ("results.csv", "costs.csv"):
         tables = [pd.read_csv(folder / name).drop(columns=COSTS, errors="ignore") for folder in (finished, out)]
         pd.testing.assert_frame_equal(*tables)
 
 
-def kill_when(is_time: Callable[[], bool], workspace: Any, out: Path) -> None:
-    """Start the benchmark and kill it at some point, with its jobs, but not the commands that these run."""
+def when(is_time: Callable[[], bool], workspace: Any, out: Path) -> subprocess.Popen:
+    """A benchmark that has come so far."""
     command = [sys.executable, "-m", "nnunetv2_cfseg.cli", "benchmark", *FLAGS, "-o", str(out)]
     environment = {**os.environ, **workspace.environment(), "CFSEG_TEST_EPOCHS": "2",
                    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}  # fmt: skip
@@ -76,7 +81,20 @@ def kill_when(is_time: Callable[[], bool], workspace: Any, out: Path) -> None:
     deadline = time.monotonic() + 600
     while not is_time() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    came_so_far = is_time()
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert came_so_far
+    assert is_time()
+    return process
+
+
+def nobody_works_in(folder: Path, *, patience_s: float = 20) -> None:
+    """The cells' commands run in their folders."""
+    deadline = time.monotonic() + patience_s
+    while busy := [place for place in map(working_folder, Path("/proc").glob("[0-9]*")) if folder in place.parents]:
+        assert time.monotonic() < deadline, busy
+        time.sleep(0.1)
+
+
+def working_folder(process: Path) -> Path:
+    try:
+        return (process / "cwd").readlink()
+    except OSError:  # it has ended, or is somebody else's
+        return Path()
