@@ -18,7 +18,7 @@ from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
 from nnunetv2_cfseg.benchmark.process_tree import tree_bytes
 from nnunetv2_cfseg.benchmark.scans import find_scans
 from nnunetv2_cfseg.environment import EXT_TRAINER, FOLDERS, ext_trainer_path
-from nnunetv2_cfseg.files import write_json
+from nnunetv2_cfseg.files import read_json, write_json
 from nnunetv2_cfseg.processes import Runner
 from nnunetv2_cfseg.trainers.seed import SEED_VARIABLE
 from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE
@@ -26,6 +26,8 @@ from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE
 #: What a finished cell holds.
 RECORD, TABLE = "cell.json", "summary.csv"
 LOG = Path("log.txt")
+#: What a training has taken is kept this often, for one that is killed.
+NOTE_EVERY_S = 10.0
 
 
 def is_done(folder: Path) -> bool:
@@ -63,7 +65,7 @@ def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int, lock: int) -> N
     network = folder.resolve() / "network.json"
     train = ["python", "-m", "nnunetv2_cfseg.benchmark.train", str(network), cell.dataset, configuration, cell.fold,
              *of_model]  # fmt: skip
-    training = _once(folder / "train.json", lambda: _measured(runner, train))
+    training = _once(folder / "train.json", lambda: measured(runner, train, so_far=folder / "train_so_far.json"))
     predictions = folder / "predictions"
 
     def predict() -> dict[str, Any]:
@@ -72,7 +74,7 @@ def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int, lock: int) -> N
         flags = ["--disable_tta"] if command == "nnUNetv2_predict" else []
         files = ["-i", str(scans.images), "-o", predictions.name]
         model = ["-d", cell.dataset, *of_model, "-c", configuration, "-f", cell.fold]
-        return _measured(runner, [command, *sub, *files, *model, *flags, *cell.row.arguments])
+        return measured(runner, [command, *sub, *files, *model, *flags, *cell.row.arguments])
 
     prediction = _once(folder / "predict.json", predict)
     evaluate = ["cfseg", "evaluate", str(scans.truth), "predictions", "-djfile", str(scans.dataset_json), "-o",
@@ -104,16 +106,38 @@ def environment(matrix: Matrix, cell: Cell, threads: int) -> dict[str, str]:
     }
 
 
-def _measured(runner: Runner, command: Sequence[str]) -> dict[str, float]:
-    most = 0
+def measured(runner: Runner, command: Sequence[str], *, so_far: Path | None = None) -> dict[str, float]:
+    """Run a command.
+
+    Args:
+        so_far: of a command that goes on where it was stopped: file that keeps what it has taken until then.
+
+    Returns:
+        ``seconds``, and ``peak_bytes`` of its process and all that this started, at any one time.
+
+    Raises:
+        ValueError: it failed.
+    """
+    earlier = read_json(so_far) if so_far and so_far.is_file() else {"seconds": 0.0, "peak_bytes": 0}
+    begun = noted = time.perf_counter()
+    most = earlier["peak_bytes"]
+
+    def taken() -> dict[str, float]:
+        return {"seconds": earlier["seconds"] + time.perf_counter() - begun, "peak_bytes": most}
 
     def look(pid: int) -> None:
-        nonlocal most
+        nonlocal most, noted
         most = max(most, tree_bytes(pid))
+        if so_far and time.perf_counter() - noted > NOTE_EVERY_S:
+            write_json(so_far, taken())
+            noted = time.perf_counter()
 
-    begun = time.perf_counter()
-    runner.run(command, environment={}, log=LOG, watch=look)
-    return {"seconds": time.perf_counter() - begun, "peak_bytes": most}
+    try:
+        runner.run(command, environment={}, log=LOG, watch=look)
+    finally:
+        if so_far:
+            write_json(so_far, taken())
+    return taken()
 
 
 def _once(file: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

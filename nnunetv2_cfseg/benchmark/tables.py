@@ -80,9 +80,9 @@ def ranking_block(dataset: str, scored_on: str, figures: pd.DataFrame, costs: pd
         ))  # fmt: skip
     note = (
         f"{scored_on[0].upper()}{scored_on[1:]}. Means over classes, then folds and seeds, then cases; 95 % intervals "
-        "are a bootstrap over cases. Training's seconds and memory are those since it was last started. Memory is the "
-        "larger of training's and prediction's, of all processes together; a GPU's is what tensors took. A voxel's "
-        "operations are those of one forward pass over a crop, two for each multiplication."
+        "are a bootstrap over cases. Memory is the larger of training's and prediction's, of all processes together; "
+        "a GPU's is what tensors took since training was last started. A voxel's operations are those of one forward "
+        "pass over a crop, two for each multiplication."
     )
     return Block(f"{dataset}: ranking", note, head, tuple(rows))
 
