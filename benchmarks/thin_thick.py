@@ -50,6 +50,7 @@ import SimpleITK as sitk
 from thin_thick_tables import MEASURES, markdown
 from tqdm import tqdm
 
+from nnunetv2_cfseg.benchmark.matrix import dataset_number
 from nnunetv2_cfseg.data.pairing.sidecar import read_pairing
 from nnunetv2_cfseg.data.projection import average_slabs
 from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
@@ -197,9 +198,9 @@ def prepare(source: Path, output: Path) -> int:
         if not (preprocessed(output, name) / f"{PLANS}_3d_fullres").exists():
             plan_for_pairs(name)
     if not (preprocessed(output, PAIRS) / "nnUNetPlans_1GB_3d_fullres").exists():
-        run("nnUNetv2_plan_experiment", "-d", dataset_id(PAIRS), "-gpu_memory_target", "1", "-overwrite_plans_name",
+        run("nnUNetv2_plan_experiment", "-d", dataset_number(PAIRS), "-gpu_memory_target", "1", "-overwrite_plans_name",
             "nnUNetPlans_1GB")  # fmt: skip
-        run("nnUNetv2_preprocess", "-d", dataset_id(PAIRS), "-plans_name", "nnUNetPlans_1GB", "-c", "3d_fullres",
+        run("nnUNetv2_preprocess", "-d", dataset_number(PAIRS), "-plans_name", "nnUNetPlans_1GB", "-c", "3d_fullres",
             "-np", "2")  # fmt: skip
     return factor
 
@@ -256,7 +257,7 @@ def train(row: Row, plans: str, results: Path, threads: int, device: str, enviro
 def refine(dataset: str, output: Path, device: str, environment: Mapping[str, str]) -> None:
     """Thin labels out of the thick ones and the network of copied labels, planned as the other datasets are."""
     raw = output / "nnUNet_raw"
-    number, name = dataset_id(dataset), dataset.split("_")[1]
+    number, name = dataset_number(dataset), dataset.split("_")[1]
     model = ["-d", PAIRS, "-tr", OURS, "-p", PLANS, "-c", "3d_fullres", "-f", "0", "-device", device]
     if not (raw / dataset / "dataset.json").exists():
         run("cfseg", "refine_labels", "-i", raw / PAIRS, "-o", number, "-n", name, *model, "--disable_progress_bar",
@@ -267,7 +268,7 @@ def refine(dataset: str, output: Path, device: str, environment: Mapping[str, st
 
 def plan_for_pairs(dataset: str) -> None:
     """Plan and preprocess a dataset as one of pairs, whatever its labels."""
-    run("cfseg", "plan_and_preprocess", "-d", dataset_id(dataset), "-pl", "ThinThickPlanner", "-gpu_memory_target", "1",
+    run("cfseg", "plan_and_preprocess", "-d", dataset_number(dataset), "-pl", "ThinThickPlanner", "-gpu_memory_target", "1",
         "-np", "2", "-npfp", "2", "--no_pbar")  # fmt: skip
 
 
@@ -343,11 +344,6 @@ def run(*command: object, **environment: str) -> None:
     result = subprocess.run(words, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
     if result.returncode:
         raise RuntimeError(f"{' '.join(words)} failed:\n{result.stdout[-2000:]}{result.stderr[-4000:]}")
-
-
-def dataset_id(name: str) -> str:
-    """``711`` of ``Dataset711_Pairs``."""
-    return name[len("Dataset") :].split("_")[0]
 
 
 def preprocessed(output: Path, name: str) -> Path:
