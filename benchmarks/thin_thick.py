@@ -268,8 +268,8 @@ def refine(dataset: str, output: Path, device: str, environment: Mapping[str, st
 
 def plan_for_pairs(dataset: str) -> None:
     """Plan and preprocess a dataset as one of pairs, whatever its labels."""
-    run("cfseg", "plan_and_preprocess", "-d", dataset_number(dataset), "-pl", "ThinThickPlanner", "-gpu_memory_target", "1",
-        "-np", "2", "-npfp", "2", "--no_pbar")  # fmt: skip
+    run("cfseg", "plan_and_preprocess", "-d", dataset_number(dataset), "-pl", "ThinThickPlanner",
+        "-gpu_memory_target", "1", "-np", "2", "-npfp", "2", "--no_pbar")  # fmt: skip
 
 
 def plans_of(name: str, row: Row, output: Path) -> str:

@@ -66,6 +66,7 @@ def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int, lock: int) -> N
     train = ["python", "-m", "nnunetv2_cfseg.benchmark.train", str(network), cell.dataset, configuration, cell.fold,
              *of_model]  # fmt: skip
     training = _once(folder / "train.json", lambda: measured(runner, train, so_far=folder / "train_so_far.json"))
+    (folder / "train_so_far.json").unlink(missing_ok=True)
     predictions = folder / "predictions"
 
     def predict() -> dict[str, Any]:

@@ -188,7 +188,7 @@ def read_matrix(file: Path, **overwrite: Any) -> Matrix:
         raise ValueError(f"a benchmark must be a mapping with rows by their names: {file}")
     try:
         rows = tuple(_row(name, entry) for name, entry in content.pop("rows").items())
-        _check_datasets_of_rows(rows, content.get("datasets"))
+        _check_datasets_of_rows(rows, content.get("datasets"), overwrite.get("datasets"))
         return make_matrix(rows, **{**content, **{key: value for key, value in overwrite.items() if value is not None}})
     except ValueError as error:
         raise ValueError(f"{error}: {file}") from error
@@ -228,15 +228,16 @@ def _row(name: str, entry: Any) -> Row:
     return Row(name=str(name), **lists, **entry)
 
 
-def _check_datasets_of_rows(rows: Sequence[Row], listed: Any) -> None:
-    """Of a file that lists datasets: a row that is for another one would never run."""
+def _check_datasets_of_rows(rows: Sequence[Row], listed: Any, asked: Sequence[str] | None) -> None:
+    """Of a file that lists datasets: a row that is for none of them, nor for those asked for, would never run."""
     if not listed:
         return
-    known = {dataset_number(str(dataset)) for dataset in (listed if isinstance(listed, list) else [listed])}
+    of_file = listed if isinstance(listed, list) else [listed]
+    known = {dataset_number(str(dataset)) for dataset in (*of_file, *(asked or ()))}
     for row in rows:
         if stray := [dataset for dataset in row.datasets if dataset_number(dataset) not in known]:
             raise ValueError(
-                f"datasets of a row must be among those of the benchmark, got {', '.join(stray)} of row {row.name}"
+                f"datasets of a row must be among those that the file lists, got {', '.join(stray)} of row {row.name}"
             )
 
 

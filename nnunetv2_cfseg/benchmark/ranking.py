@@ -13,29 +13,52 @@ from nnunetv2_cfseg.evaluation.intervals import bootstrap_mean
 from nnunetv2_cfseg.evaluation.paired import compare_values, holm
 
 RESAMPLES = 2000
+#: What one value of a measure is of, averaged over classes.
+RUN = ["case", "fold", "seed", "row"]
 
 
-def by_case(figures: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One value for each case and row of a dataset: the mean over classes, then over folds and seeds.
+def by_run(figures: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One value for each case, fold and seed of a row: the mean over classes.
 
-    What a row scores does not depend on which other rows there are. Classes count as in nnU-Net's ``foreground_mean``:
-    one that neither truth nor prediction shows is left out, and a false alarm has the measure's worst value. A scan
-    that shows none of the classes, and in which none is found, is perfect: left out, a false alarm of another row in it
-    would vanish from their comparison.
+    A class that neither truth nor prediction shows enters no mean, and a false alarm has the measure's worst value:
+    what a row scores does not depend on which other rows there are.
 
     Args:
         figures: of one dataset.
         metric: key of a column.
 
     Returns:
-        Cases by rows, in the order of the figures; NaN where a row has no value.
+        Case, fold and seed by rows, in the order of the figures; NaN where a row has no value.
     """
-    keys = [figures[key] for key in ("case", "row", "fold", "seed")]
-    absent = figures["presence"] == "absent"
-    means = figures[metric].mask(absent).groupby(keys, sort=False).mean()
-    means = means.mask(absent.groupby(keys, sort=False).all(), BY_KEY[metric].perfect)
-    table = means.groupby(["case", "row"], sort=False).mean().unstack("row")
-    return table.reindex(columns=list(dict.fromkeys(figures["row"])))
+    values = figures[metric].mask(figures["presence"] == "absent")
+    return _by_run(figures, values.groupby([figures[key] for key in RUN], sort=False).mean())
+
+
+def by_case(figures: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One value for each case of a row: the mean over classes, then over folds and seeds; cases by rows."""
+    return by_run(figures, metric).groupby("case", sort=False).mean()
+
+
+def pair(figures: pd.DataFrame, metric: str, row: str, reference: str) -> pd.DataFrame:
+    """Values of two rows, case by case, of the folds and seeds that both have.
+
+    Where one finds nothing in a scan that shows none of the classes, and the other does, the former is perfect: a false
+    alarm must not vanish from the comparison.
+
+    Returns:
+        Cases by ``reference`` and ``row``, without those in which either has no value.
+    """
+    two = figures[figures["row"].isin([row, reference])]
+    runs = by_run(two, metric)
+    is_empty = (two["presence"] == "absent").groupby([two[key] for key in RUN], sort=False).all()
+    silent = _by_run(two, is_empty) == 1
+    for one, other in ((reference, row), (row, reference)):
+        runs[one] = runs[one].mask(silent[one] & runs[other].notna(), BY_KEY[metric].perfect)
+    return runs.dropna().groupby("case", sort=False)[[reference, row]].mean()
+
+
+def _by_run(figures: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
+    return values.unstack("row").reindex(columns=list(dict.fromkeys(figures["row"])))
 
 
 def ranking(figures: pd.DataFrame, metric: str, *, seed: int = 0) -> pd.DataFrame:
@@ -71,11 +94,7 @@ def against(figures: pd.DataFrame, metric: str, reference: str, *, seed: int = 0
     for row in dict.fromkeys(figures["row"]):
         if row == reference:
             continue
-        pair = figures[figures["row"].isin([row, reference])]
-        ran = pair.groupby("row")[["fold", "seed"]].apply(lambda of_row: set(map(tuple, of_row.to_numpy().tolist())))
-        both = ran[row] & ran[reference]
-        shared = pair[[key in both for key in zip(pair["fold"], pair["seed"], strict=True)]]
-        table = by_case(shared, metric).dropna() if len(shared) else pd.DataFrame(columns=[row, reference])
+        table = pair(figures, metric, row, reference)
         difference = compare_values(
             table[reference].to_numpy(float), table[row].to_numpy(float), better=BY_KEY[metric].better,
             resamples=RESAMPLES, seed=seed,
@@ -91,10 +110,11 @@ def critical_cases(figures: pd.DataFrame, reference: str, *, most: int = 3) -> p
     Returns:
         ``row``, ``case``, ``reference_value``, ``value`` and ``difference``, for each row at most ``most``.
     """
-    table = by_case(figures, "Dice")
     parts = []
-    for row in table.columns.drop(reference):
-        both = table[[reference, row]].dropna()
+    for row in dict.fromkeys(figures["row"]):
+        if row == reference:
+            continue
+        both = pair(figures, "Dice", row, reference)
         difference = both[row] - both[reference]
         order = difference.abs().sort_values(ascending=False, kind="stable").index[:most]
         parts.append(

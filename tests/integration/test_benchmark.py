@@ -60,8 +60,9 @@ def test_killed_twice_it_ends_with_the_same_table(finished: Path, workspace: Any
     out = tmp_path / "out"
     stopped = when(lambda: any(out.glob("cells/**/fold_0/checkpoint_latest.pth")), workspace, out)
     stopped.send_signal(signal.SIGTERM)
-    assert stopped.wait() == 130
+    assert stopped.wait(60) == 130
     nobody_works_in(out)
+    assert not any(out.glob("cells/**/train.json"))  # or it was only waited for
     killed = when(lambda: any(out.glob("cells/**/predict.json")), workspace, out)
     os.killpg(killed.pid, signal.SIGKILL)  # with its jobs, but not the commands that these run
     killed.wait()
@@ -85,7 +86,7 @@ def when(is_time: Callable[[], bool], workspace: Any, out: Path) -> subprocess.P
     return process
 
 
-def nobody_works_in(folder: Path, *, patience_s: float = 20) -> None:
+def nobody_works_in(folder: Path, *, patience_s: float = 5) -> None:
     """The cells' commands run in their folders."""
     deadline = time.monotonic() + patience_s
     while busy := [place for place in map(working_folder, Path("/proc").glob("[0-9]*")) if folder in place.parents]:

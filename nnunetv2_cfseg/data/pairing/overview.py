@@ -121,13 +121,13 @@ def _ends(counts: np.ndarray, *, least: int, margin: float = MARGIN) -> tuple[in
 def _window(thick: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """The annotated voxels' range, but none so wide that soft tissue drowns.
 
-    Classes count alike: one of bone must not leave all others black.
+    Classes count alike, and the softer of two: one of bone must not leave others black.
     """
     classes = np.unique(labels[labels > 0])
     if not len(classes):
         return WITHOUT_ANNOTATION_HU
-    ranges = [np.percentile(thick[labels == label], (5, 50, 95)) for label in classes]
-    low, middle, high = np.median(ranges, axis=0).tolist()
+    ranges = sorted(np.percentile(thick[labels == label], (50, 5, 95)).tolist() for label in classes)
+    middle, low, high = ranges[(len(ranges) - 1) // 2]
     widest = WIDEST_HU / 2
     return max(low - WINDOW_MARGIN_HU, middle - widest), min(high + WINDOW_MARGIN_HU, middle + widest)
 

@@ -92,6 +92,12 @@ def test_datasets_that_are_not_run_need_not_be_there(file: Path) -> None:
     assert [row.name for row in named.rows_of("Dataset501_A")] == ["ours", "ours, shallow", "U-Net"]
 
 
+def test_a_row_may_be_for_a_dataset_that_a_flag_names(file: Path) -> None:
+    file.write_text(YAML.replace("{trainer: nnUNetTrainer_timed}", "{trainer: nnUNetTrainer_timed, datasets: [718]}"))
+    matrix = read_matrix(file, datasets=["Dataset718_B"], seeds=[1])
+    assert [cell.row.name for cell in matrix.with_dataset_names(lambda name: name).cells()][-1] == "U-Net"
+
+
 def test_one_dataset_by_two_names_is_refused(file: Path) -> None:
     matrix = read_matrix(file, datasets=["501", "Dataset501_A"])
     with pytest.raises(ValueError, match="datasets must differ from each other, got Dataset501_A, Dataset501_A"):
@@ -127,7 +133,7 @@ def test_some_rows(file: Path) -> None:
         (
             "trainer: nnUNetTrainer_timed",
             "trainer: nnUNetTrainer_timed, datasets: [501, 51]",
-            "datasets of a row must be among those of the benchmark, got 51 of row U-Net",
+            "datasets of a row must be among those that the file lists, got 51 of row U-Net",
         ),
         ("cfseg predict", "cfseg guess", "predict must be nnUNetv2_predict or cfseg predict, got cfseg guess"),
         ("ours, shallow", "ours", "rows must differ"),

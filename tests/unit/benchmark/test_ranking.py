@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnunetv2_cfseg.benchmark.collect import Results
-from nnunetv2_cfseg.benchmark.ranking import against, by_case, critical_cases, pareto, ranking
+from nnunetv2_cfseg.benchmark.ranking import against, by_case, critical_cases, pair, pareto, ranking
 
 Line = Callable[..., dict]
 
@@ -45,14 +45,35 @@ def test_a_false_alarm_counts_against_who_raised_it_and_for_nobody(line: Line) -
     assert by_case(alone, "Dice").loc["1"].to_dict() == {"ours": 0.5}
 
 
-def test_a_scan_in_which_there_is_nothing_is_perfect_for_who_finds_nothing(line: Line) -> None:
+def test_a_false_alarm_in_a_scan_that_shows_nothing_counts_in_the_pair(line: Line) -> None:
+    def absent(row: str, case: str, seed: int = 1) -> dict:
+        return line(row, case, "a", nan, seed=seed, presence="absent")
+
+    alarm = line("theirs", "1", "a", 0.0, seed=2, presence="false_alarm")
     figures = pd.DataFrame(
         [
-            line("ours", "1", "a", nan, presence="absent"), line("ours", "1", "b", nan, presence="absent"),
-            line("theirs", "1", "a", nan, presence="absent"), line("theirs", "1", "b", 0.0, presence="false_alarm"),
+            absent("ours", "1"), absent("ours", "1", 2), absent("theirs", "1"), alarm,
+            absent("ours", "2"), absent("theirs", "2"),
+            line("ours", "3", "a", 0.9), line("theirs", "3", "a", 0.8),
         ]
     )  # fmt: skip
-    assert by_case(figures, "Dice").loc["1"].to_dict() == {"ours": 1.0, "theirs": 0.0}
+    assert by_case(figures, "Dice")["ours"].dropna().to_dict() == pytest.approx({"3": 0.9})
+    table = pair(figures, "Dice", "ours", "theirs")
+    assert table.to_dict("index") == {  # seed 1 of the first case, and the second, say nothing of either
+        "1": {"theirs": 0.0, "ours": 1.0}, "3": pytest.approx({"theirs": 0.8, "ours": 0.9}),
+    }  # fmt: skip
+    assert list(critical_cases(figures, "theirs", most=1)["case"]) == ["1"]
+
+
+def test_a_measure_that_knows_no_false_alarm_has_no_pair_there(line: Line) -> None:
+    figures = pd.DataFrame(
+        [
+            line("ours", "1", "a", nan, presence="absent"), line("theirs", "1", "a", 0.0, presence="false_alarm"),
+            line("ours", "2", "a", 0.9), line("theirs", "2", "a", 0.8),
+        ]
+    ).assign(boundary_Dice=[nan, nan, 0.7, 0.6])  # fmt: skip
+    assert list(pair(figures, "boundary_Dice", "ours", "theirs").index) == ["2"]
+    assert ranking(figures, "boundary_Dice")["cases"].tolist() == [1, 1]
 
 
 def test_seeds_that_find_different_classes_count_the_same(line: Line) -> None:

@@ -53,9 +53,10 @@ def test_shows_scan_average_and_annotation_from_above_and_from_the_front(pair: P
     assert (slabs == slabs[:, :1]).all()
 
 
-def test_a_large_class_of_bone_leaves_the_others_visible(pair: Pair) -> None:
+@pytest.mark.parametrize("soft_classes", [1, 2])
+def test_a_large_class_of_bone_leaves_the_others_visible(pair: Pair, soft_classes: int) -> None:
     truth = pair.truth.copy()  # type: ignore[union-attr]
-    truth[28:40, 6:16, 6:34], truth[28:40, 24:28, 10:14] = 3, 1
+    truth[28:40, 6:16, 6:34], truth[28:40, 24:28, 10:14] = 3, 1 if soft_classes == 2 else 0
     image = np.where(truth == 3, 700, pair.image).astype(np.int16)
     shown = pictures(replace(pair, image=image, truth=truth, annotation=annotate_slabs(truth, FACTOR)))
     greys = set(np.unique(shown[0]).tolist())
