@@ -1,4 +1,4 @@
-"""What a cell's commands take."""
+"""The commands of a cell, and what they take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from typing import Any
 import pytest
 
 from nnunetv2_cfseg.benchmark import cell
-from nnunetv2_cfseg.benchmark.cell import measured
+from nnunetv2_cfseg.benchmark.cell import measured, run_cell
+from nnunetv2_cfseg.benchmark.matrix import Matrix, Row
+from nnunetv2_cfseg.environment import FOLDERS
+from nnunetv2_cfseg.files import read_json, write_json
+from nnunetv2_cfseg.trainers.seed import SEED_VARIABLE
+from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE
 
 
 @pytest.fixture
@@ -66,3 +71,35 @@ def test_what_begins_again_does_not_count_on(clock: SimpleNamespace) -> None:
     with pytest.raises(KeyboardInterrupt):
         measured(runner(clock, [(3, 9)], stopped), predict)
     assert measured(runner(clock, [(4, 5)]), predict)["seconds"] == 4
+
+
+def test_a_cells_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in FOLDERS:
+        monkeypatch.setenv(name, str(tmp_path / name))
+    ran: list[list[str]] = []
+
+    class Fake:
+        def __init__(self, folder: Path, steering: dict[str, str], **_: Any) -> None:
+            self.folder = folder
+            assert (steering[SEED_VARIABLE], steering[BUDGET_VARIABLE]) == ("4", "60")
+
+        def run(self, command: list[str], **_: Any) -> None:
+            ran.append(command)
+            write_json(self.folder / "network.json", {"parameters": 1})
+
+    scans = SimpleNamespace(images=tmp_path, truth=tmp_path, dataset_json=tmp_path / "dataset.json", cases=1, words="")
+    monkeypatch.setattr(cell, "Runner", Fake)
+    monkeypatch.setattr(cell, "find_scans", lambda *_: scans)
+    slices = Row("slices", "T_timed", configuration="2d", predict="cfseg predict", arguments=("--shifts", "4"))
+    matrix = Matrix((slices,), ("Dataset007_Tiny",), seeds=(4,), budget_s=60, gpu_memory_target_gb=1)
+    (one,) = matrix.cells()
+    for _ in range(2):  # nothing is done twice
+        run_cell(matrix, one, tmp_path, threads=1)
+    train, predict, evaluate = ran
+    assert train[4:] == ["Dataset007_Tiny", "2d", "0", "-tr", "T_timed", "-p", "nnUNetPlans_1GB", "-device", "cpu"]
+    assert predict[:2] == ["cfseg", "predict"]
+    assert predict[predict.index("-c") + 1] == "2d"
+    assert predict[-2:] == ["--shifts", "4"]
+    assert evaluate[:2] == ["cfseg", "evaluate"]
+    record = read_json(tmp_path / one.folder / "cell.json")
+    assert (record["cell"]["plans"], record["network"]) == ("nnUNetPlans_1GB", {"parameters": 1})
