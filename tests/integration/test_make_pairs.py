@@ -78,7 +78,7 @@ class TestThickScanOfAHead:
         labels = ((thick_hu > 20) & (thick_hu < 60)).astype(np.uint8)
         labels[[0, -1]] = 0  # what the wrong header puts outside of the scan
 
-        def make(off_slices: float) -> int:
+        def make(off_slices: float, *more: str) -> int:
             for name, volume in (("thick", thick_hu), ("labels", labels), ("thin", array)):
                 image = sitk.GetImageFromArray(volume)
                 image.CopyInformation(head) if name == "thin" else self.lay(image, head, off_slices)
@@ -90,7 +90,7 @@ class TestThickScanOfAHead:
             arguments = ["-i", tmp_path / "thin", "-l", tmp_path / "labels", "-t", tmp_path / "thick", "-d", "1"]
             arguments += ["-djfile", tmp_path / "dataset.json", "-o", tmp_path / "raw", "-np", "1", "--no_pbar"]
             (tmp_path / "raw").mkdir(exist_ok=True)
-            return cli.main(["make_pairs", *map(str, arguments)])
+            return cli.main(["make_pairs", *map(str, arguments), *more])
 
         return make
 
@@ -117,8 +117,10 @@ class TestThickScanOfAHead:
         assert not list((tmp_path / "raw").iterdir())
 
     def test_in_its_place_is_taken(self, make: Callable[..., int], tmp_path: Path) -> None:
-        assert make(0) == 0
-        case = json.loads((tmp_path / "raw/Dataset001_ThinThick/thin_thick.json").read_text())["cases"]["head"]
+        assert make(0, "--threshold", "0.75") == 0
+        sidecar = json.loads((tmp_path / "raw/Dataset001_ThinThick/thin_thick.json").read_text())
+        assert (sidecar["labels"], sidecar["threshold"]) == ("annotated", 0.75)
+        case = sidecar["cases"]["head"]
         assert case["thick_image_correlation"] > 0.9999
         assert case["slabs"] == 27
         assert case["left_out"]["image_slices"] == [0, 0]
