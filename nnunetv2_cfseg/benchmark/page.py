@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 
 import pandas as pd
 
 from nnunetv2_cfseg.benchmark.collect import Results
 from nnunetv2_cfseg.benchmark.ranking import pareto, ranking
 from nnunetv2_cfseg.benchmark.tables import Block
+from nnunetv2_cfseg.evaluation.comparison_markdown import UNDEFINED
 from nnunetv2_cfseg.evaluation.report.class_colours import class_colours
 from nnunetv2_cfseg.evaluation.report.page import render_template
 from nnunetv2_cfseg.evaluation.report.scale import Axis, axis
-from nnunetv2_cfseg.evaluation.report.tables import words_table
+from nnunetv2_cfseg.evaluation.report.tables import Cell, Head, Row, Table, sort_key, words_table
 
 #: What Dice is drawn against: column of the costs, title and unit.
 COSTS = (
@@ -64,7 +65,7 @@ def render(title: str, lead: Sequence[str], results: Results, found: Sequence[Bl
     """
     rows = list(dict.fromkeys(results.figures["row"]))
     colours = dict(zip(rows, class_colours(len(rows)), strict=True))
-    tables = [(block.title, block.note, words_table(block.title, block.head, block.rows)) for block in found]
+    tables = [(block.title, block.note, sortable(block)) for block in found]
     charts = {
         str(dataset): scatters(figures, results.costs[results.costs["dataset"] == dataset], colours)
         for dataset, figures in results.figures.groupby("dataset", sort=False)
@@ -80,6 +81,27 @@ def render(title: str, lead: Sequence[str], results: Results, found: Sequence[Bl
         "benchmark.html.j2", title=title, lead=lead, charts=charts, colours=colours, tables=tables, settings=settings,
         command=command,
     )  # fmt: skip
+
+
+def sortable(block: Block) -> Table:
+    """A block as a table that readers can sort, with intervals below their means."""
+    return Table(
+        title=block.title,
+        head=tuple(Head(words) for words in block.head),
+        rows=tuple(Row(name, tuple(map(_cell, words))) for name, *words in block.rows),
+        sortable=True,
+    )
+
+
+def _cell(words: str) -> Cell:
+    value, bracket, interval = words.partition(" [")
+    if value == UNDEFINED:
+        return Cell(value, sort=sort_key(nan))
+    try:
+        sort = sort_key(float(value.removeprefix("< ")))
+    except ValueError:
+        return Cell(words)
+    return Cell(value, small=f"{bracket.strip()}{interval}", sort=sort)
 
 
 def scatters(figures: pd.DataFrame, costs: pd.DataFrame, colours: dict[str, str]) -> list[Scatter]:

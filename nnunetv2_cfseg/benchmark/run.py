@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -129,8 +129,9 @@ def write_results(matrix: Matrix, cells: Sequence[Cell], output: Path, command: 
     found = blocks(results, matrix.reference or matrix.rows[0].name)
     done = len(results.costs)
     budget = "by epochs" if matrix.budget_s is None else f"{matrix.budget_s:g} s each"
+    rows = {cell.row.name for cell in cells}
     lead = [
-        f"{done} of {len(cells)} cells: {_count(matrix.rows, 'row')}, {_count(matrix.datasets, 'dataset')}, "
+        f"{done} of {len(cells)} cells: {_count(rows, 'row')}, {_count(matrix.datasets, 'dataset')}, "
         f"{_count(matrix.folds, 'fold')}, {_count(matrix.seeds, 'seed')}. Training {budget}, on {matrix.device}, plans "
         f"for {matrix.gpu_memory_target_gb:g} GB."
     ]
@@ -147,5 +148,5 @@ def absolute_folders() -> dict[str, str]:
     return {name: str(Path(os.environ[name]).resolve()) for name in FOLDERS}
 
 
-def _count(things: Sequence[object], name: str) -> str:
+def _count(things: Collection[object], name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"

@@ -11,9 +11,9 @@ import pytest
 
 from nnunetv2_cfseg.benchmark.collect import Results, collect
 from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix, Row
-from nnunetv2_cfseg.benchmark.page import render
+from nnunetv2_cfseg.benchmark.page import render, sortable
 from nnunetv2_cfseg.benchmark.run import announcement, remember, write_results
-from nnunetv2_cfseg.benchmark.tables import blocks, markdown
+from nnunetv2_cfseg.benchmark.tables import Block, blocks, markdown
 
 
 def test_tables(results: Results) -> None:
@@ -35,6 +35,17 @@ def test_without_a_reference_there_are_no_tests(results: Results) -> None:
     assert [block.title for block in blocks(results, "nobody")] == ["Dataset501_A: ranking", "Dataset501_A: classes"]
 
 
+def test_cells_are_sorted_by_their_number() -> None:
+    head = ("row", "mean", "p", "change", "case", "none")
+    (row,) = sortable(
+        Block("Title", "", head, (("ours", "0.5 [0.4, 0.6]", "< 0.001", "+0.2", "12a", "\N{EN DASH}"),))
+    ).rows
+    assert [(cell.words, cell.small, cell.sort) for cell in row.cells] == [
+        ("0.5", "[0.4, 0.6]", "0.5"), ("< 0.001", "", "0.001"), ("+0.2", "", "0.2"), ("12a", "", ""),
+        ("\N{EN DASH}", "", "nan"),
+    ]  # fmt: skip
+
+
 def test_the_page_holds_tables_and_charts_and_escapes_names(results: Results) -> None:
     page = render("Benchmark", ["Two rows."], results, blocks(results, "ours"), "cfseg benchmark -o <out>")
     assert page.count("<figure>") == 1  # both took as long to train, and as much memory
@@ -42,6 +53,7 @@ def test_the_page_holds_tables_and_charts_and_escapes_names(results: Results) ->
     assert "theirs <b>" not in page
     assert "cfseg benchmark -o &lt;out&gt;" in page
     assert page.count('class="ring"') == 1
+    assert '<td data-sort="0.715">0.715<small>[' in page  # sorted by the mean, not by the words
     assert "http" not in page.replace("http-equiv", "")
 
 
