@@ -108,7 +108,7 @@ def test_what_cannot_be_refined_is_refused(
     assert "the model must have the dataset's labels" in capsys.readouterr().err
     (pairs / "thin_thick.json").unlink()
     assert refine() == 2
-    assert "labels can be refined of a dataset of cfseg make_pairs" in capsys.readouterr().err
+    assert "a dataset of pairs (cfseg make_pairs) has a thin_thick.json, and there is none" in capsys.readouterr().err
 
 
 def test_a_folder_with_something_else_is_left_alone(
