@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import time
@@ -88,7 +87,7 @@ def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int, lock: int) -> N
         "device": matrix.device,
         "train": training,
         "predict": prediction,
-        "network": json.loads(network.read_text()),
+        "network": read_json(network),
         "machine": describe_machine(),
     }
     write_json(folder / RECORD, record)
@@ -145,7 +144,7 @@ def _once(file: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What the work came to, also if it was done by an earlier process."""
     if not file.is_file():
         write_json(file, work())
-    return json.loads(file.read_text())
+    return read_json(file)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 
 from nnunetv2_cfseg.benchmark.cell import RECORD, TABLE, is_done
 from nnunetv2_cfseg.benchmark.matrix import Cell
+from nnunetv2_cfseg.files import read_json
 
 #: Columns that say of which cell a line is.
 KEYS = ("dataset", "row", "fold", "seed")
@@ -51,7 +51,7 @@ def collect(cells: Iterable[Cell], output: Path) -> Results:
         folder = output / cell.folder
         if not is_done(folder):
             continue
-        record = json.loads((folder / RECORD).read_text())
+        record = read_json(folder / RECORD)
         keys = dict(zip(KEYS, (cell.dataset, cell.row.name, cell.fold, cell.seed), strict=True))
         # Names of cases and classes may look like numbers.
         table = pd.read_csv(folder / TABLE, dtype={"case": str, "class": str})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from nnunetv2.utilities.crossval_split import generate_crossval_split
 
 from nnunetv2_cfseg.benchmark.matrix import NNUNET_PLANNER, OUR_PLANNERS, Matrix, Row, dataset_number
 from nnunetv2_cfseg.environment import require_folders
-from nnunetv2_cfseg.files import write_json
+from nnunetv2_cfseg.files import read_json, write_json
 from nnunetv2_cfseg.processes import Runner
 
 
@@ -65,7 +64,7 @@ def is_preprocessed(folder: Path, plans: str, configuration: str) -> bool:
     file = folder / f"{plans}.json"
     if not file.is_file():
         return False
-    planned = json.loads(file.read_text())["configurations"]
+    planned = read_json(file)["configurations"]
     if configuration not in planned:
         raise ValueError(
             f"a benchmark's configuration must be one of {', '.join(planned)}, got {configuration}: {file}"
@@ -77,7 +76,7 @@ def is_preprocessed(folder: Path, plans: str, configuration: str) -> bool:
 
 def cases_of(folder: Path) -> list[str]:
     """Of a preprocessed dataset, sorted."""
-    ending = json.loads((folder / "dataset.json").read_text())["file_ending"]
+    ending = read_json(folder / "dataset.json")["file_ending"]
     return sorted(truth.name.removesuffix(ending) for truth in (folder / "gt_segmentations").glob(f"*{ending}"))
 
 
@@ -132,7 +131,7 @@ def write_changed_plans(folder: Path, plans: str, name: str, configuration: str,
     Raises:
         ValueError: a path that the plans do not have.
     """
-    content = json.loads((folder / f"{plans}.json").read_text())
+    content = read_json(folder / f"{plans}.json")
     content["plans_name"] = name
     for path, value in changes.items():
         *parents, key = path.split(".")

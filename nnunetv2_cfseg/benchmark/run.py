@@ -20,7 +20,7 @@ from nnunetv2_cfseg.benchmark.page import render
 from nnunetv2_cfseg.benchmark.prepare import dataset_name, prepare
 from nnunetv2_cfseg.benchmark.tables import blocks, markdown
 from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
-from nnunetv2_cfseg.files import whole_or_not_at_all, write_json
+from nnunetv2_cfseg.files import read_json, whole_or_not_at_all, write_json
 from nnunetv2_cfseg.processes import Runner
 
 TITLE = "Benchmark"
@@ -89,7 +89,7 @@ def remember(matrix: Matrix, output: Path) -> None:
     now = {name: everything[name] for name in ("budget_s", "configuration", "device", "gpu_memory_target_gb")}
     rows = {row["name"]: row for row in everything["rows"]}
     if file.is_file():
-        before = json.loads(file.read_text())
+        before = read_json(file)
         changed = [name for name, value in now.items() if before[name] != value]
         changed += [
             f"row {name}" for name, row in rows.items() if _made_by(before["rows"].get(name, row)) != _made_by(row)

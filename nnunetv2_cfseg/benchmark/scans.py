@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunetv2_cfseg.benchmark.matrix import Cell
+from nnunetv2_cfseg.files import read_json
 
 #: Folders of labels; thin ones count more than the thick ones that were copied to them.
 TEST_LABELS, TRAINING_LABELS = ("labelsTs_thin", "labelsTs"), ("labelsTr_thin", "labelsTr")
@@ -39,7 +40,7 @@ def find_scans(cell: Cell, folder: Path) -> Scans:
         ValueError: there is neither a test set with labels nor a fold with validation cases.
     """
     raw = Path(os.environ["nnUNet_raw"]).resolve() / cell.dataset
-    ending = json.loads((raw / "dataset.json").read_text())["file_ending"]
+    ending = read_json(raw / "dataset.json")["file_ending"]
     test = next((name for name in TEST_LABELS if any((raw / name).glob(f"*{ending}"))), None)
     if test is not None and (raw / "imagesTs").is_dir():
         cases = sorted(file.name.removesuffix(ending) for file in (raw / test).glob(f"*{ending}"))

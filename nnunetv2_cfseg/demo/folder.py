@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from nnunetv2_cfseg.demo.steps import Step
+from nnunetv2_cfseg.files import whole_or_not_at_all
 
 #: Tells a demo's folder from any other, and is locked while a demo works in it.
 LOCK = ".cfseg-demo"
@@ -103,9 +104,8 @@ class DemoFolder:
         """Write a file of the folder, whole or not at all; returns it."""
         file = self.path / name
         file.parent.mkdir(exist_ok=True)
-        temporary = file.with_name(f"{file.name}.tmp")
-        temporary.write_bytes(content)
-        os.replace(temporary, file)
+        with whole_or_not_at_all(str(file)) as temporary:
+            Path(temporary).write_bytes(content)
         return file
 
     def _marker(self, step: Step) -> Path:

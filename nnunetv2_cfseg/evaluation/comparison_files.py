@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from nnunetv2_cfseg.evaluation.columns import BY_KEY
 from nnunetv2_cfseg.evaluation.compare import FolderComparison
 from nnunetv2_cfseg.evaluation.comparison_markdown import markdown
 from nnunetv2_cfseg.evaluation.comparison_notes import notes
+from nnunetv2_cfseg.files import whole_or_not_at_all
 
 RESULTS = "comparison.csv"
 CASES = "cases.csv"
@@ -92,9 +92,5 @@ def _csv(table: pd.DataFrame) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    temporary = file.with_name(f"{file.name}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_or_not_at_all(str(file)) as temporary:
+        Path(temporary).write_text(text, encoding="utf-8", newline="\n")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 from pathlib import Path
 from typing import Any
+
+from nnunetv2_cfseg.files import whole_or_not_at_all
 
 DECIMALS = 6
 
@@ -27,12 +28,8 @@ def check_output(folder: Path) -> None:
 def write_bytes(file: Path, content: bytes) -> None:
     """Write a file, and its folder if it is not there."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_or_not_at_all(str(file)) as temporary:
+        Path(temporary).write_bytes(content)
 
 
 def write_csv(file: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
@@ -33,6 +32,7 @@ from nnunetv2_cfseg.evaluation.report.page import Assets, Page, Section, render
 from nnunetv2_cfseg.evaluation.report.viewer import case_link, render_viewer, viewer_css, viewer_js
 from nnunetv2_cfseg.evaluation.report.volumes import BrowserCase, browser_case
 from nnunetv2_cfseg.evaluation.summary import summarise
+from nnunetv2_cfseg.files import whole_or_not_at_all
 
 #: What the slice browser shows if nobody says how many.
 CASES = 20
@@ -96,12 +96,8 @@ def write_report(
     page = _page(evaluation, browser, output=output, images=images, model=model, seed=seed, extras=extras or Extras())
     html = render(page, Assets(viewer_css(), viewer_js()) if browser else Assets())
     output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(html, encoding="utf-8")
-        unfinished.replace(output)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_or_not_at_all(str(output)) as temporary:
+        Path(temporary).write_text(html, encoding="utf-8")
     return output
 
 

@@ -312,7 +312,7 @@ class TestFiles:
         def fail(*_: object) -> None:
             raise OSError("disk full")
 
-        monkeypatch.setattr("nnunetv2_cfseg.evaluation.comparison_files.os.replace", fail)
+        monkeypatch.setattr("nnunetv2_cfseg.files.os.replace", fail)
         other = of_folders(compare_tables({"a": random_evaluation(0), "b": random_evaluation(2)}))
         with pytest.raises(OSError, match="disk full"):
             write_comparison(other, tmp_path)

@@ -189,10 +189,10 @@ class TestFile:
         write_report(evaluation, output, cases=0)
         before = output.read_bytes()
 
-        def full(_: Path, __: Path) -> None:
+        def full(*_: object) -> None:
             raise OSError("no space left on device")
 
-        monkeypatch.setattr(Path, "replace", full)
+        monkeypatch.setattr("nnunetv2_cfseg.files.os.replace", full)
         with pytest.raises(OSError, match="no space left"):
             write_report(make_evaluation({"liver": [0.9]}), output, cases=0)
         assert list(output.parent.iterdir()) == [output]
