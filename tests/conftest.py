@@ -17,7 +17,9 @@ import SimpleITK as sitk
 import torch
 from hypothesis import settings
 
-pytest_plugins = ["fixtures.tiny_model"]
+from nnunetv2_cfseg.imaging import notices
+
+pytest_plugins = ["fixtures.grids", "fixtures.tiny_model"]
 
 # nnU-Net reads it once, when it is imported.
 os.environ["nnUNet_def_n_proc"] = "1"
@@ -42,6 +44,12 @@ STEERING = (
     "CFSEG_SEED",
     "CFSEG_TIME_BUDGET_S",
 )
+
+
+@pytest.fixture(autouse=True)
+def _nothing_said_yet() -> None:
+    """A warning is printed once in a process, and each test wants its own."""
+    notices.forget()
 
 
 @pytest.fixture(autouse=True)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import math
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from tqdm import tqdm
+
+from nnunetv2_cfseg.imaging.geometry import grid_difference
+from nnunetv2_cfseg.imaging.read import read_scan, read_volume
 
 
 def read_dataset_json(file: Path) -> dict[str, Any]:
@@ -89,22 +88,6 @@ def check_labels(values: np.ndarray, known: set[int], file: str | Path) -> None:
         raise ValueError(f"labels must be those of dataset.json {sorted(known)}, got also {named}: {file}")
 
 
-def read_image(file: str) -> sitk.Image:
-    """Read an image that is whole.
-
-    Raises:
-        ValueError: it is missing, truncated, or of a format or a geometry that SimpleITK does not read.
-    """
-    try:
-        if file.endswith(".gz"):
-            _read_to_the_end(file)
-        elif file.endswith(".nii"):
-            _check_size(file)
-        return sitk.ReadImage(file)
-    except (RuntimeError, OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"the image cannot be read, it is truncated or of an unknown format: {file}") from error
-
-
 def _run(jobs: list[tuple], num_processes: int) -> Iterator[None]:
     if num_processes == 1:
         yield from map(_check_case, jobs)
@@ -119,38 +102,15 @@ def _run(jobs: list[tuple], num_processes: int) -> Iterator[None]:
 
 def _check_case(job: tuple[list[str], str, list[bool], set[int]]) -> None:
     images, label, is_ct, known = job
-    segmentation = _read(label)
-    for file, ct in zip(images, is_ct, strict=True):
-        image = _read(file)
-        if image.shape != segmentation.shape:
-            raise ValueError(
-                f"a label must have its image's size {image.shape} (z, y, x), got {segmentation.shape}: {label}"
-            )
+    segmentation = read_volume(Path(label))
+    for name, ct in zip(images, is_ct, strict=True):
+        file = Path(name)
+        image = read_scan(file)
+        if difference := grid_difference(segmentation.geometry, image.geometry):
+            raise ValueError(f"a label must have its image's {difference}: {label}")
         if ct:
-            check_hounsfield(image, file)
-    check_labels(segmentation, known, label)
-
-
-def _read(file: str) -> np.ndarray:
-    return sitk.GetArrayFromImage(read_image(file))
-
-
-def _check_size(file: str) -> None:
-    """SimpleITK fills up a truncated .nii as well; its header says how long it should be."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(file)
-    reader.ReadImageInformation()
-    bits = int(reader.GetMetaData("bitpix"))
-    expected = float(reader.GetMetaData("vox_offset")) + math.prod(reader.GetSize()) * bits / 8
-    if Path(file).stat().st_size < expected:
-        raise OSError(f"{file} is shorter than its header says")
-
-
-def _read_to_the_end(file: str) -> None:
-    """SimpleITK fills up with zeros what a truncated .nii.gz lacks; gzip says so."""
-    with gzip.open(file) as stream:
-        while stream.read(1 << 24):
-            pass
+            check_hounsfield(image.values, file)
+    check_labels(segmentation.values, known, label)
 
 
 def _label_values(labels: dict[str, int | list[int]]) -> set[int]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
-from nnunetv2_cfseg.data.checks import read_image
 from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR
 from nnunetv2_cfseg.files import read_json
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry, grid_difference
+from nnunetv2_cfseg.imaging.read import read_volume
 
-#: Of a voxel: grids that differ by less are the same.
-TOLERANCE = 1e-3
 DTYPES = (np.uint8, np.uint16, np.int16, np.int32, np.int64, np.uint64)
 #: How the folders are called whose slices are thick already.
 THICK = "_thick"
@@ -63,6 +60,12 @@ class Segmentation:
     spacing_mm: tuple[float, float, float]
     origin: tuple[float, ...]
     direction: tuple[float, ...]
+
+    @property
+    def geometry(self) -> VolumeGeometry:
+        """Where the voxels lie."""
+        (z, y, x), (right, back, up) = self.values.shape, self.origin
+        return VolumeGeometry((z, y, x), self.spacing_mm, (right, back, up), self.direction)
 
 
 def case_files(folder: Path, file_ending: str) -> dict[str, Path]:
@@ -119,16 +122,13 @@ def read_segmentation(file: Path) -> Segmentation:
     Raises:
         ValueError: the file is missing or truncated, its image is not 3D, or it holds values that are no integers.
     """
-    image = read_image(str(file))
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        size, count = image.GetSize()[::-1], image.GetNumberOfComponentsPerPixel()
-        raise ValueError(f"a segmentation must be 3D with one value a voxel, got {count} in a size of {size}: {file}")
-    values, (z, y, x) = _as_labels(sitk.GetArrayFromImage(image), file), image.GetSpacing()[::-1]
-    return Segmentation(values, (z, y, x), image.GetOrigin(), image.GetDirection())
+    volume = read_volume(file)
+    geometry = volume.geometry
+    return Segmentation(_as_labels(volume.values, file), geometry.spacing_mm, geometry.origin_mm, geometry.direction)
 
 
 def check_same_grid(prediction: Segmentation, truth: Segmentation, *, file: Path) -> None:
-    """Refuse a prediction whose voxels lie elsewhere than its reference's, by a thousandth of a voxel or more.
+    """Refuse a prediction whose voxels lie elsewhere than its reference's.
 
     Args:
         file: of the prediction, for the message.
@@ -136,18 +136,8 @@ def check_same_grid(prediction: Segmentation, truth: Segmentation, *, file: Path
     Raises:
         ValueError: another size, spacing, origin or direction.
     """
-    voxel_mm = min(truth.spacing_mm)
-    grids: tuple[tuple[str, Sequence[float], Sequence[float], float], ...] = (
-        ("size (z, y, x)", prediction.values.shape, truth.values.shape, 0),
-        ("spacing (z, y, x) in mm", prediction.spacing_mm, truth.spacing_mm, TOLERANCE * voxel_mm),
-        ("origin (x, y, z) in mm", prediction.origin, truth.origin, TOLERANCE * voxel_mm),
-        ("direction", prediction.direction, truth.direction, TOLERANCE),
-    )
-    for name, found, expected, tolerance in grids:
-        if not np.allclose(found, expected, rtol=0, atol=tolerance):
-            raise ValueError(
-                f"a prediction must have its reference's {name}, {_short(expected)}, got {_short(found)}: {file}"
-            )
+    if difference := grid_difference(prediction.geometry, truth.geometry):
+        raise ValueError(f"a prediction must have its reference's {difference}: {file}")
 
 
 def find_factor(truth: Path, dataset_json: Path) -> int | None:
@@ -177,7 +167,3 @@ def _as_labels(values: np.ndarray, file: Path) -> np.ndarray:
     low, high = int(values.min()), int(values.max())
     smallest = next(t for t in DTYPES if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
     return values.astype(smallest, copy=False)
-
-
-def _short(values: Sequence[float]) -> str:
-    return "(" + ", ".join(f"{value:.8g}" for value in values) + ")"

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nnunetv2_cfseg.imaging.orientation import RAS, checked_order
 from nnunetv2_cfseg.inference.label_slices import Decision
 from nnunetv2_cfseg.trainers.plans import NETWORK_CLASS
 
 RESAMPLING = "resample_torch_fornnunet"
-READERS = ("SimpleITKIO", "NibabelIO")
+REORIENTS = "NibabelIOWithReorient"
+READERS = ("SimpleITKIO", "NibabelIO", REORIENTS)
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class Configuration:
         labels: of dataset.json.
         regions_class_order: of dataset.json, where labels are regions.
         file_ending: of dataset.json.
+        reorients: whether nnU-Net's reader turns every file to RAS.
+        storage_order: which way axes run in the files that it was trained on, such as ``LPS``; None where the plans
+            do not say.
     """
 
     name: str
@@ -44,6 +49,8 @@ class Configuration:
     labels: Mapping[str, Any] = field(repr=False)
     regions_class_order: tuple[int, ...] | None
     file_ending: str
+    reorients: bool = False
+    storage_order: str | None = None
 
     @property
     def is_ct(self) -> bool:
@@ -122,6 +129,8 @@ def _read(plans: Mapping[str, Any], dataset_json: Mapping[str, Any], name: str) 
         labels=labels,
         regions_class_order=tuple(dataset_json["regions_class_order"]) if has_regions else None,
         file_ending=dataset_json["file_ending"],
+        reorients=reader == REORIENTS,
+        storage_order=RAS if reader == REORIENTS else _order(content.get("cfseg", {}).get("storage_order")),
     )
 
 
@@ -137,6 +146,10 @@ def resolve(plans: Mapping[str, Any], name: str) -> dict[str, Any]:
     own = dict(configurations[name])
     parent = own.pop("inherits_from", None)
     return own if parent is None else {**resolve(plans, parent), **own}
+
+
+def _order(order: Any) -> str | None:
+    return None if order is None else checked_order(order)
 
 
 def _axes(values: Sequence[int]) -> tuple[int, int, int]:

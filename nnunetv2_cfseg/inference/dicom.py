@@ -8,10 +8,17 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from nnunetv2_cfseg.imaging.geometry import Volume, geometry_of
+from nnunetv2_cfseg.imaging.notices import say
+from nnunetv2_cfseg.imaging.read import check_spacing
+
 #: Share of the usual distance between slices by which one may differ, since an image has but one distance.
 LARGEST_IRREGULARITY = 0.1
 #: Sine of the angle between the line of the slices and their normal, as with a tilted gantry.
 LARGEST_TILT = 0.01
+
+
+MODALITY, PIXEL_SPACING, RESCALE_TYPE, LOSSY = "0008|0060", "0028|0030", "0028|1054", "0028|2110"
 
 
 @dataclass(frozen=True)
@@ -62,11 +69,12 @@ def choose_series(folder: Path, number: int | None) -> Series:
     return found[(number or 1) - 1]
 
 
-def read_series(series: Series) -> sitk.Image:
+def read_series(series: Series) -> Volume:
     """Read a series, in HU.
 
     Raises:
-        ValueError: slices are missing, the gantry was tilted, or a file cannot be read.
+        ValueError: slices are missing, the gantry was tilted, a slice is no CT, does not say its pixels' size or its
+            unit is not HU, or a file cannot be read.
     """
     folder = series.files[0].parent
     if not series.irregularity <= LARGEST_IRREGULARITY:
@@ -80,12 +88,46 @@ def read_series(series: Series) -> sitk.Image:
             f"slices must lie straight above each other, and are off by {degrees:.2g} degrees, as with a tilted "
             f"gantry: {folder}"
         )
+    for file in series.files:
+        _check_header(file)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(file) for file in series.files])
     try:
-        return reader.Execute()
+        image = reader.Execute()
     except RuntimeError as error:
         raise ValueError(f"the DICOM series cannot be read, a slice is broken or of another size: {folder}") from error
+    geometry = geometry_of(image)
+    check_spacing(geometry.spacing_mm[::-1], folder)
+    return Volume(sitk.GetArrayFromImage(image), geometry)
+
+
+def _check_header(file: Path) -> None:
+    """What SimpleITK does not look at: it takes a missing pixel size for 1 mm, and any modality for CT."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(file))
+    reader.ReadImageInformation()
+
+    def value(tag: str) -> str:
+        return reader.GetMetaData(tag).strip(" \0") if reader.HasMetaDataKey(tag) else ""
+
+    modality, unit = value(MODALITY), value(RESCALE_TYPE)
+    if modality != "CT":
+        raise ValueError(f"a scan must be CT, and its modality is {modality or 'not said'}: {file}")
+    if unit not in ("", "HU", "US"):  # US: unspecified, which many tools write of a CT in HU
+        raise ValueError(f"a CT's values must be HU, and their rescale type is {unit}: {file}")
+    sizes = value(PIXEL_SPACING).split("\\")
+    if len(sizes) != 2 or not all(_is_positive(size) for size in sizes):
+        raise ValueError(f"pixels must be some mm apart, and the pixel spacing is {value(PIXEL_SPACING) or 'missing'}: "
+                         f"{file}")  # fmt: skip
+    if value(LOSSY) == "01":
+        say(f"compressed with loss, so that HU are off by some: {file.parent}")
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return 0 < float(text) < np.inf
+    except ValueError:
+        return False
 
 
 def _series(names: tuple[str, ...]) -> Series:

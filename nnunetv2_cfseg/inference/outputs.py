@@ -12,22 +12,15 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from nnunetv2_cfseg.data.pairing.grids import Grid
 from nnunetv2_cfseg.files import whole_or_not_at_all
-from nnunetv2_cfseg.inference.scans import NIFTI
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
+from nnunetv2_cfseg.imaging.write import write_volume
 
 #: In the output folder: what is being written.
 UNFINISHED = ".unfinished"
-#: Of a NIfTI header, what says where voxels lie.
-GEOMETRY = (
-    "pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x",
-    "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z",
-)  # fmt: skip
 
 
 @contextmanager
@@ -42,7 +35,9 @@ def unfinished(folder: Path, part: str) -> Iterator[Path]:
         rmtree(place, ignore_errors=True)
 
 
-def write_labels(labels: NDArray[np.integer], grid: Grid, file: Path, place: Path, *, like: Path | None = None) -> None:
+def write_labels(
+    labels: NDArray[np.integer], grid: VolumeGeometry, file: Path, place: Path, *, like: Path | None = None
+) -> None:
     """Write a segmentation on its scan's own grid.
 
     Args:
@@ -56,13 +51,7 @@ def write_labels(labels: NDArray[np.integer], grid: Grid, file: Path, place: Pat
         OSError: the disk is full or cannot be written to.
     """
     part = place / file.name
-    try:
-        if like is not None and like.name.endswith(NIFTI) and file.name.endswith(NIFTI):
-            _write_nifti(labels, like, part)
-        else:
-            sitk.WriteImage(grid.place(labels), str(part), useCompression=True)
-    except (RuntimeError, OSError) as error:
-        raise OSError(f"a segmentation must fit on the disk, and cannot be written ({error}): {file}") from error
+    write_volume(labels, grid, part, like=like)
     os.replace(part, file)
 
 
@@ -116,14 +105,3 @@ def write_volumes(cases: Mapping[str, Mapping[int, float]], labels: Mapping[str,
         writer = csv.DictWriter(stream, ["case", "class", "volume_ml"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(sorted([*kept, *rows], key=lambda row: row["case"]))
-
-
-def _write_nifti(labels: NDArray[np.integer], source: Path, file: Path) -> None:
-    """With the geometry of the scan's header, byte for byte; nothing else of it, which may name a patient."""
-    image: Any = nib.load(source)
-    header = type(image.header)()
-    header.set_data_dtype(labels.dtype)
-    header.set_data_shape(labels.T.shape)
-    for name in GEOMETRY:
-        header[name] = image.header[name]
-    nib.save(type(image)(labels.T, None, header), file)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from math import log, prod
+from math import log
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from nnunetv2_cfseg.data.pairing.grids import Grid
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
+from nnunetv2_cfseg.imaging.orientation import LPS
 from nnunetv2_cfseg.inference.model import Model
 from nnunetv2_cfseg.inference.outputs import unfinished, write_labels, write_probabilities, write_properties
 from nnunetv2_cfseg.inference.scans import Case, Scan, read_scan
@@ -94,7 +95,7 @@ class _Segmented:
     """A case whose labels are to be written."""
 
     labels: NDArray[np.integer]
-    grid: Grid
+    geometry: VolumeGeometry
     probabilities: NDArray[np.float32] | None
 
 
@@ -108,25 +109,30 @@ class _Job:
 
     def read(self, case: Case) -> Scan | str:
         try:
-            return read_scan(case, self.models[0].configuration.channel_names)
+            configuration = self.models[0].configuration
+            return read_scan(case, configuration.channel_names, configuration.storage_order or LPS)
         except FAILURES as error:
             return str(error)
 
     def segment(self, case: Case, scan: Scan | str, place: Path) -> _Segmented | str:
         if isinstance(scan, str):
             return scan
-        model = closest_model(self.models, scan.grid.spacing_mm[0])
+        model = closest_model(self.models, scan.spacing_mm[0])
+        configuration = model.configuration
         try:
-            probabilities = None
+            probabilities = turned = None
             if self.save_probabilities:
-                probabilities = on_disk(place / f"{case.name}.npy", (model.configuration.heads, *scan.grid.shape))
-            with tqdm(total=scan.grid.shape[0], unit="slice", desc=case.name, leave=False,
+                # As nnU-Net's reader would have the scan: RAS if it turns all to that, else as the file does.
+                shape = scan.channels[0].shape if configuration.reorients else scan.geometry.shape
+                probabilities = on_disk(place / f"{case.name}.npy", (configuration.heads, *shape))
+                turned = probabilities if configuration.reorients else scan.turn.apply(probabilities)
+            with tqdm(total=len(scan.channels[0]), unit="slice", desc=case.name, leave=False,
                       disable=not self.progress, delay=2) as bar:  # fmt: skip
-                labels = segment(scan.channels, scan.grid.spacing_mm, model.networks, model.configuration,
-                    self.settings, probabilities=probabilities, progress=bar.update)  # fmt: skip
+                labels = segment(scan.channels, scan.spacing_mm, model.networks, configuration,
+                    self.settings, probabilities=turned, progress=bar.update)  # fmt: skip
         except FAILURES as error:
             return str(error)
-        return _Segmented(labels, scan.grid, probabilities)
+        return _Segmented(np.ascontiguousarray(scan.turn.undo(labels)), scan.geometry, probabilities)
 
     def write(self, case: Case, segmented: _Segmented | str, place: Path) -> Outcome:
         if isinstance(segmented, str):
@@ -136,21 +142,21 @@ class _Job:
         try:
             if segmented.probabilities is not None:
                 write_probabilities(segmented.probabilities, file.with_name(f"{case.name}.npz"), place)
-            write_labels(segmented.labels, segmented.grid, file, place, like=case.files[0] if case.files else None)
+            write_labels(segmented.labels, segmented.geometry, file, place, like=case.files[0] if case.files else None)
             if segmented.probabilities is not None:
                 write_properties(file, self.models[0].plans, file.with_name(f"{case.name}.pkl"), place)
-            return Outcome(case, None, volumes_ml(segmented.labels, segmented.grid))
+            return Outcome(case, None, volumes_ml(segmented.labels, segmented.geometry))
         except FAILURES as error:
             return Outcome(case, str(error))
         finally:
             (place / f"{case.name}.npy").unlink(missing_ok=True)
 
 
-def volumes_ml(labels: NDArray[np.integer], grid: Grid) -> dict[int, float]:
+def volumes_ml(labels: NDArray[np.integer], geometry: VolumeGeometry) -> dict[int, float]:
     """Of each label value, (Z, Y, X)."""
     most = int(labels.max()) + 1
     voxels = sum(np.bincount(plane.ravel(), minlength=most) for plane in labels)  # of a plane: it copies to int64
-    return {value: float(count) * prod(grid.spacing_mm) / 1000 for value, count in enumerate(np.atleast_1d(voxels))}
+    return {value: float(count) * geometry.voxel_ml for value, count in enumerate(np.atleast_1d(voxels))}
 
 
 def on_disk(file: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -12,14 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from nnunetv2_cfseg.data.pairing.grids import read_grid
 from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR, read_pairing
 from nnunetv2_cfseg.files import read_json, write_json
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry, grid_difference
+from nnunetv2_cfseg.imaging.orientation import LPS
+from nnunetv2_cfseg.imaging.read import read_volume
 from nnunetv2_cfseg.inference.model import Model
 from nnunetv2_cfseg.inference.outputs import unfinished, write_labels
 from nnunetv2_cfseg.inference.predict import closest_model, on_disk
 from nnunetv2_cfseg.inference.refine import refine
-from nnunetv2_cfseg.inference.scans import Case, find_cases, read_scan, read_voxels
+from nnunetv2_cfseg.inference.scans import Case, find_cases, read_scan
 from nnunetv2_cfseg.inference.segment import Settings, segment
 from nnunetv2_cfseg.planners.splits import SPLITS
 
@@ -100,25 +102,34 @@ def _refine_case(
     place: Path,
 ) -> None:
     """Segment a scan and write what its annotation and the network allow."""
-    scan = read_scan(case, models[0].configuration.channel_names)
-    model = closest_model(models, scan.grid.spacing_mm[0])
+    configuration = models[0].configuration
+    scan = read_scan(case, configuration.channel_names, configuration.storage_order or LPS)
+    model = closest_model(models, scan.spacing_mm[0])
     memory = place / f"{case.name}.npy"
-    probabilities = on_disk(memory, (model.configuration.heads, *scan.grid.shape))
-    segment(scan.channels, scan.grid.spacing_mm, model.networks, model.configuration, settings,
-            probabilities=probabilities)  # fmt: skip
+    probabilities = on_disk(memory, (model.configuration.heads, *scan.geometry.shape))
+    segment(scan.channels, scan.spacing_mm, model.networks, model.configuration, settings,
+            probabilities=scan.turn.apply(probabilities))  # fmt: skip
     try:
-        labels = thin_labels(probabilities, read_voxels(annotation, scan.grid.shape))
+        labels = thin_labels(probabilities, _labels_on(scan.geometry, annotation))
     except ValueError as error:
         raise ValueError(f"{error}: {annotation}") from error
     finally:
         memory.unlink()
     file.parent.mkdir(exist_ok=True)
-    write_labels(labels, scan.grid, file, place, like=annotation)
+    write_labels(labels, scan.geometry, file, place, like=annotation)
+
+
+def _labels_on(geometry: VolumeGeometry, annotation: Path) -> NDArray[np.integer]:
+    """Labels that lie on their scan."""
+    labels = read_volume(annotation)
+    if difference := grid_difference(labels.geometry, geometry):
+        raise ValueError(f"labels must have their scan's {difference}")
+    return labels.values
 
 
 def _changed(before: Path, after: Path) -> float:
     """Share of a case's foreground, in either labels, that is of another class now."""
-    one, other = (read_voxels(file, read_grid(file).shape) for file in (before, after))
+    one, other = (read_volume(file).values for file in (before, after))
     either = (one != 0) | (other != 0)
     return float((one != other)[either].mean()) if either.any() else 0.0
 

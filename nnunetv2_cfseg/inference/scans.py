@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from nnunetv2_cfseg.data.checks import check_hounsfield, read_image
-from nnunetv2_cfseg.data.pairing.grids import Grid, check_slice_axis, grid_of, read_grid
+from nnunetv2_cfseg.data.checks import check_hounsfield
+from nnunetv2_cfseg.imaging.geometry import Triple, VolumeGeometry, grid_difference
+from nnunetv2_cfseg.imaging.orientation import Turn, turn
+from nnunetv2_cfseg.imaging.read import read_scan as read_image
 from nnunetv2_cfseg.inference.dicom import Series, choose_series, read_series
-
-NIFTI = (".nii", ".nii.gz")
 
 
 @dataclass(frozen=True)
@@ -40,13 +37,21 @@ class Scan:
 
     Attributes:
         case: what it was read from.
-        channels: (Z, Y, X) each, as in the file.
-        grid: where the voxels lie.
+        channels: (Z, Y, X) each, axes in the model's order.
+        geometry: where the voxels lie, axes as in the file.
+        turn: from the file's order to the model's.
     """
 
     case: Case
     channels: tuple[NDArray[Any], ...]
-    grid: Grid
+    geometry: VolumeGeometry
+    turn: Turn
+
+    @property
+    def spacing_mm(self) -> Triple:
+        """Of the channels, z, y, x."""
+        z, y, x = (self.geometry.spacing_mm[axis] for axis in self.turn.axes)
+        return z, y, x
 
 
 def find_cases(path: Path, *, file_ending: str, channels: int, series: int | None = None) -> list[Case]:
@@ -87,67 +92,34 @@ def find_cases(path: Path, *, file_ending: str, channels: int, series: int | Non
     return [Case(name, tuple(found[channel] for channel in sorted(found))) for name, found in files.items()]
 
 
-def read_scan(case: Case, channel_names: Sequence[str]) -> Scan:
-    """Read all channels.
+def read_scan(case: Case, channel_names: Sequence[str], order: str | None = None) -> Scan:
+    """Read all channels and turn them to a model's order.
+
+    Args:
+        order: such as ``LPS``, what the model was trained in; None leaves axes as they are in the file.
 
     Raises:
-        ValueError: another number of channels than the model takes, a file that is broken, is no volume, lies askew or
-            is no CT where one is due, or channels that are not on one grid.
+        ValueError: another number of channels than the model takes, a file that is broken, is no volume or is no CT
+            where one is due, or channels that are not on one grid.
     """
     if case.series is not None:
-        folder = case.series.files[0].parent
-        image = read_series(case.series)
-        check_slice_axis(image.GetDirection(), folder)
-        values = sitk.GetArrayFromImage(image)
-        if channel_names[0].lower() == "ct":
-            check_hounsfield(values, folder)
-        return Scan(case, (values,), grid_of(image))
-    if len(case.files) != len(channel_names):
-        raise ValueError(
-            f"the model takes {len(channel_names)} channels ({', '.join(channel_names)}), and there are "
-            f"{len(case.files)} files of {case.name}"
-        )
-    grids = [read_grid(file) for file in case.files]
-    for grid, file in zip(grids[1:], case.files[1:], strict=True):
-        if not _same(grid, grids[0]):
+        places, volumes = [case.series.files[0].parent], [read_series(case.series)]
+    else:
+        if len(case.files) != len(channel_names):
             raise ValueError(
-                f"all channels must be on one grid, that of {case.files[0].name}, and this one is not: {file}"
+                f"the model takes {len(channel_names)} channels ({', '.join(channel_names)}), and there are "
+                f"{len(case.files)} files of {case.name}"
             )
-    channels = tuple(read_voxels(file, grid.shape) for file, grid in zip(case.files, grids, strict=True))
-    for values, name, file in zip(channels, channel_names, case.files, strict=True):
+        places, volumes = list(case.files), [read_image(file) for file in case.files]
+    geometry = volumes[0].geometry
+    for volume, place, name in zip(volumes, places, channel_names, strict=True):
+        if difference := grid_difference(volume.geometry, geometry):
+            raise ValueError(f"all channels must be on one grid, and this one must have the first one's {difference}: "
+                             f"{place}")  # fmt: skip
         if name.lower() == "ct":
-            check_hounsfield(values, file)
-    return Scan(case, channels, grids[0])
-
-
-def read_voxels(file: Path, shape: tuple[int, int, int]) -> NDArray[Any]:
-    """Voxels of this shape (Z, Y, X), in the type of the file; float32 where it scales them.
-
-    nibabel reads NIfTI in one pass and notices a truncated file; SimpleITK fills it up with zeros.
-
-    Raises:
-        ValueError: the file is broken.
-    """
-    if not file.name.endswith(NIFTI):
-        return sitk.GetArrayFromImage(read_image(str(file)))
-    try:
-        stored: Any = nib.load(file, mmap=False).dataobj  # type: ignore[attr-defined]
-        values = stored.get_unscaled().T.reshape(shape)  # some files have a fourth axis of one
-    except Exception as error:  # zlib, struct and nibabel have each their own
-        raise ValueError(f"the image cannot be read, it is truncated or of an unknown format: {file}") from error
-    if (stored.slope, stored.inter) == (1, 0):
-        return values
-    values = values.astype(np.float32)  # nibabel's is float64
-    values *= np.float32(stored.slope)
-    values += np.float32(stored.inter)
-    return values
-
-
-def _same(one: Grid, other: Grid) -> bool:
-    return one.shape == other.shape and all(
-        np.allclose(getattr(one, name), getattr(other, name), rtol=0, atol=1e-3)
-        for name in ("spacing_mm", "origin_mm", "direction")
-    )
+            check_hounsfield(volume.values, place)
+    turned = Turn() if order is None else turn(geometry.order, to=order)
+    return Scan(case, tuple(turned.apply(volume.values) for volume in volumes), geometry, turned)
 
 
 def _stem(file: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunetv2_cfseg.data.pairing.grids import Grid, Triple
+from nnunetv2_cfseg.imaging.geometry import Triple, VolumeGeometry
 
 #: Voxels of the scan by which an edge may be off and still be taken for the same.
 TOLERANCE = 0.05
@@ -68,7 +68,7 @@ class Placement:
         return float(max(edges[0], self.scan_shape[axis] - edges[-1], 0))
 
 
-def locate(annotation: Grid, scan: Grid, *, file: Path) -> Placement:
+def locate(annotation: VolumeGeometry, scan: VolumeGeometry, *, file: Path) -> Placement:
     """Find how an annotation lies on a scan.
 
     Args:
@@ -101,7 +101,7 @@ def onto_plane(values: np.ndarray, placement: Placement) -> np.ndarray:
     return values
 
 
-def _angle_degrees(one: Grid, other: Grid) -> float:
+def _angle_degrees(one: VolumeGeometry, other: VolumeGeometry) -> float:
     axes = [np.reshape(grid.direction, (3, 3)) for grid in (one, other)]
     cosines = np.abs((axes[0] * axes[1]).sum(axis=0))
     return float(np.degrees(np.arccos(np.clip(cosines, 0, 1))).max())

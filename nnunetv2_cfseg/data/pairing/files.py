@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from nnunetv2_cfseg.data.pairing.pair import Pair, make_pair
 from nnunetv2_cfseg.data.pairing.settings import PairSettings
 from nnunetv2_cfseg.data.pairing.sources import Source
+from nnunetv2_cfseg.imaging.write import write_volume
 
 FILE_ENDING = ".nii.gz"
 #: In the dataset's folder: what is being written.
@@ -85,7 +85,7 @@ def write_case(case: CaseFiles) -> tuple[str, dict[str, Any]]:
     unfinished = case.folder / UNFINISHED / name
     for file, values in images.items():
         (unfinished / file).parent.mkdir(parents=True, exist_ok=True)
-        _write_image(pair.grid.place(values), unfinished / file)
+        write_volume(values, pair.grid, unfinished / file)
     for file in case.pictures_to_draw:
         _write_picture(pair, unfinished / file, name)
     outputs = {file: sha256(unfinished / file) for file in images}
@@ -114,12 +114,3 @@ def _write_picture(pair: Pair, file: Path, name: str) -> None:
 
     file.parent.mkdir(parents=True, exist_ok=True)
     write_overview(pair, file, title=name)
-
-
-def _write_image(image: sitk.Image, file: Path) -> None:
-    try:
-        sitk.WriteImage(image, str(file), useCompression=True)
-    except RuntimeError as error:
-        raise OSError(
-            f"an image must have a place on a disk that is not full, and cannot be written: {file}"
-        ) from error

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from nnunetv2_cfseg.data.pairing.align import onto_plane
-from nnunetv2_cfseg.data.pairing.grids import Grid
 from nnunetv2_cfseg.data.pairing.provenance import image_resampling, label_resampling, left_out
 from nnunetv2_cfseg.data.pairing.scans import AXES, Labels, Scan, read_labels, read_scan, read_thick_hu
 from nnunetv2_cfseg.data.pairing.settings import THIN, PairSettings
@@ -20,6 +19,7 @@ from nnunetv2_cfseg.data.pairing.sources import Source
 from nnunetv2_cfseg.data.pairing.thick_labels import Slabs, lay_slabs
 from nnunetv2_cfseg.data.pairing.thin_labels import common_slices, whole_slabs
 from nnunetv2_cfseg.data.projection import annotate_slabs
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Pair:
         made: how it was made, ready for JSON.
     """
 
-    grid: Grid
+    grid: VolumeGeometry
     image: np.ndarray
     annotation: np.ndarray
     truth: np.ndarray | None
@@ -119,7 +119,7 @@ def _of_thick_labels(
     return Pair(grid, image, annotation, None, made)
 
 
-def _on_slabs(scan: Scan, slabs: Slabs) -> tuple[Grid, np.ndarray]:
+def _on_slabs(scan: Scan, slabs: Slabs) -> tuple[VolumeGeometry, np.ndarray]:
     """The scan cut into the slabs' slices: its own ones where they fit, else averages over the new ones."""
     whole = slabs.whole
     if whole is not None:
@@ -133,7 +133,7 @@ def _on_slabs(scan: Scan, slabs: Slabs) -> tuple[Grid, np.ndarray]:
     return scan.grid.with_slices(float(edges[0]), spacing_mm, len(image)), image
 
 
-def _made(grid: Grid, annotation: np.ndarray, labels: Labels, settings: PairSettings) -> dict[str, Any]:
+def _made(grid: VolumeGeometry, annotation: np.ndarray, labels: Labels, settings: PairSettings) -> dict[str, Any]:
     z, y, x = grid.spacing_mm
     values = [value for value in np.unique(annotation).tolist() if value not in (0, settings.ignore)]
     return {

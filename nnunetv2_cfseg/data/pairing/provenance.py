@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from nnunetv2_cfseg.data.pairing.grids import Grid
 from nnunetv2_cfseg.data.pairing.scans import Labels
 from nnunetv2_cfseg.data.pairing.thick_labels import Slabs
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 
 DIGITS = 6
 
 
-def left_out(scan: Grid, ends: tuple[float, float], labels: Labels, taken: range) -> dict[str, Any]:
+def left_out(scan: VolumeGeometry, ends: tuple[float, float], labels: Labels, taken: range) -> dict[str, Any]:
     """What is not in the pair.
 
     Args:
@@ -34,7 +34,7 @@ def left_out(scan: Grid, ends: tuple[float, float], labels: Labels, taken: range
     }
 
 
-def image_resampling(scan: Grid, made: Grid, slabs: Slabs) -> list[dict[str, Any]]:
+def image_resampling(scan: VolumeGeometry, made: VolumeGeometry, slabs: Slabs) -> list[dict[str, Any]]:
     """What was done to an image whose slices do not fit into slabs; nothing for one whose slices do."""
     if slabs.whole is not None:
         return []
@@ -51,7 +51,7 @@ def image_resampling(scan: Grid, made: Grid, slabs: Slabs) -> list[dict[str, Any
     ]
 
 
-def label_resampling(labels: Labels, scan: Grid) -> list[dict[str, Any]]:
+def label_resampling(labels: Labels, scan: VolumeGeometry) -> list[dict[str, Any]]:
     """What was done to labels with other pixels than the image's."""
     placement = labels.placement
     done = []

@@ -9,8 +9,9 @@ import numpy as np
 
 from nnunetv2_cfseg.data.checks import check_hounsfield, check_labels
 from nnunetv2_cfseg.data.pairing.align import Placement, locate
-from nnunetv2_cfseg.data.pairing.grids import Grid, read_grid, read_values
 from nnunetv2_cfseg.data.pairing.settings import PairSettings
+from nnunetv2_cfseg.imaging import read
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 
 AXES = "zyx"
 
@@ -24,7 +25,7 @@ class Scan:
     """
 
     file: Path
-    grid: Grid
+    grid: VolumeGeometry
     hu: np.ndarray
 
 
@@ -40,7 +41,7 @@ class Labels:
     """
 
     file: Path
-    grid: Grid
+    grid: VolumeGeometry
     values: np.ndarray
     foreground: np.ndarray
     placement: Placement
@@ -52,19 +53,23 @@ def read_scan(file: Path) -> Scan:
     Raises:
         ValueError: it cannot be read, is not in HU, or has axes that are not those of a CT.
     """
-    grid, hu = read_grid(file), read_values(file)
+    volume = read.read_scan(file)
+    read.check_slice_axis(volume.geometry, file)
+    hu = volume.values
     check_hounsfield(hu, file)
-    return Scan(file, grid, hu if hu.dtype.itemsize <= 4 else hu.astype(np.float32))
+    return Scan(file, volume.geometry, hu if hu.dtype.itemsize <= 4 else hu.astype(np.float32))
 
 
-def read_labels(file: Path, scan: Grid, settings: PairSettings) -> Labels:
+def read_labels(file: Path, scan: VolumeGeometry, settings: PairSettings) -> Labels:
     """Read what was annotated, and find where it lies on its scan.
 
     Raises:
         ValueError: it cannot be read, holds other values, is turned against the scan, reaches beyond it, or does not
             cover its pixels.
     """
-    grid, values = read_grid(file), read_values(file)
+    volume = read.read_volume(file)
+    grid, values = volume.geometry, volume.values
+    read.check_slice_axis(grid, file)
     check_labels(values, set(settings.values), file)
     placement = locate(grid, scan, file=file)
     values = np.flip(values, placement.flips).astype(np.uint8 if max(settings.values) < 256 else np.uint16)
@@ -93,7 +98,7 @@ def read_thick_hu(file: Path, labels: Labels) -> np.ndarray:
     return np.flip(thick.hu, tuple({*placement.flips} ^ {*labels.placement.flips}))
 
 
-def _check_nothing_outside(labels: Labels, scan: Grid, axis: int) -> None:
+def _check_nothing_outside(labels: Labels, scan: VolumeGeometry, axis: int) -> None:
     """A scan may be shorter than its annotation where nothing is annotated."""
     beyond = labels.placement.outside(axis)
     others = tuple(other for other in range(3) if other != axis)
@@ -106,7 +111,7 @@ def _check_nothing_outside(labels: Labels, scan: Grid, axis: int) -> None:
         )
 
 
-def _check_covers(labels: Labels, scan: Grid, axis: int) -> None:
+def _check_covers(labels: Labels, scan: VolumeGeometry, axis: int) -> None:
     """Every pixel's centre must lie in the annotation, or half of its pixel beside it."""
     uncovered = labels.placement.uncovered(axis)
     if uncovered > 0.5 + labels.placement.ratio[axis] / 2:
@@ -116,7 +121,7 @@ def _check_covers(labels: Labels, scan: Grid, axis: int) -> None:
         )
 
 
-def _words(grid: Grid) -> str:
+def _words(grid: VolumeGeometry) -> str:
     size, spacing, origin = (
         " x ".join(f"{number:.6g}" for number in numbers)
         for numbers in (grid.shape[::-1], grid.spacing_mm[::-1], grid.origin_mm)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from nnunetv2_cfseg.data.pairing.align import locate
-from nnunetv2_cfseg.data.pairing.grids import read_grid
 from nnunetv2_cfseg.data.pairing.settings import THICK, THIN
 from nnunetv2_cfseg.data.pairing.sources import Source
 from nnunetv2_cfseg.data.pairing.thick_labels import slices_in_thickness
+from nnunetv2_cfseg.imaging.read import check_slice_axis, read_geometry
 
 #: Scan slices in a slice of a thin label, and the least in one of a thick label.
 THIN_RATIO, LEAST_THICK_RATIO = (0.95, 1.05), 1.5
@@ -34,8 +34,10 @@ def survey(
     """
     ratios = {}
     for case in cases:
-        grid = read_grid(case.label)
-        ratio = locate(grid, read_grid(case.image), file=case.label).ratio[0]
+        grid, scan = read_geometry(case.label), read_geometry(case.image)
+        check_slice_axis(grid, case.label)
+        check_slice_axis(scan, case.image)
+        ratio = locate(grid, scan, file=case.label).ratio[0]
         step = slices_in_thickness(grid.spacing_mm[0], thickness_mm, file=case.label) if ratio > THIN_RATIO[1] else 1
         ratios[case] = ratio * step
     kind = _kind(ratios, labels)

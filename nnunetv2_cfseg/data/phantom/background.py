@@ -21,6 +21,7 @@ from nnunetv2_cfseg.data.phantom.geometry import Grid, Pose, Space, step
 from nnunetv2_cfseg.data.phantom.render import Voxels, render
 from nnunetv2_cfseg.data.phantom.scene import Material, Scene
 from nnunetv2_cfseg.data.phantom.skull import Skull, suture_distances
+from nnunetv2_cfseg.imaging.read import read_scan
 
 STEP_MM = 2.0
 BONE_HU = 120.0
@@ -71,12 +72,7 @@ def read_background(file: Path) -> Background:
     Raises:
         ValueError: the file cannot be read, is not in HU, or holds no closed skull or no ventricles.
     """
-    try:
-        reference = sitk.ReadImage(str(file))
-    except RuntimeError as error:
-        raise ValueError(f"a background must be an image that SimpleITK reads: {file}") from error
-    if reference.GetDimension() != 3:
-        raise ValueError(f"a background must be a 3D image, and has {reference.GetDimension()} dimensions: {file}")
+    reference = read_scan(file).to_sitk()
     turned = sitk.DICOMOrient(reference, "LPS")
     image = sitk.GetArrayFromImage(turned).astype(np.float32)
     check_hounsfield(image, file)

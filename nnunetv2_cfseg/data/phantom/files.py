@@ -7,13 +7,14 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from threadpoolctl import threadpool_limits
 
 from nnunetv2_cfseg.data.phantom.case import PhantomCase, make_case
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
 from nnunetv2_cfseg.data.projection import annotate_slabs, average_slabs
 from nnunetv2_cfseg.files import write_json
+from nnunetv2_cfseg.imaging.geometry import Volume, VolumeGeometry
+from nnunetv2_cfseg.imaging.write import write_volume
 
 FILE_ENDING = ".nii.gz"
 #: In the dataset's folder: what is being written.
@@ -68,9 +69,9 @@ def write_case(files: CaseFiles) -> None:
     with threadpool_limits(1):  # sums in another order would give other bytes
         case = make_case(files.settings, seed=files.seed, index=files.index)
     unfinished = files.folder / UNFINISHED / files.name
-    for file, image in zip(files.images, _images(case, files.settings.factor), strict=True):
+    for file, volume in zip(files.images, _volumes(case, files.settings.factor), strict=True):
         (unfinished / file).parent.mkdir(parents=True, exist_ok=True)
-        _write_image(image, unfinished / file)
+        write_volume(volume.values, volume.geometry, unfinished / file)
     for file in files.images:
         (files.folder / file).parent.mkdir(exist_ok=True)
         (unfinished / file).replace(files.folder / file)
@@ -79,33 +80,25 @@ def write_case(files: CaseFiles) -> None:
     write_json(files.provenance, {**case.provenance, **own})
 
 
-def _images(case: PhantomCase, factor: int) -> list[sitk.Image]:
+def _volumes(case: PhantomCase, factor: int) -> list[Volume]:
     """In the order of ``CaseFiles.images``."""
-    images = [_image(case.image, case), _image(case.labels, case)]
+    volumes = [_volume(case.image, case), _volume(case.labels, case)]
     if factor > 1:
         thick = np.rint(average_slabs(case.image, factor)).astype(np.int16)
-        images += [_image(thick, case, factor), _image(annotate_slabs(case.labels, factor), case, factor)]
-    return images
+        volumes += [_volume(thick, case, factor), _volume(annotate_slabs(case.labels, factor), case, factor)]
+    return volumes
 
 
-def _image(values: np.ndarray, case: PhantomCase, factor: int = 1) -> sitk.Image:
+def _volume(values: np.ndarray, case: PhantomCase, factor: int = 1) -> Volume:
     """Place (Z, Y, X) in space; a thick slice lies at the centre of its slab."""
     z_mm, y_mm, x_mm = case.spacing_mm
     to_center_mm = z_mm * (factor - 1) / 2
-    image = sitk.GetImageFromArray(values)
-    image.SetSpacing((x_mm, y_mm, z_mm * factor))
-    image.SetDirection(case.direction)
-    image.SetOrigin([mm + to_center_mm * z for mm, z in zip(case.origin_mm, case.direction[2::3], strict=True)])
-    return image
-
-
-def _write_image(image: sitk.Image, file: Path) -> None:
-    try:
-        sitk.WriteImage(image, str(file), useCompression=True)
-    except RuntimeError as error:
-        raise OSError(
-            f"an image must have a place on a disk that is not full, and cannot be written: {file}"
-        ) from error
+    right, back, up = (mm + to_center_mm * z for mm, z in zip(case.origin_mm, case.direction[2::3], strict=True))
+    depth, height, width = values.shape
+    geometry = VolumeGeometry(
+        (depth, height, width), (z_mm * factor, y_mm, x_mm), (right, back, up), tuple(case.direction)
+    )
+    return Volume(values, geometry)
 
 
 def _volume_ml(case: PhantomCase) -> dict[str, float]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
-from nnunetv2_cfseg.data.checks import check_hounsfield, check_labels, read_image
+from nnunetv2_cfseg.data.checks import check_hounsfield, check_labels
 from nnunetv2_cfseg.evaluation.classes import Classes, SegmentationClass
 from nnunetv2_cfseg.evaluation.files import read_segmentation
 from nnunetv2_cfseg.evaluation.quantify.grid import Grid
@@ -19,10 +18,10 @@ from nnunetv2_cfseg.evaluation.quantify.mesh import build_mesh
 from nnunetv2_cfseg.evaluation.quantify.midline import Midline, image_centre_midline
 from nnunetv2_cfseg.evaluation.quantify.output import write_bytes
 from nnunetv2_cfseg.evaluation.quantify.symmetry import symmetry_midline
+from nnunetv2_cfseg.imaging.geometry import grid_difference
+from nnunetv2_cfseg.imaging.read import read_scan
 
 MESH_FORMATS = ("stl", "ply")
-#: Of a voxel: an image whose voxels lie this close to the segmentation's is on its grid.
-TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True)
@@ -83,24 +82,11 @@ def mesh_name(case: str, one: SegmentationClass) -> str:
 def _midline(image_file: Path | None, grid: Grid) -> Midline:
     if image_file is None:
         return image_centre_midline(grid, reason="no image was given")
-    image = read_image(str(image_file))
-    _check_grid(image, grid, image_file)
-    check_hounsfield(sitk.GetArrayViewFromImage(image), image_file)
-    return symmetry_midline(image, grid)
-
-
-def _check_grid(image: sitk.Image, grid: Grid, file: Path) -> None:
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise ValueError(f"an image must be 3D with one value a voxel, and has {image.GetDimension()} axes: {file}")
-    if image.GetSize()[::-1] != grid.shape:
-        raise ValueError(
-            f"an image must have its segmentation's size {grid.shape} (z, y, x), got {image.GetSize()[::-1]}: {file}"
-        )
-    far = np.argwhere(np.ones((2, 2, 2))) * (np.array(grid.shape) - 1)
-    points = [image.TransformIndexToPhysicalPoint(corner[::-1].tolist()) for corner in far]
-    off_mm = float(np.abs(points - grid.to_patient(far)).max())
-    if off_mm > TOLERANCE * min(grid.spacing_mm):
-        raise ValueError(f"an image must lie where its segmentation lies, and is off by {off_mm:.3g} mm: {file}")
+    scan = read_scan(image_file)
+    if difference := grid_difference(scan.geometry, grid.geometry):
+        raise ValueError(f"an image must have its segmentation's {difference}: {image_file}")
+    check_hounsfield(scan.values, image_file)
+    return symmetry_midline(scan.to_sitk(), grid)
 
 
 def _write_mesh(mask: np.ndarray, grid: Grid, *, smallest_ml: float, stem: Path) -> float | None:

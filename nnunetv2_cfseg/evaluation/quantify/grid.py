@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 
 from nnunetv2_cfseg.evaluation.files import Segmentation
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ class Grid:
         """The grid of a segmentation."""
         z, y, x = segmentation.values.shape
         return cls((z, y, x), segmentation.spacing_mm, segmentation.origin, segmentation.direction)
+
+    @property
+    def geometry(self) -> VolumeGeometry:
+        """The same, as images are read and compared."""
+        right, back, up = self.origin
+        return VolumeGeometry(self.shape, self.spacing_mm, (right, back, up), self.direction)
 
     @cached_property
     def steps_mm(self) -> np.ndarray:

@@ -6,17 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
-from nnunetv2_cfseg.data.checks import read_image
 from nnunetv2_cfseg.evaluation.classes import Classes
 from nnunetv2_cfseg.evaluation.files import Segmentation, read_segmentation
-from nnunetv2_cfseg.evaluation.report.grid import affine, as_image
+from nnunetv2_cfseg.imaging import read as imaging
+from nnunetv2_cfseg.imaging.geometry import grid_difference
 
 #: One byte a voxel holds them.
 MAX_LABEL = 255
-#: Of a voxel: an image and its reference may lie that far apart.
-GRID_TOLERANCE = 1e-2
 
 
 def read_labels(file: Path, classes: Classes) -> Segmentation:
@@ -40,16 +37,7 @@ def read_scan(file: Path, *, grid: Segmentation) -> Segmentation:
     Raises:
         ValueError: the file cannot be read, its image is not 3D with one channel, or it lies on another grid.
     """
-    image = read_image(str(file))
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        size, values = image.GetSize()[::-1], image.GetNumberOfComponentsPerPixel()
-        raise ValueError(f"an image must be 3D with one value a voxel, got {values} in a size of {size}: {file}")
-    scan = replace(grid, values=sitk.GetArrayFromImage(image))
-    found, expected = affine(image), affine(as_image(grid))
-    tolerance_mm = GRID_TOLERANCE * min(grid.spacing_mm)
-    if scan.values.shape != grid.values.shape or not np.allclose(found, expected, rtol=0, atol=tolerance_mm):
-        raise ValueError(
-            f"an image must lie on its reference's grid of {grid.values.shape} voxels (z, y, x), "
-            f"got {scan.values.shape} or another place or direction: {file}"
-        )
-    return scan
+    scan = imaging.read_scan(file)
+    if difference := grid_difference(scan.geometry, grid.geometry):
+        raise ValueError(f"an image must have its segmentation's {difference}: {file}")
+    return replace(grid, values=scan.values)

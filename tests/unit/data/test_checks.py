@@ -122,7 +122,7 @@ class TestCheckCases:
         image, label = write(Path(case["images"][0]), values * 500 - 1000), write(Path(case["label"]), values)
         file = Path(label if part == "label" else image)
         file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
-        with pytest.raises(ValueError, match="cannot be read, it is truncated or of an unknown format") as error:
+        with pytest.raises(ValueError, match="truncated") as error:
             check(case)
         assert str(error.value).endswith(str(file))
 
@@ -131,7 +131,7 @@ class TestCheckCases:
         case["images"] = [write(file, hu())]
         check(case)
         file.write_bytes(file.read_bytes()[:-100])
-        with pytest.raises(ValueError, match=f"cannot be read, it is truncated or of an unknown format: {file}$"):
+        with pytest.raises(ValueError, match=f"truncated.*: {file}$"):
             check(case)
 
     @pytest.mark.parametrize("part", ["image", "label"])

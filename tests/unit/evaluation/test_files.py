@@ -130,16 +130,16 @@ class TestReadSegmentation:
     @pytest.mark.parametrize(
         ("shape", "is_vector", "named"),
         [
-            ((3, 4), False, r"got 1 in a size of \(3, 4\)"),
-            ((2, 2, 3, 4), False, r"got 1 in a size of \(2, 2, 3, 4\)"),
-            ((2, 3, 4, 2), True, r"got 2 in a size of \(2, 3, 4\)"),
+            ((3, 4), False, r"size \[4, 3\]"),
+            ((2, 2, 3, 4), False, r"size \[4, 3, 2, 2\]"),
+            ((2, 3, 4, 2), True, r"size \[4, 3, 2, 1, 2\]"),
         ],
     )
     def test_refuses_an_image_that_is_not_3d(
         self, tmp_path: Path, shape: tuple[int, ...], is_vector: bool, named: str
     ) -> None:
         file = write(tmp_path / "a.nii.gz", np.ones(shape, np.uint8), isVector=is_vector)
-        with pytest.raises(ValueError, match=f"must be 3D with one value a voxel, {named}: {file}$"):
+        with pytest.raises(ValueError, match=f"must be one volume of numbers, got {named}: {file}$"):
             read_segmentation(file)
 
     @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
@@ -161,7 +161,7 @@ class TestCheckSameGrid:
     def check(self, **changes: Any) -> None:
         check_same_grid(replace(self.truth, **changes), self.truth, file=Path("a.nii.gz"))
 
-    def test_takes_what_differs_by_less_than_a_thousandth_of_a_voxel(self) -> None:
+    def test_takes_what_files_round(self) -> None:
         self.check()
         self.check(
             spacing_mm=(5.0004, 0.5, 0.5),
@@ -172,10 +172,10 @@ class TestCheckSameGrid:
     @pytest.mark.parametrize(
         ("changes", "named"),
         [
-            ({"values": np.zeros((2, 4, 3), np.uint8)}, r"size \(z, y, x\), \(2, 3, 4\), got \(2, 4, 3\): a.nii.gz$"),
-            ({"spacing_mm": (5.0, 0.5, 0.501)}, r"spacing .*\(5, 0.5, 0.5\), got \(5, 0.5, 0.501\): a.nii.gz$"),
-            ({"origin": (-12.5, 30.0, 1012.2506)}, r"origin .*1012.25\), got \(-12.5, 30, 1012.2506\): a.nii.gz$"),
-            ({"direction": (1.0, 0, 0, 0, 1, 0, 0, 0, 1)}, r"direction, \(1, .*0.8\), got \(1, .*, 1\): a.nii.gz$"),
+            ({"values": np.zeros((2, 4, 3), np.uint8)}, r"size \(2, 3, 4\) .*, got \(2, 4, 3\): a.nii.gz$"),
+            ({"spacing_mm": (5.0, 0.5, 0.51)}, r"spacing \(5, 0.5, 0.5\) .*, got \(5, 0.5, 0.51\): a.nii.gz$"),
+            ({"origin": (-12.5, 30.0, 1012.3)}, r"origin .*1012.25\) .*, got \(-12.5, 30, 1012.3\): a.nii.gz$"),
+            ({"direction": (1.0, 0, 0, 0, 1, 0, 0, 0, 1)}, r"direction \(1, .*0.8\), got \(1, .*, 1\): a.nii.gz$"),
         ],
     )
     def test_says_which_differs(self, changes: dict[str, Any], named: str) -> None:

@@ -53,8 +53,8 @@ def test_a_folder_of_slices_is_one_case(write_series: Write) -> None:
     scan = read_scan(case, ("CT",))
     assert case.name == "series"
     assert np.array_equal(scan.channels[0], VALUES)
-    assert scan.grid.spacing_mm == (2.0, 0.75, 0.5)
-    assert scan.grid.origin_mm == (-10, 20, 0)
+    assert scan.geometry.spacing_mm == (2.0, 0.75, 0.5)
+    assert scan.geometry.origin_mm == (-10, 20, 0)
 
 
 def test_one_of_several_must_be_chosen(write_series: Write) -> None:
@@ -89,4 +89,4 @@ def test_the_real_series_is_the_file_of_the_same_scan(real_ct_data: Path) -> Non
     (case,) = find_cases(real_ct_data / "head" / "dicom_series", file_ending=".nii.gz", channels=1)
     scan = read_scan(case, ("CT",))
     assert scan.channels[0].shape == (24, 512, 512)
-    np.testing.assert_allclose(scan.grid.spacing_mm, (1.5, 0.479, 0.479), atol=1e-3)
+    np.testing.assert_allclose(scan.geometry.spacing_mm, (1.5, 0.479, 0.479), atol=1e-3)

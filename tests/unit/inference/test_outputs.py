@@ -32,10 +32,10 @@ def test_the_geometry_of_the_header_is_copied_byte_for_byte(
     image.header["sform_code"] = 4  # which SimpleITK would not write
     nib.save(image, file)
     scan = scan_of(file)
-    labels = np.random.default_rng(0).integers(0, 3, scan.grid.shape).astype(np.uint8)
+    labels = np.random.default_rng(0).integers(0, 3, scan.geometry.shape).astype(np.uint8)
     out = tmp_path / "out.nii.gz"
     with unfinished(tmp_path, "0") as place:
-        write_labels(labels, scan.grid, out, place, like=file)
+        write_labels(labels, scan.geometry, out, place, like=file)
     before, after = nib.load(file).header, nib.load(out).header
     for part in (slice(40, 56), slice(76, 108), slice(252, 328)):  # dim, pixdim, qform and sform
         assert before.binaryblock[part] == after.binaryblock[part]
@@ -48,7 +48,7 @@ def test_other_formats_keep_their_grid(write_scan: Write, tmp_path: Path) -> Non
     file = write_scan("a_0000.mha", direction=OBLIQUE)
     scan = scan_of(file)
     with unfinished(tmp_path, "0") as place:
-        write_labels(np.ones(scan.grid.shape, np.uint8), scan.grid, tmp_path / "out.nrrd", place, like=file)
+        write_labels(np.ones(scan.geometry.shape, np.uint8), scan.geometry, tmp_path / "out.nrrd", place, like=file)
     one, other = sitk.ReadImage(str(file)), sitk.ReadImage(str(tmp_path / "out.nrrd"))
     assert one.GetOrigin() == other.GetOrigin()
     np.testing.assert_allclose(one.GetDirection(), other.GetDirection())
@@ -67,8 +67,8 @@ def test_a_full_disk_leaves_nothing_half_written(
     monkeypatch.setattr(nib, "save", full)
     out = tmp_path / "out"
     out.mkdir()
-    with pytest.raises(OSError, match=r"must fit on the disk, .*No space left"), unfinished(out, "0") as place:
-        write_labels(np.ones(scan.grid.shape, np.uint8), scan.grid, out / "case.nii.gz", place, like=file)
+    with pytest.raises(OSError, match=r"is the disk full.*No space left"), unfinished(out, "0") as place:
+        write_labels(np.ones(scan.geometry.shape, np.uint8), scan.geometry, out / "case.nii.gz", place, like=file)
     assert list(out.iterdir()) == []
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunetv2_cfseg.inference.scans import Case, find_cases, read_scan, read_voxels
+from nnunetv2_cfseg.inference.scans import Case, find_cases, read_scan
 
 Write = Callable[..., Path]
 
@@ -69,7 +69,7 @@ def test_voxels_are_simpleitks(name: str, write_scan: Write) -> None:
     scan = read(file)
     assert np.array_equal(scan.channels[0], sitk.GetArrayFromImage(sitk.ReadImage(str(file))))
     assert scan.channels[0].dtype == np.int16
-    assert scan.grid.spacing_mm == (2.0, 1.5, 1.5)
+    assert scan.geometry.spacing_mm == (2.0, 1.5, 1.5)
 
 
 def test_scaled_voxels_are_float32(write_scan: Write) -> None:
@@ -78,7 +78,7 @@ def test_scaled_voxels_are_float32(write_scan: Write) -> None:
     scaled = nib.Nifti1Image(np.asanyarray(image.dataobj), image.affine, image.header)
     scaled.header.set_slope_inter(0.5, -10)
     nib.save(scaled, file)
-    values = read_voxels(file, (9, 14, 15))
+    (values,) = read(file, "T1").channels
     assert values.dtype == np.float32
     np.testing.assert_allclose(values, sitk.GetArrayFromImage(sitk.ReadImage(str(file))), atol=1e-4)
 
@@ -87,7 +87,7 @@ def test_scaled_voxels_are_float32(write_scan: Write) -> None:
 def test_a_truncated_scan_is_refused(ending: str, write_scan: Write) -> None:
     file = write_scan(f"a_0000{ending}", shape=(20, 30, 30))
     os.truncate(file, file.stat().st_size * 2 // 3)
-    with pytest.raises(ValueError, match=f"truncated or of an unknown format: {file}"):
+    with pytest.raises(ValueError, match=f"truncated.*: {file}"):
         read(file)
 
 
@@ -98,10 +98,17 @@ def test_what_is_no_ct_is_refused(write_scan: Write) -> None:
     assert read(picture, "T1").channels[0].dtype == np.uint8
 
 
-def test_what_lies_askew_is_refused(write_scan: Write) -> None:
-    sagittal = write_scan("a_0000.nii.gz", direction=(0, 0, 1, 1, 0, 0, 0, 1, 0))
-    with pytest.raises(ValueError, match="slices must follow one another from feet to head"):
-        read(sagittal)
+@pytest.mark.parametrize("order", ["LPS", "RAS", "LAS", "RPI", "PSL", "SLP"])
+def test_a_scan_is_turned_to_the_models_order(order: str, write_scan: Write) -> None:
+    straight = sitk.ReadImage(str(write_scan("straight_0000.nii.gz")))
+    file = write_scan("a_0000.nii.gz")
+    sitk.WriteImage(sitk.DICOMOrient(straight, order), str(file))
+    scan = read_scan(Case("a", (file,)), ("CT",), "LPS")
+    assert scan.geometry.order == order
+    np.testing.assert_array_equal(scan.channels[0], sitk.GetArrayFromImage(straight))
+    assert scan.spacing_mm == (2.0, 1.5, 1.5)
+    in_file = sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
+    np.testing.assert_array_equal(scan.turn.undo(scan.channels[0]), in_file)
 
 
 def test_four_dimensions_are_refused(tmp_path: Path) -> None:
@@ -115,7 +122,7 @@ def test_channels_must_be_those_of_the_model_on_one_grid(write_scan: Write) -> N
     first, second = write_scan("a_0000.nii.gz"), write_scan("a_0001.nii.gz", spacing_mm=(2.0, 1.5, 1.6))
     with pytest.raises(ValueError, match=r"takes 2 channels \(CT, T1\), and there are 1 files of case"):
         read(first, "CT", "T1")
-    with pytest.raises(ValueError, match=f"must be on one grid, that of a_0000.nii.gz, and this one is not: {second}"):
+    with pytest.raises(ValueError, match=f"must be on one grid, .* spacing .*got .*1.6.*: {second}"):
         read_scan(Case("a", (first, second)), ("CT", "T1"))
 
 

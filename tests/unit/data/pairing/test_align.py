@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnunetv2_cfseg.data.pairing.align import locate, onto_plane
-from nnunetv2_cfseg.data.pairing.grids import Grid
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 
-GridOf = Callable[..., Grid]
+GridOf = Callable[..., VolumeGeometry]
 FILE = Path("label.nii.gz")
 
 
@@ -81,7 +81,7 @@ class TestTurned:
             locate(rotated(large, "x", 0.1), large, file=FILE)
 
 
-def rotated(grid: Grid, axis: str, degrees: float) -> Grid:
+def rotated(grid: VolumeGeometry, axis: str, degrees: float) -> VolumeGeometry:
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     matrix = np.eye(3)
     others = [i for i, name in enumerate("xyz") if name != axis]
@@ -91,10 +91,10 @@ def rotated(grid: Grid, axis: str, degrees: float) -> Grid:
 
 class TestPlane:
     @pytest.fixture
-    def scan(self, make_grid: GridOf) -> Grid:
+    def scan(self, make_grid: GridOf) -> VolumeGeometry:
         return make_grid((4, 3, 6), (1.0, 1.0, 1.0), origin_mm=(0.0, 0.0, 0.0))
 
-    def test_nearest_pixels_by_hand(self, make_grid: GridOf, scan: Grid) -> None:
+    def test_nearest_pixels_by_hand(self, make_grid: GridOf, scan: VolumeGeometry) -> None:
         coarse = make_grid((4, 3, 3), (1.0, 1.0, 2.0), origin_mm=(0.5, 0.0, 0.0))  # the same edges
         placement = locate(coarse, scan, file=FILE)
         assert placement.nearest(2).tolist() == [0, 0, 1, 1, 2, 2]
@@ -102,7 +102,7 @@ class TestPlane:
         values = np.arange(4 * 3 * 3).reshape(4, 3, 3)
         np.testing.assert_array_equal(onto_plane(values, placement), np.repeat(values, 2, axis=2))
 
-    def test_a_shift_below_half_a_pixel_keeps_pixels(self, make_grid: GridOf, scan: Grid) -> None:
+    def test_a_shift_below_half_a_pixel_keeps_pixels(self, make_grid: GridOf, scan: VolumeGeometry) -> None:
         moved = make_grid(scan.shape, scan.spacing_mm, origin_mm=(0.4, -0.4, 0.0))
         placement = locate(moved, scan, file=FILE)
         assert not placement.is_same(1)
@@ -110,11 +110,11 @@ class TestPlane:
         assert placement.nearest(2).tolist() == [0, 1, 2, 3, 4, 5]
         assert placement.uncovered(2) == pytest.approx(0.4)
 
-    def test_the_same_pixels_are_not_touched(self, scan: Grid) -> None:
+    def test_the_same_pixels_are_not_touched(self, scan: VolumeGeometry) -> None:
         values = np.arange(4 * 3 * 6).reshape(4, 3, 6)
         assert onto_plane(values, locate(scan, scan, file=FILE)) is values
 
-    def test_what_lies_outside(self, make_grid: GridOf, scan: Grid) -> None:
+    def test_what_lies_outside(self, make_grid: GridOf, scan: VolumeGeometry) -> None:
         wide = make_grid(
             (4, 3, 5), (1.0, 1.0, 2.0), origin_mm=(-2.5, 0.0, 0.0)
         )  # from -3.5 to 6.5; the scan's -0.5 to 5.5

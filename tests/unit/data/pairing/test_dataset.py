@@ -183,7 +183,7 @@ class TestSidecar:
             ("labelsTr/a.nii.gz", np.ones(thick.shape, np.uint8), thick),
         ):
             (tmp_path / "raw" / folder).parent.mkdir(parents=True)
-            sitk.WriteImage(on.place(volume), str(tmp_path / "raw" / folder))
+            sitk.WriteImage(on.image_of(volume), str(tmp_path / "raw" / folder))
         dataset_json = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "x": 1}, "numTraining": 1}
         (tmp_path / "raw/dataset.json").write_text(json.dumps({**dataset_json, "file_ending": ".nii.gz"}))
         settings = PairSettings(4, "thick", threshold=threshold)
@@ -236,12 +236,12 @@ class TestGoingOn:
         write = sitk.WriteImage
 
         def fail(image: sitk.Image, file: str, **kwargs: Any) -> None:
-            if "labelsTr/case_2" in file:
+            if "labelsTr" in file and "case_2" in file:
                 raise RuntimeError("several\nlines")
             write(image, file, **kwargs)
 
         monkeypatch.setattr(sitk, "WriteImage", fail)
-        with pytest.raises(OSError, match=r"cannot be written: .*case_2.nii.gz$"):
+        with pytest.raises(OSError, match=r"cannot be written.*case_2.nii.gz$"):
             make(raw, pairs)
         assert not (pairs / "dataset.json").exists()
         assert not (pairs / ".unfinished").exists()

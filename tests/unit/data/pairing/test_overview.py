@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from nnunetv2_cfseg.data.pairing.grids import Grid
 from nnunetv2_cfseg.data.pairing.overview import draw_pair, write_overview
 from nnunetv2_cfseg.data.pairing.pair import Pair
 from nnunetv2_cfseg.data.projection import annotate_slabs
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 
-GridOf = Callable[..., Grid]
+GridOf = Callable[..., VolumeGeometry]
 FACTOR = 4
 
 

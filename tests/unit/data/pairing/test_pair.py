@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnunetv2_cfseg.data.pairing.grids import Grid
 from nnunetv2_cfseg.data.pairing.pair import Pair, make_pair
 from nnunetv2_cfseg.data.pairing.settings import PairSettings
 from nnunetv2_cfseg.data.pairing.sources import Source
 from nnunetv2_cfseg.data.projection import annotate_slabs, average_slabs
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 
-GridOf = Callable[..., Grid]
+GridOf = Callable[..., VolumeGeometry]
 SourceOf = Callable[..., Source]
 SettingsOf = Callable[..., PairSettings]
 TILTED = (-1.0, 0.0, 0.0, 0.0, -0.96, 0.28, 0.0, 0.28, 0.96)
@@ -27,7 +27,7 @@ axes = st.sets(st.sampled_from([0, 1, 2]))
 seeds = st.integers(0, 1000)
 
 
-def scan_of(grid: Grid, seed: int = 0) -> np.ndarray:
+def scan_of(grid: VolumeGeometry, seed: int = 0) -> np.ndarray:
     """HU that change along z over some slices, as anatomy does."""
     rng = np.random.default_rng(seed)
     steps = np.cumsum(rng.normal(0, 1, grid.shape), axis=0) + rng.normal(0, 2, (1, *grid.shape[1:]))
@@ -36,14 +36,14 @@ def scan_of(grid: Grid, seed: int = 0) -> np.ndarray:
     return hu
 
 
-def labels_of(grid: Grid, seed: int = 0) -> np.ndarray:
+def labels_of(grid: VolumeGeometry, seed: int = 0) -> np.ndarray:
     """Blobs of three classes in half of the slices' voxels."""
     rng = np.random.default_rng(seed + 7)
     steps = np.cumsum(rng.normal(0, 1, grid.shape), axis=0)
     return np.digitize(steps, (0, 1, 2)).astype(np.uint8)
 
 
-def assert_same_grid(one: Grid, other: Grid) -> None:
+def assert_same_grid(one: VolumeGeometry, other: VolumeGeometry) -> None:
     assert one.shape == other.shape
     for name in ("spacing_mm", "origin_mm", "direction"):
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-9)
@@ -313,7 +313,9 @@ class TestFlipping:
         choices = settings(4, "thin" if kind == "thin" else "thick")
 
         def stored(scan_flips: set[int], label_flips: set[int]) -> Pair:
-            def stored_as(volume: np.ndarray, volume_grid: Grid, how: set[int]) -> tuple[np.ndarray, Grid]:
+            def stored_as(
+                volume: np.ndarray, volume_grid: VolumeGeometry, how: set[int]
+            ) -> tuple[np.ndarray, VolumeGeometry]:
                 return np.flip(volume, tuple(how)), volume_grid.flipped(how)
 
             thick = None if thick_hu is None else stored_as(thick_hu, label, label_flips)
@@ -345,23 +347,25 @@ class TestFlipping:
 
 class TestRefusals:
     @pytest.fixture
-    def grid(self, make_grid: GridOf) -> Grid:
+    def grid(self, make_grid: GridOf) -> VolumeGeometry:
         return make_grid((12, 4, 6), (1.0, 1.0, 1.0), origin_mm=(0.0, 0.0, 0.0))
 
     def refuse(self, case: Source, choices: PairSettings, match: str) -> None:
         with pytest.raises(ValueError, match=match):
             make_pair(case, choices)
 
-    def test_of_a_scan_that_is_not_in_hu(self, grid: Grid, source: SourceOf, settings: SettingsOf) -> None:
+    def test_of_a_scan_that_is_not_in_hu(self, grid: VolumeGeometry, source: SourceOf, settings: SettingsOf) -> None:
         case = source((np.abs(scan_of(grid)), grid), (labels_of(grid), grid))
         self.refuse(case, settings(4), "must be in Hounsfield units")
 
-    def test_of_a_thick_scan_that_is_not_in_hu(self, grid: Grid, source: SourceOf, settings: SettingsOf) -> None:
+    def test_of_a_thick_scan_that_is_not_in_hu(
+        self, grid: VolumeGeometry, source: SourceOf, settings: SettingsOf
+    ) -> None:
         thick = grid.with_slices(0, 4, 3)
         case = source((scan_of(grid), grid), (labels_of(thick), thick), (np.abs(scan_of(thick)), thick))
         self.refuse(case, settings(4, "thick"), "must be in Hounsfield units")
 
-    def test_of_unknown_label_values(self, grid: Grid, source: SourceOf, settings: SettingsOf) -> None:
+    def test_of_unknown_label_values(self, grid: VolumeGeometry, source: SourceOf, settings: SettingsOf) -> None:
         case = source((scan_of(grid), grid), (labels_of(grid) + np.uint8(2), grid))
         self.refuse(
             case, settings(4), r"labels must be those of dataset.json \[0, 1, 2, 3\], got also \[4, 5\]: .*nrrd$"
@@ -376,10 +380,10 @@ class TestRefusals:
         ],
     )
     def test_of_annotations_outside_of_the_scan(
-        self, grid: Grid, source: SourceOf, settings: SettingsOf, first: tuple[float, ...], named: str
+        self, grid: VolumeGeometry, source: SourceOf, settings: SettingsOf, first: tuple[float, ...], named: str
     ) -> None:
         x, y, z = first
-        wide = Grid((3, 8, 10), (4.0, 1.0, 1.0), (x - 2.0, y - 2.0, 1.5 + z), grid.direction)
+        wide = VolumeGeometry((3, 8, 10), (4.0, 1.0, 1.0), (x - 2.0, y - 2.0, 1.5 + z), grid.direction)
         labels = np.zeros(wide.shape, np.uint8)
         labels[[0, 1, 1, 2, 2], [2, 3, 4, 5, 5], [3, 6, 4, 5, 6]] = 1
         self.refuse(
@@ -387,27 +391,29 @@ class TestRefusals:
         )
 
     def test_of_a_scan_that_reaches_beyond_the_annotation(
-        self, grid: Grid, source: SourceOf, settings: SettingsOf
+        self, grid: VolumeGeometry, source: SourceOf, settings: SettingsOf
     ) -> None:
-        narrow = Grid((3, 4, 4), (4.0, 1.0, 1.0), (1.5, 0.0, 1.5), grid.direction)
+        narrow = VolumeGeometry((3, 4, 4), (4.0, 1.0, 1.0), (1.5, 0.0, 1.5), grid.direction)
         case = source((scan_of(grid), grid), (labels_of(narrow), narrow))
         self.refuse(
             case, settings(4, "thick"), r"must cover the scan's rows .*, and 1.5 mm along x are not covered: .*nrrd$"
         )
 
-    def test_of_a_tilted_gantry(self, grid: Grid, source: SourceOf, settings: SettingsOf) -> None:
+    def test_of_a_tilted_gantry(self, grid: VolumeGeometry, source: SourceOf, settings: SettingsOf) -> None:
         thick = replace(grid.with_slices(0, 4, 3), direction=TILTED)
         case = source((scan_of(grid), grid), (labels_of(thick), thick))
         self.refuse(case, settings(4, "thick"), "must be parallel, and are turned by 16 degrees")
 
-    def test_of_thin_labels_on_other_slices(self, grid: Grid, source: SourceOf, settings: SettingsOf) -> None:
+    def test_of_thin_labels_on_other_slices(self, grid: VolumeGeometry, source: SourceOf, settings: SettingsOf) -> None:
         moved = grid.with_slices(0.5, 1, 11)
         case = source((scan_of(grid), grid), (labels_of(moved), moved))
         self.refuse(
             case, settings(4), "thin labels must lie on the scan's slices, and lie up to 0.5 slices beside them"
         )
 
-    def test_of_labels_that_leave_every_slab_open(self, grid: Grid, source: SourceOf, settings: SettingsOf) -> None:
+    def test_of_labels_that_leave_every_slab_open(
+        self, grid: VolumeGeometry, source: SourceOf, settings: SettingsOf
+    ) -> None:
         labels = np.full(grid.shape, 3, np.uint8)
         labels[::4] = 0
         case = source((scan_of(grid), grid), (labels, grid))
@@ -415,7 +421,7 @@ class TestRefusals:
             case, settings(4, ignore=3), r"known well enough .*, and 75% of the thin ones are to be .*: .*nrrd$"
         )
 
-    def test_of_slices_with_gaps(self, grid: Grid, source: SourceOf, settings: SettingsOf) -> None:
+    def test_of_slices_with_gaps(self, grid: VolumeGeometry, source: SourceOf, settings: SettingsOf) -> None:
         thick = grid.with_slices(0, 4, 3)
         case = source((scan_of(grid), grid), (labels_of(thick), thick))
         self.refuse(case, settings(4, "thick", thickness_mm=3), "must not leave gaps")

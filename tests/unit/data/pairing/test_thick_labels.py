@@ -12,14 +12,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nnunetv2_cfseg.data.pairing.align import locate
-from nnunetv2_cfseg.data.pairing.grids import Grid
 from nnunetv2_cfseg.data.pairing.thick_labels import Slabs, lay_slabs, slices_in_thickness
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 
-GridOf = Callable[..., Grid]
+GridOf = Callable[..., VolumeGeometry]
 FILE = Path("label.nii.gz")
 
 
-def lay(scan: Grid, thick: Grid, factor: int, *, foreground: Any = None, **others: Any) -> Slabs:
+def lay(scan: VolumeGeometry, thick: VolumeGeometry, factor: int, *, foreground: Any = None, **others: Any) -> Slabs:
     counts = np.zeros(thick.shape[0], int) if foreground is None else np.array(foreground)
     given_others = {"thickness_mm": None, "ascends": True, **others}
     placement = locate(thick, scan, file=FILE)

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnunetv2_cfseg.data.pairing.align import locate
-from nnunetv2_cfseg.data.pairing.grids import Grid
 from nnunetv2_cfseg.data.pairing.thin_labels import common_slices, whole_slabs
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 
-GridOf = Callable[..., Grid]
+GridOf = Callable[..., VolumeGeometry]
 FILE = Path("label.nii.gz")
 
 

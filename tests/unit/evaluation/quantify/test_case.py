@@ -112,7 +112,7 @@ def test_an_image_of_two_boxes_has_no_midline_by_symmetry(scan: Scan, write_imag
     ("changes", "message"),
     [
         ({"slices": 7}, r"must have its segmentation's size \(8, 9, 20\) \(z, y, x\), got \(7, 9, 20\): .*a_0000"),
-        ({"shift_mm": 0.5}, r"must lie where its segmentation lies, and is off by 0\.5 mm: .*a_0000"),
+        ({"shift_mm": 0.5}, r"must have its segmentation.s origin .*got \(-12, .*a_0000"),
         ({"air_hu": 0}, r"a CT must be in Hounsfield units .*: .*a_0000"),
     ],
 )

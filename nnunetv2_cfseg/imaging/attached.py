@@ -1,0 +1,79 @@
+"""MetaImage and NRRD files that hold header and voxels in one: what SimpleITK passes over in silence.
+
+A spacing that is not there is 1 mm for SimpleITK, and of a compressed block with flipped bits it keeps what came before
+them and leaves the rest as it is in memory.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+from nnunetv2_cfseg.imaging.notices import say
+
+#: A header longer than this is none.
+MOST_HEADER_BYTES = 1 << 20
+CHUNK = 1 << 22
+
+
+def check_metaimage(file: Path) -> None:
+    """Look at a ``.mha`` before SimpleITK reads it.
+
+    Raises:
+        ValueError: it does not say how far its voxels are apart, or its compressed voxels are damaged.
+    """
+    head, start = _head(file, b"ElementDataFile")
+    fields = _fields(head, "=")
+    if not {"elementspacing", "elementsize"} & fields.keys():
+        raise ValueError(f"voxels must be some mm apart, and the header has no ElementSpacing: {file}")
+    if not {"transformmatrix", "rotation", "orientation"} & fields.keys():
+        say(f"the header does not say which way its axes run (no TransformMatrix), taken as LPS: {file}")
+    if fields.get("compresseddata", "").lower() == "true" and fields.get("elementdatafile", "").upper() == "LOCAL":
+        _check_deflated(file, start, zlib.MAX_WBITS)
+
+
+def check_nrrd(file: Path) -> None:
+    """Look at a ``.nrrd`` before SimpleITK reads it.
+
+    Raises:
+        ValueError: it does not say how far its voxels are apart, or its compressed voxels are damaged.
+    """
+    head, start = _head(file, None)
+    fields = _fields(head, ":")
+    if not {"space directions", "spacings"} & fields.keys():
+        raise ValueError(f"voxels must be some mm apart, and the header has neither spacings nor directions: {file}")
+    if "space" not in fields:
+        say(f"the header does not say which way its axes run (no space), taken as LPS: {file}")
+    if fields.get("encoding", "").lower() in ("gz", "gzip") and not {"data file", "datafile"} & fields.keys():
+        _check_deflated(file, start, zlib.MAX_WBITS | 16)
+
+
+def _head(file: Path, last: bytes | None) -> tuple[str, int]:
+    """The lines of a header, and where the voxels begin: behind the line that starts with ``last``, or an empty one."""
+    with file.open("rb") as stream:
+        lines = []
+        while stream.tell() < MOST_HEADER_BYTES and (line := stream.readline(MOST_HEADER_BYTES)):
+            lines.append(line)
+            if (last is None and not line.strip()) or (last is not None and line.lstrip().startswith(last)):
+                break
+        return b"".join(lines).decode("latin-1"), stream.tell()
+
+
+def _fields(head: str, separator: str) -> dict[str, str]:
+    pairs = (line.partition(separator) for line in head.splitlines() if separator in line)
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+
+def _check_deflated(file: Path, start: int, kind: int) -> None:
+    unpack = zlib.decompressobj(kind)
+    try:
+        with file.open("rb") as stream:
+            stream.seek(start)
+            while not unpack.eof and (chunk := stream.read(CHUNK)):
+                while chunk and not unpack.eof:
+                    unpack.decompress(chunk, CHUNK)
+                    chunk = unpack.unconsumed_tail
+    except zlib.error as error:
+        raise ValueError(f"the image cannot be read, its compressed voxels are damaged ({error}): {file}") from error
+    if not unpack.eof:
+        raise ValueError(f"the image is truncated, its compressed voxels do not end: {file}")

@@ -1,0 +1,179 @@
+"""The one reader of images, which takes nothing on trust."""
+
+from __future__ import annotations
+
+import os
+import stat
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from nnunetv2_cfseg.imaging import attached, nifti
+from nnunetv2_cfseg.imaging.geometry import Volume, VolumeGeometry, geometry_of
+
+#: Deviation of the cosine of two axes from 0; files round direction cosines to some digits.
+SHEAR_TOLERANCE = 5e-4
+#: Voxels of no scanner.
+SMALLEST_MM, LARGEST_MM = 1e-3, 1e3
+PATIENT_AXES = ("from right to left", "from front to back", "from feet to head")
+
+
+def read_geometry(file: Path) -> VolumeGeometry:
+    """The grid of a file, by its header alone.
+
+    Raises:
+        ValueError: it cannot be read, is no file, is no volume, does not say how far its voxels are apart, or its axes
+            are not at right angles (a tilted gantry).
+    """
+    check_is_file(file)
+    header = nifti.read_header(file) if nifti.is_nifti(file) else None
+    if file.suffix == ".mha":
+        attached.check_metaimage(file)
+    elif file.suffix == ".nrrd":
+        attached.check_nrrd(file)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(_path(file))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        if "orthonormal" in str(error):
+            raise ValueError(_sheared("are not", file)) from error
+        raise ValueError(f"the image cannot be read, it is truncated or of an unknown format: {file}") from error
+    size = reader.GetSize()
+    if len(size) != 3 or reader.GetNumberOfComponents() != 1:
+        raise ValueError(
+            f"an image must be one volume of numbers, got size {size} of {reader.GetNumberOfComponents()}: {file}"
+        )
+    check_spacing(reader.GetSpacing(), file)
+    _check_right_angles(np.reshape(reader.GetDirection(), (3, 3)), file)
+    if header is not None:
+        if int(header["sform_code"]) in nifti.SCANNER_CODES:
+            # SimpleITK falls back to the qform, which cannot say that it is sheared.
+            _check_right_angles(nifti.sform(header)[:, :3], file)
+        nifti.check_forms(header, file)
+    geometry = geometry_of(reader)
+    if not all(map(isfinite, geometry.origin_mm)):
+        raise ValueError(f"the first voxel must lie somewhere, got {geometry.origin_mm} mm (x, y, z): {file}")
+    _check_fits_memory(geometry, file)
+    return geometry
+
+
+def read_volume(file: Path) -> Volume:
+    """An image that is whole, in the type that its file stores; float32 where a NIfTI file scales it.
+
+    Raises:
+        ValueError: what :func:`read_geometry` refuses, or voxels that are missing or damaged.
+    """
+    geometry = read_geometry(file)
+    if nifti.is_nifti(file):
+        return Volume(nifti.read_values(file), geometry)
+    try:
+        return Volume(sitk.GetArrayFromImage(sitk.ReadImage(_path(file))), geometry)
+    except RuntimeError as error:
+        raise ValueError(f"the image cannot be read, it is truncated or of an unknown format: {file}") from error
+
+
+def read_scan(file: Path) -> Volume:
+    """An image whose voxels are all numbers; labels need no such check, as they have to be whole numbers.
+
+    Raises:
+        ValueError: what :func:`read_volume` refuses, or voxels that are NaN or infinite.
+    """
+    volume = read_volume(file)
+    check_finite(volume.values, file)
+    return volume
+
+
+def check_finite(values: np.ndarray, file: str | Path) -> None:
+    """Refuse voxels that are no numbers: nobody knows whether one stands for air, for water or for a mistake.
+
+    Raises:
+        ValueError: with their count.
+    """
+    if values.dtype.kind != "f":
+        return
+    odd = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in values)
+    if odd:
+        raise ValueError(
+            f"every voxel must be a number, and {odd} of {values.size} are NaN or infinite, as where a scan was "
+            f"resampled or defaced; set them to what they stand for, mostly air (-1024): {file}"
+        )
+
+
+def check_is_file(file: Path) -> None:
+    """Refuse what is no regular file: a pipe would be waited for, a folder is no image.
+
+    Raises:
+        ValueError: it is missing, a loop of links, or something else than a file.
+    """
+    try:
+        mode = os.stat(file).st_mode
+    except OSError as error:
+        raise ValueError(f"the image cannot be read, it is missing ({error.strerror}): {file}") from error
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"an image must be a regular file, and this is none: {file}")
+
+
+def check_spacing(spacing_mm: tuple[float, ...], file: Path) -> None:
+    """Refuse a distance between voxels that is none.
+
+    Raises:
+        ValueError: one is not between a micrometre and a metre.
+    """
+    if not all(SMALLEST_MM <= mm <= LARGEST_MM for mm in spacing_mm):
+        found = ", ".join(f"{mm:.6g}" for mm in spacing_mm)
+        raise ValueError(
+            f"voxels must be {SMALLEST_MM:g} to {LARGEST_MM:g} mm apart along each axis, got ({found}) along the "
+            f"file's axes x, y, z: {file}"
+        )
+
+
+def check_slice_axis(geometry: VolumeGeometry, file: Path) -> None:
+    """Refuse slices that do not follow one another along the patient.
+
+    Raises:
+        ValueError: they run another way.
+    """
+    axis = int(np.abs(np.reshape(geometry.direction, (3, 3))[:, 2]).argmax())
+    if axis != 2:
+        raise ValueError(
+            f"slices must follow one another {PATIENT_AXES[2]}, as CT is scanned, and run {PATIENT_AXES[axis]} along "
+            f"the file's third axis: {file}"
+        )
+
+
+def _path(file: Path) -> str:
+    """A name as SimpleITK takes it, which knows UTF-8 alone.
+
+    Raises:
+        ValueError: the name is not UTF-8.
+    """
+    try:
+        str(file).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"a file's name must be UTF-8, rename it: {str(file)!r}") from error
+    return str(file)
+
+
+def _check_right_angles(axes: np.ndarray, file: Path) -> None:
+    unit = axes / np.linalg.norm(axes, axis=0)
+    cosine = float(np.abs(unit.T @ unit - np.eye(3)).max())
+    if not cosine <= SHEAR_TOLERANCE:
+        raise ValueError(_sheared(f"are off by {np.degrees(np.arcsin(min(cosine, 1))):.2g} degrees", file))
+
+
+def _sheared(how: str, file: Path) -> str:
+    return (
+        f"the axes of an image must be at right angles, and {how}, as with a tilted gantry that was not corrected "
+        f"for: {file}"
+    )
+
+
+def _check_fits_memory(geometry: VolumeGeometry, file: Path) -> None:
+    """A header can speak of any size; one byte a voxel is the least that will be needed."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    z, y, x = geometry.shape
+    if z * y * x > memory:
+        raise ValueError(f"an image must fit into memory, and {x} x {y} x {z} voxels do not: {file}")
