@@ -63,7 +63,7 @@ def _run(args: argparse.Namespace) -> None:
     from nnunetv2_cfseg.data.pairing.patients import patients_by_pattern, patients_by_table
     from nnunetv2_cfseg.data.pairing.settings import PairSettings, label_values
     from nnunetv2_cfseg.data.pairing.sources import find_sources
-    from nnunetv2_cfseg.data.pairing.survey import survey
+    from nnunetv2_cfseg.data.pairing.survey import common_order, survey
     from nnunetv2_cfseg.data.phantom.dataset import dataset_folder
 
     folder = dataset_folder(args.o or environment.raw_folder(), args.d, args.n)
@@ -72,12 +72,15 @@ def _run(args: argparse.Namespace) -> None:
     patients = (
         patients_by_table(names, args.patients) if args.patients else patients_by_pattern(names, args.patient_pattern)
     )
-    labels, factor = survey(sources.cases, labels=args.labels, factor=args.factor, thickness_mm=args.thickness)
+    order = common_order(sources.cases)
+    labels, factor = survey(
+        sources.cases, labels=args.labels, factor=args.factor, thickness_mm=args.thickness, order=order
+    )
     values, ignore = label_values(sources.dataset_json)
     sidecar = make_dataset(
         sources,
         folder,
-        settings=PairSettings(factor, labels, args.threshold, args.thickness, values, ignore),
+        settings=PairSettings(factor, labels, args.threshold, args.thickness, values, ignore, order),
         split=Split(patients, args.test, args.test_share, args.folds, args.seed),
         num_processes=args.np,
         pictures=not args.no_pictures,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnunetv2_cfseg.imaging.orientation import order_of
+from nnunetv2_cfseg.imaging.orientation import order_of, turn
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -80,6 +80,11 @@ class VolumeGeometry:
             direction=tuple(columns.ravel().tolist()),
         )
 
+    def turned(self, order: str) -> VolumeGeometry:
+        """The grid of an array that is turned to another order of axes: every voxel keeps its place."""
+        how = turn(self.order, to=order)
+        return self.transposed(how.axes).flipped(how.flips)
+
     def with_slices(self, edge: float, spacing_mm: float, count: int) -> VolumeGeometry:
         """Other slices along z.
 
@@ -119,6 +124,10 @@ class Volume:
 
     values: np.ndarray
     geometry: VolumeGeometry
+
+    def turned(self, order: str) -> Volume:
+        """The same voxels in the same places, stored in another order; values are a view."""
+        return Volume(turn(self.geometry.order, to=order).apply(self.values), self.geometry.turned(order))
 
     def to_sitk(self) -> sitk.Image:
         """The same in SimpleITK."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nnunetv2_cfseg.inference.bundle import is_bundle, load_bundle
 from nnunetv2_cfseg.inference.model import Model, load_model
+from nnunetv2_cfseg.inference.storage_order import with_storage_order
 from nnunetv2_cfseg.trainers.thick_model import THICK, THIN
 
 
@@ -18,6 +19,11 @@ def load_models(
     Raises:
         ValueError: what is asked for is missing or broken, or is no model of this package's network.
     """
+    models = _load(folder, folds, checkpoint, configuration)
+    return [with_storage_order(model) for model in models]
+
+
+def _load(folder: Path, folds: Sequence[str] | None, checkpoint: str, configuration: str | None) -> list[Model]:
     if is_bundle(folder):
         return load_bundle(folder, folds, configuration)
     thin, thick = folder, folder.with_name(folder.name.removesuffix(THIN) + THICK)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import cached_property
 from io import StringIO
 from math import prod
 from typing import Any
@@ -18,6 +19,7 @@ from nnunetv2_cfseg.networks.presets import preset
 from nnunetv2_cfseg.networks.windows import WINDOWS_HU
 from nnunetv2_cfseg.planners.geometry import choose_crop, choose_patch_size
 from nnunetv2_cfseg.planners.memory import estimate_step_bytes
+from nnunetv2_cfseg.planners.storage_order import storage_order
 from nnunetv2_cfseg.trainers.plans import NETWORK_CLASS
 
 PLANS_NAME = "nnUNetCFSegPlans"
@@ -178,6 +180,7 @@ class CFSegPlanner(ExperimentPlanner):
             "cut_share": 0.25,
             "foreground_hu": self._foreground_hu(),
             "mirror_axes": self.determine_mirror_axes(),
+            "storage_order": self.storage_order,
             "hounsfield_jitter": arch_kwargs["windows"] is not None and all(self._ct_channels()),
         }
 
@@ -187,6 +190,16 @@ class CFSegPlanner(ExperimentPlanner):
             return None
         properties = self.dataset_fingerprint["foreground_intensity_properties_per_channel"]["0"]
         return [properties["percentile_00_5"], properties["percentile_99_5"]]
+
+    @cached_property
+    def storage_order(self) -> str:
+        """Which way the axes of the training images run, such as ``LPS``.
+
+        Raises:
+            ValueError: not all run the same way.
+        """
+        files = [file for case in self.dataset.values() for file in case["images"]]
+        return storage_order(files, reader=self.determine_reader_writer().__name__, dataset=self.dataset_name)
 
     def determine_resampling(self, *args: Any, **kwargs: Any) -> tuple:
         """Torch's resampling, which is inside nnU-Net and far faster than its default (nnU-Net issue 2912)."""

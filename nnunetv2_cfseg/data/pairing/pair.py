@@ -48,13 +48,13 @@ def make_pair(source: Source, settings: PairSettings) -> Pair:
         ValueError: a file that cannot be read or does not hold what it should, or a case that cannot be aligned; with
             the rule, what was found, and the file.
     """
-    scan = read_scan(source.image)
+    scan = read_scan(source.image, settings.order)
     labels = read_labels(source.label, scan.grid, settings)
     if settings.labels == THIN:
         return _of_thin_labels(scan, labels, settings)
     slabs = _slabs(scan, labels, settings)
     correlation = (
-        None if source.thick_image is None else _check_thick(source.thick_image, scan, labels, slabs, settings.factor)
+        None if source.thick_image is None else _check_thick(source.thick_image, scan, labels, slabs, settings)
     )
     return _of_thick_labels(scan, labels, slabs, settings, correlation=correlation)
 
@@ -97,11 +97,11 @@ def _slabs(scan: Scan, labels: Labels, settings: PairSettings) -> Slabs:
     )
 
 
-def _check_thick(file: Path, scan: Scan, labels: Labels, slabs: Slabs, factor: int) -> float | None:
+def _check_thick(file: Path, scan: Scan, labels: Labels, slabs: Slabs, settings: PairSettings) -> float | None:
     """The correlation of the thick scan with the thin one's averages, where it can be told."""
-    thick = onto_plane(read_thick_hu(file, labels)[list(slabs.taken)], labels.placement)
-    shift = measure_shift(scan.hu, thick, slabs.edges, most=factor)
-    check_shift(shift, slice_mm=scan.grid.spacing_mm[0], most=factor, file=file)
+    thick = onto_plane(read_thick_hu(file, labels, settings.order)[list(slabs.taken)], labels.placement)
+    shift = measure_shift(scan.hu, thick, slabs.edges, most=settings.factor)
+    check_shift(shift, slice_mm=scan.grid.spacing_mm[0], most=settings.factor, file=file)
     return shift.correlation
 
 

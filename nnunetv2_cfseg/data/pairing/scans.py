@@ -11,7 +11,7 @@ from nnunetv2_cfseg.data.checks import check_hounsfield, check_labels
 from nnunetv2_cfseg.data.pairing.align import Placement, locate
 from nnunetv2_cfseg.data.pairing.settings import PairSettings
 from nnunetv2_cfseg.imaging import read
-from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
+from nnunetv2_cfseg.imaging.geometry import Volume, VolumeGeometry
 
 AXES = "zyx"
 
@@ -47,13 +47,16 @@ class Labels:
     placement: Placement
 
 
-def read_scan(file: Path) -> Scan:
+def read_scan(file: Path, order: str | None = None) -> Scan:
     """Read a CT.
+
+    Args:
+        order: of axes, to which it is turned; None leaves it as it is stored.
 
     Raises:
         ValueError: it cannot be read, is not in HU, or has axes that are not those of a CT.
     """
-    volume = read.read_scan(file)
+    volume = _turned(read.read_scan(file), order)
     read.check_slice_axis(volume.geometry, file)
     hu = volume.values
     check_hounsfield(hu, file)
@@ -67,7 +70,7 @@ def read_labels(file: Path, scan: VolumeGeometry, settings: PairSettings) -> Lab
         ValueError: it cannot be read, holds other values, is turned against the scan, reaches beyond it, or does not
             cover its pixels.
     """
-    volume = read.read_volume(file)
+    volume = _turned(read.read_volume(file), settings.order)
     grid, values = volume.geometry, volume.values
     read.check_slice_axis(grid, file)
     check_labels(values, set(settings.values), file)
@@ -82,13 +85,16 @@ def read_labels(file: Path, scan: VolumeGeometry, settings: PairSettings) -> Lab
     return labels
 
 
-def read_thick_hu(file: Path, labels: Labels) -> np.ndarray:
+def read_thick_hu(file: Path, labels: Labels, order: str | None = None) -> np.ndarray:
     """Read the thick scan that was annotated: (Z, Y, X) HU, voxel by voxel as the labels' ``values``.
+
+    Args:
+        order: as of :func:`read_scan`.
 
     Raises:
         ValueError: it cannot be read, is not in HU, or has not the labels' grid.
     """
-    thick = read_scan(file)
+    thick = read_scan(file, order)
     placement = locate(labels.grid, thick.grid, file=labels.file)
     if not all(placement.is_same(axis) for axis in range(3)):
         raise ValueError(
@@ -96,6 +102,10 @@ def read_thick_hu(file: Path, labels: Labels) -> np.ndarray:
             f"{_words(labels.grid)}: {labels.file}"
         )
     return np.flip(thick.hu, tuple({*placement.flips} ^ {*labels.placement.flips}))
+
+
+def _turned(volume: Volume, order: str | None) -> Volume:
+    return volume if order is None else volume.turned(order)
 
 
 def _check_nothing_outside(labels: Labels, scan: VolumeGeometry, axis: int) -> None:

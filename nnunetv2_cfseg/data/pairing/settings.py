@@ -24,6 +24,7 @@ class PairSettings:
         thickness_mm: of the annotated thick slices; None: as much as they are apart.
         values: that a label may hold.
         ignore: the value that says that nobody looked, where the dataset has one.
+        order: of axes, to which all scans are turned where they are stored in several; None leaves them as they are.
 
     Raises:
         ValueError: a value out of its range.
@@ -35,6 +36,7 @@ class PairSettings:
     thickness_mm: float | None = None
     values: tuple[int, ...] = (0, 1)
     ignore: int | None = None
+    order: str | None = None
 
     def __post_init__(self) -> None:
         checked_factor(self.factor)

@@ -61,6 +61,8 @@ def begin(
         "test": [case.name for case in cases if case.part == TEST],
         "same_patient": _groups(cases, patients),
         "with_thick_images": any(case.thick_image is not None for case in cases),
+        # Only where scans were stored in several orders: datasets of before go on as they were begun.
+        **({} if settings.order is None else {"storage_order": settings.order}),
     }
 
 

@@ -8,7 +8,11 @@ from nnunetv2_cfseg.data.pairing.align import locate
 from nnunetv2_cfseg.data.pairing.settings import THICK, THIN
 from nnunetv2_cfseg.data.pairing.sources import Source
 from nnunetv2_cfseg.data.pairing.thick_labels import slices_in_thickness
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
+from nnunetv2_cfseg.imaging.notices import say
+from nnunetv2_cfseg.imaging.orientation import LPS
 from nnunetv2_cfseg.imaging.read import check_slice_axis, read_geometry
+from nnunetv2_cfseg.imaging.storage_orders import listed, storage_orders
 
 #: Scan slices in a slice of a thin label, and the least in one of a thick label.
 THIN_RATIO, LEAST_THICK_RATIO = (0.95, 1.05), 1.5
@@ -16,12 +20,30 @@ THIN_RATIO, LEAST_THICK_RATIO = (0.95, 1.05), 1.5
 RATIO_TOLERANCE = 0.005
 
 
+def common_order(cases: Sequence[Source]) -> str | None:
+    """The order of axes to which scans must be turned: LPS where they are stored in several, which is said; else None.
+
+    nnU-Net would train on them as they are stored, and learn sides that are not the patient's.
+    """
+    orders = storage_orders(case.image for case in cases)
+    if len(orders) == 1:
+        return None
+    say(f"scans are stored in several orders of axes ({listed(orders)}), and all are turned to {LPS}")
+    return LPS
+
+
 def survey(
-    cases: Sequence[Source], *, labels: str | None, factor: int | None, thickness_mm: float | None
+    cases: Sequence[Source],
+    *,
+    labels: str | None,
+    factor: int | None,
+    thickness_mm: float | None,
+    order: str | None = None,
 ) -> tuple[str, int]:
     """Find, or check, whether labels are thin or thick and the factor.
 
     Args:
+        order: of axes, to which scans and labels are turned; None leaves them as they are stored.
         labels: ``thin``, ``thick``, or None: what the headers say.
         factor: thin slices in a thick one, or None: what the headers say, of thick labels.
         thickness_mm: of thick labels' slices; None: as much as they are apart.
@@ -34,7 +56,7 @@ def survey(
     """
     ratios = {}
     for case in cases:
-        grid, scan = read_geometry(case.label), read_geometry(case.image)
+        grid, scan = (_turned(read_geometry(file), order) for file in (case.label, case.image))
         check_slice_axis(grid, case.label)
         check_slice_axis(scan, case.image)
         ratio = locate(grid, scan, file=case.label).ratio[0]
@@ -49,6 +71,10 @@ def survey(
     if factor is None:
         raise ValueError("thin labels need a --factor, the number of thin slices in a thick one, got none")
     return kind, factor
+
+
+def _turned(geometry: VolumeGeometry, order: str | None) -> VolumeGeometry:
+    return geometry if order is None else geometry.turned(order)
 
 
 def _kind(ratios: Mapping[Source, float], asked: str | None) -> str:
