@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+import nnunetv2_cfseg
 from nnunetv2_cfseg.imaging.read import check_slice_axis, read_geometry, read_volume
 
 
@@ -91,3 +92,17 @@ class TestRefusals:
             read_geometry(tmp_path / "a.nii.gz")
         with pytest.raises(ValueError, match=r"cannot be read, .*: .*a.nii.gz$"):
             read_volume(tmp_path / "a.nii.gz")
+
+
+def test_nobody_else_reads_or_writes_images() -> None:
+    """Whoever reads past the checked reader takes files that nobody looked at; DICOM series are read in one other place."""
+    package = Path(nnunetv2_cfseg.__file__).parent
+    calls = re.compile(
+        r"\b(sitk\.(ReadImage|WriteImage|Image(File|Series)(Reader|Writer))|nib\.(load|save)|nibabel\.(load|save))\b"
+    )
+    found = {
+        str(file.relative_to(package))
+        for file in package.rglob("*.py")
+        if calls.search(file.read_text(encoding="utf-8"))
+    }
+    assert {name for name in found if not name.startswith("imaging/")} <= {"inference/dicom.py"}
