@@ -95,7 +95,7 @@ class TestRefusals:
 
 
 def test_nobody_else_reads_or_writes_images() -> None:
-    """Whoever reads past the checked reader takes files that nobody looked at; DICOM series are read in one other place."""
+    """A reader of its own takes files that nobody looked at. DICOM series are read in one other place."""
     package = Path(nnunetv2_cfseg.__file__).parent
     calls = re.compile(
         r"\b(sitk\.(ReadImage|WriteImage|Image(File|Series)(Reader|Writer))|nib\.(load|save)|nibabel\.(load|save))\b"
