@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.commands import (
@@ -22,29 +28,97 @@ from nnunetv2_cfseg.commands import (
     refine_labels,
     report,
 )
+from nnunetv2_cfseg.error_sentence import TRACEBACK_VARIABLE, error_sentence
 
 COMMANDS = (
     env, make_pairs, plan_and_preprocess, predict, refine_labels, export, evaluate, compare, report, benchmark,
     quantify, phantom, demo,
 )  # fmt: skip
+MOST_PROCESSES = 256
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit status: 0; 2 after bad input, which is one sentence on stderr; 130 after Ctrl-C, as a shell has it.
+        The exit status: 0; 2 after an error, which is one sentence on stderr (with ``CFSEG_TRACEBACK=1`` after its
+        traceback); as a shell has it 130 after Ctrl-C, 143 after SIGTERM, 129 after a closed terminal, and 141 where
+        nobody reads the output any more.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be of bytes that are not UTF-8
     args = _parser().parse_args(arguments)
     try:
-        args.run(args)
-    except (ValueError, OSError) as error:
-        print(f"cfseg {args.command}: {error}", file=sys.stderr)
-        return 2
+        with _ended_by_signals():
+            _check_processes(args)
+            args.run(args)
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"cfseg {args.command}: stopped", file=sys.stderr)
         return 130
+    except _Signalled as signalled:
+        return 128 + signalled.number
+    except BrokenPipeError:
+        _drop_output()
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE, "") not in ("", "0"):
+            traceback.print_exc()
+        print(f"cfseg {args.command}: {error_sentence(error, getattr(args, 'o', None))}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _check_processes(args: argparse.Namespace) -> None:
+    """Each process takes memory, and thousands take all of it."""
+    for flag in ("np", "npfp"):
+        given = getattr(args, flag, None)
+        for number in given if isinstance(given, list) else [given]:
+            if number is not None and not 1 <= number <= MOST_PROCESSES:
+                raise ValueError(f"-{flag} must be from 1 to {MOST_PROCESSES} processes, got {number}")
+
+
+class _Signalled(BaseException):
+    """A signal that ends a process, after what cleans up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise an error, so that what cleans up does; forked processes just end."""
+    process = os.getpid()
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)  # the second one ends at once
+        if os.getpid() != process:
+            os.kill(os.getpid(), number)
+            return
+        raise _Signalled(number)
+
+    mine = [number for number in (signal.SIGTERM, signal.SIGHUP) if _is_default(number)]
+    for number in mine:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _is_default(number: int) -> bool:
+    """One that is ignored, as under nohup, stays ignored; signals are the main thread's."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return in_main_thread and signal.getsignal(number) is signal.SIG_DFL
+
+
+def _drop_output() -> None:
+    """Nobody reads it, and Python would complain once more at its end."""
+    with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,7 +9,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import yaml
+from nnunetv2_cfseg.benchmark.matrix_file import MatrixFile
+from nnunetv2_cfseg.schema import check_document
+from nnunetv2_cfseg.yaml_files import read_yaml
 
 #: What predicts: nnU-Net's command, or ours, which takes models of this package's network alone.
 PREDICTORS = ("nnUNetv2_predict", "cfseg predict")
@@ -178,14 +180,10 @@ def read_matrix(file: Path, **overwrite: Any) -> Matrix:
         ValueError: the file is no YAML, or says what a benchmark does not have.
         OSError: it cannot be read.
     """
-    try:
-        content = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"a benchmark must be YAML, and this is none ({' '.join(str(error).split())}): {file}"
-        ) from error
+    content = read_yaml(file)
     if not isinstance(content, dict) or not isinstance(content.get("rows"), dict):
         raise ValueError(f"a benchmark must be a mapping with rows by their names: {file}")
+    check_document(content, MatrixFile, str(file))
     try:
         rows = tuple(_row(name, entry) for name, entry in content.pop("rows").items())
         _check_datasets_of_rows(rows, content.get("datasets"), overwrite.get("datasets"))
@@ -210,7 +208,7 @@ def make_matrix(rows: Sequence[Row], **settings: Any) -> Matrix:
     for name in ("budget_s", "gpu_memory_target_gb"):
         if settings.get(name) is not None:
             settings[name] = _as(float, settings[name], name)
-    return Matrix(rows=tuple(rows), **settings)
+    return Matrix(rows=tuple(rows), **{"datasets": (), **settings})
 
 
 def dataset_number(dataset: str) -> str:

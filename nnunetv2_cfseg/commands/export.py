@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
 from nnunetv2_cfseg.commands.model_flags import add_model_flags, model_folder
+from nnunetv2_cfseg.plain_name import plain_name
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -28,17 +27,22 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     folder = model_folder(args)
+    plain_name(args.o.resolve().name, "-o")
     from nnunetv2_cfseg.inference.bundle import INTENDED_USE, Card, write_bundle  # torch: slow to import
     from nnunetv2_cfseg.inference.models import load_models
 
-    models = load_models(folder, folds=args.f, checkpoint=args.chk, configuration=args.c)
+    models = load_models(
+        folder, folds=args.f, checkpoint=args.chk, configuration=args.c, trust_checkpoint=args.trust_checkpoint
+    )
     card = Card(args.licence, args.training_data, args.intended_use or INTENDED_USE)
     write_bundle(models, args.o, card, _validation(folder, models[0].folds))
     names = ", ".join(model.configuration.name for model in models)
     print(f"{names}, {len(models[0].folds)} {'fold' if len(models[0].folds) == 1 else 'folds'}: {args.o}")
 
 
-def _validation(folder: Path, folds: tuple[str, ...]) -> dict[str, Any]:
-    """nnU-Net's summaries of the folds that have one."""
+def _validation(folder: Path, folds: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """Mean Dice of each class, of the folds that nnU-Net has validated."""
+    from nnunetv2_cfseg.nnunet.summary_json import read_mean_dice
+
     files = {fold: folder / f"fold_{fold}" / "validation" / "summary.json" for fold in folds}
-    return {fold: json.loads(file.read_text()) for fold, file in files.items() if file.is_file()}
+    return {fold: read_mean_dice(file) for fold, file in files.items() if file.is_file()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 from dataclasses import replace
 from fnmatch import fnmatch
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunetv2_cfseg import environment
+from nnunetv2_cfseg.plain_name import fold_name, plain_name
 
 if TYPE_CHECKING:
     from nnunetv2_cfseg.inference.model import Model
@@ -26,6 +28,9 @@ def add_model_flags(command: argparse.ArgumentParser) -> None:
     flag("-f", nargs="+", metavar="FOLD", help="folds whose networks are averaged (default: all that are there)")
     flag("-m", type=Path, metavar="FOLDER", help="model folder or bundle, instead of -d, -tr and -p")
     flag("-chk", default="checkpoint_final.pth", metavar="FILE", help="default: %(default)s")
+    flag("--trust_checkpoint", action="store_true",
+        help="load a checkpoint that can run code on this machine, as nnU-Net's own commands always do; only from "
+        "people you trust")  # fmt: skip
 
 
 def add_device_flags(command: argparse.ArgumentParser) -> None:
@@ -40,14 +45,18 @@ def model_folder(args: argparse.Namespace) -> Path:
     """The folder that the flags name.
 
     Raises:
-        ValueError: both -m and -d or neither, or there is no such folder.
+        ValueError: both -m and -d or neither, a name with a path in it, or there is no such folder.
     """
+    plain_name(args.chk, "-chk")
+    for fold in args.f or ():
+        fold_name(fold)
     if (args.m is None) == (args.d is None):
         raise ValueError("a model must be named with -m FOLDER or with -d DATASET, and not with both")
     folder = args.m
     if folder is None:
         environment.require_folders(["nnUNet_results"])
-        folder = _dataset_folder(args.d) / f"{args.tr}__{args.p}__{args.c or '3d_fullres'}"
+        names = [plain_name(args.tr, "-tr"), plain_name(args.p, "-p"), plain_name(args.c or "3d_fullres", "-c")]
+        folder = _dataset_folder(args.d) / "__".join(names)
     if not folder.is_dir():
         raise ValueError(f"a model must have been trained, and its folder is not there: {folder}")
     return Path(folder)
@@ -55,7 +64,8 @@ def model_folder(args: argparse.Namespace) -> Path:
 
 def _dataset_folder(dataset: str) -> Path:
     results = Path(os.environ["nnUNet_results"])
-    pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdigit() else dataset
+    is_id = dataset.isascii() and dataset.isdigit() and len(dataset) < 10
+    pattern = f"Dataset{int(dataset):03d}_*" if is_id else glob.escape(plain_name(dataset, "-d"))
     found = sorted(folder for folder in results.glob("*") if fnmatch(folder.name, pattern))
     if len(found) != 1:
         raise ValueError(f"-d must name one dataset with a trained model, {len(found)} fit {pattern}: {results}")

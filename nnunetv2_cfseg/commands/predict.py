@@ -35,7 +35,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("--volumes", action="store_true", help="also write volumes.csv, with the ml of each class in each case")
     flag("--mirror", action="store_true", help="average over the mirrors that training used")
     flag("--shifts", type=int, default=2, metavar="N",
-        help="average over N grids of blocks, moved by fractions of a patch (default: %(default)s)")  # fmt: skip
+        help="average over N grids of blocks, moved by fractions of a patch; at most 8, or as many as a patch has "
+        "voxels along its longest axis (default: %(default)s)")  # fmt: skip
     flag("--keep_air", action="store_true", help="look at blocks of air as well, which are left out otherwise")
     flag("--disable_progress_bar", action="store_true")
     command.set_defaults(run=_run)
@@ -46,13 +47,16 @@ def _run(args: argparse.Namespace) -> None:
     if not 0 <= args.part_id < args.num_parts:
         raise ValueError(f"-part_id must be from 0 to -num_parts - 1 = {args.num_parts - 1}, got {args.part_id}")
     from nnunetv2_cfseg.files import write_json
-    from nnunetv2_cfseg.inference.models import load_models
+    from nnunetv2_cfseg.inference.models import check_shifts, load_models
     from nnunetv2_cfseg.inference.outputs import write_volumes
     from nnunetv2_cfseg.inference.predict import predict
     from nnunetv2_cfseg.inference.scans import find_cases
     from nnunetv2_cfseg.inference.segment import Settings
 
-    models = load_models(folder, folds=args.f, checkpoint=args.chk, configuration=args.c)
+    models = load_models(
+        folder, folds=args.f, checkpoint=args.chk, configuration=args.c, trust_checkpoint=args.trust_checkpoint
+    )
+    check_shifts(models, args.shifts)
     first = models[0].configuration
     settings = Settings(
         skip_air=not args.keep_air, mirror_axes=models[0].mirror_axes if args.mirror else (), shifts=args.shifts

@@ -25,7 +25,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_model_flags(command)
     add_device_flags(command)
     flag("--shifts", type=int, default=4, metavar="N",
-        help="average over N grids of blocks, moved by fractions of a patch (default: %(default)s)")  # fmt: skip
+        help="average over N grids of blocks, moved by fractions of a patch; at most 8, or as many as a patch has "
+        "voxels along its longest axis (default: %(default)s)")  # fmt: skip
     flag("--disable_progress_bar", action="store_true")
     command.set_defaults(run=_run)
 
@@ -33,12 +34,15 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _run(args: argparse.Namespace) -> None:
     folder = model_folder(args)
     from nnunetv2_cfseg.data.phantom.dataset import dataset_folder  # torch and SimpleITK: slow to import
-    from nnunetv2_cfseg.inference.models import load_models
+    from nnunetv2_cfseg.inference.models import check_shifts, load_models
     from nnunetv2_cfseg.inference.refined_dataset import refine_dataset
     from nnunetv2_cfseg.inference.segment import Settings
 
     output = dataset_folder(environment.raw_folder(), args.o, args.n)
-    models = load_models(folder, folds=args.f, checkpoint=args.chk, configuration=args.c)
+    models = load_models(
+        folder, folds=args.f, checkpoint=args.chk, configuration=args.c, trust_checkpoint=args.trust_checkpoint
+    )
+    check_shifts(models, args.shifts)
     models = [on_device(model, args) for model in models]
     done = refine_dataset(
         args.i, output, models, Settings(shifts=args.shifts),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from nnunetv2_cfseg.imaging.geometry import grid_difference
 from nnunetv2_cfseg.imaging.read import read_scan, read_volume
+from nnunetv2_cfseg.nnunet import dataset_json as dataset_json_schema
 
 
 def read_dataset_json(file: Path) -> dict[str, Any]:
@@ -21,16 +21,7 @@ def read_dataset_json(file: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is missing, no JSON, or lacks an entry that nnU-Net needs.
     """
-    if not file.is_file():
-        raise ValueError(f"a raw dataset needs a dataset.json, and there is none: {file}")
-    try:
-        dataset_json = json.loads(file.read_text())
-    except ValueError as error:
-        raise ValueError(f"dataset.json must be JSON ({error}): {file}") from error
-    for entry in ("labels", "channel_names", "file_ending", "numTraining"):
-        if entry not in dataset_json:
-            raise ValueError(f"dataset.json must have {entry}, and has {', '.join(dataset_json)}: {file}")
-    return dataset_json
+    return dataset_json_schema.read_dataset_json(file, dataset_json_schema.RawDatasetJson)
 
 
 def check_cases(
@@ -117,5 +108,5 @@ def _label_values(labels: dict[str, int | list[int]]) -> set[int]:
     """All values of dataset.json's labels; a region names several."""
     values: set[int] = set()
     for value in labels.values():
-        values.update(value if isinstance(value, list | tuple) else [value])
+        values.update(map(int, value if isinstance(value, list | tuple) else [value]))
     return values

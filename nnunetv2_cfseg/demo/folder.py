@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from nnunetv2_cfseg.demo.steps import Step
-from nnunetv2_cfseg.files import whole_or_not_at_all
+from nnunetv2_cfseg.files import read_json, whole_or_not_at_all
 
 #: Tells a demo's folder from any other, and is locked while a demo works in it.
 LOCK = ".cfseg-demo"
@@ -116,7 +116,7 @@ class DemoFolder:
         if not file.is_file():
             return None
         try:
-            marker = json.loads(file.read_text(encoding="utf-8"))
+            marker = read_json(file)
             return {key: marker[key] for key in ("commands", "seconds", "runs", "done")}
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"what a step left must be readable, remove this file to repeat it: {file}") from None

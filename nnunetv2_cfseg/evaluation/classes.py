@@ -10,10 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from nnunetv2_cfseg.files import read_json
-
-BACKGROUND = "background"
-IGNORE = "ignore"
+from nnunetv2_cfseg.nnunet.dataset_json import IGNORE, DatasetJson, read_dataset_json
+from nnunetv2_cfseg.schema import check_document, short
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,7 @@ def read_classes(dataset_json: Path) -> Classes:
     content = read_dataset(dataset_json)
     labels = content["labels"]
     try:
-        _check_background_and_ignore(labels)
-        entries = {name: _values(name, value) for name, value in labels.items()}
+        entries = dict(check_document(content, DatasetJson, str(dataset_json)).labels)
         ignore = entries.pop(IGNORE, (None,))[0]
         known = frozenset(value for values in entries.values() for value in values)
         if ignore is not None and ignore != max(known) + 1:
@@ -84,28 +81,7 @@ def read_dataset(dataset_json: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is missing, no JSON object, or lacks an entry.
     """
-    content = read_json(dataset_json)
-    for entry, kind in (("labels", dict), ("file_ending", str)):
-        if not isinstance(content.get(entry), kind) or not content[entry]:
-            raise ValueError(f"dataset.json must have {entry}, and has none: {dataset_json}")
-    return content
-
-
-def _check_background_and_ignore(labels: Mapping[str, Any]) -> None:
-    if labels.get(BACKGROUND) not in (0, "0"):
-        raise ValueError(f"labels must name background, and it must be 0, got {labels.get(BACKGROUND)}")
-    if not isinstance(labels.get(IGNORE, 0), int):
-        raise ValueError(f"ignore must be one label value, got {labels[IGNORE]}")
-
-
-def _values(name: str, value: Any) -> tuple[int, ...]:
-    try:
-        values = tuple(int(v) for v in (value if isinstance(value, list) else [value]))
-    except (TypeError, ValueError):
-        values = ()
-    if not values:
-        raise ValueError(f"a label must be an integer or a list of some, got {value!r} for {name}")
-    return values
+    return read_dataset_json(dataset_json)
 
 
 def _labels(entries: Mapping[str, tuple[int, ...]]) -> tuple[SegmentationClass, ...]:
@@ -123,7 +99,7 @@ def _regions(
         if set(values) != {0}
     )
     if not isinstance(class_order, list) or len(class_order) != len(regions):
-        raise ValueError(f"regions need a regions_class_order of {len(regions)} values, got {class_order}")
+        raise ValueError(f"regions need a regions_class_order of {len(regions)} values, got {short(class_order)}")
     return regions
 
 

@@ -25,7 +25,9 @@ from nnunetv2_cfseg.evaluation.files import (
     read_segmentation,
 )
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings, measure
-from nnunetv2_cfseg.files import read_json
+from nnunetv2_cfseg.nnunet.plans import LIMIT_BYTES as PLANS_LIMIT_BYTES
+from nnunetv2_cfseg.nnunet.plans import ReaderPlans
+from nnunetv2_cfseg.schema import read_document
 
 #: nnU-Net's counts of voxels.
 COUNTS = ("TP", "FP", "FN", "TN", "n_pred", "n_ref")
@@ -124,7 +126,7 @@ class _Outcome:
 
 
 def _check_reader(plans_json: Path) -> None:
-    reader = read_json(plans_json).get("image_reader_writer")
+    reader = read_document(plans_json, ReaderPlans, limit_bytes=PLANS_LIMIT_BYTES).image_reader_writer
     if reader not in READERS:
         raise ValueError(f"plans must read images with {', '.join(READERS)}, and not with {reader}: {plans_json}")
 

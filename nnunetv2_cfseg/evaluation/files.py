@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR
+from nnunetv2_cfseg.data.pairing.sidecar import MOST_SLICES, SIDECAR
 from nnunetv2_cfseg.files import read_json
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry, grid_difference
 from nnunetv2_cfseg.imaging.read import read_volume
@@ -154,7 +154,7 @@ def find_factor(truth: Path, dataset_json: Path) -> int | None:
     for folder in (dataset_json.resolve().parent, truth.resolve().parent):
         file = folder / SIDECAR
         factor = read_json(file).get("factor") if file.is_file() else None
-        if isinstance(factor, int) and factor > 1:
+        if isinstance(factor, int) and 1 < factor <= MOST_SLICES:
             return factor
     return None
 

@@ -7,26 +7,34 @@ head is what model hubs read (Mitchell et al. 2019, "Model Cards for Model Repor
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
-from shutil import rmtree
-from typing import Any
+from shutil import copymode, rmtree
+from typing import Annotated, Any
 
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nnunetv2_cfseg import __version__
-from nnunetv2_cfseg.files import read_json
+from nnunetv2_cfseg.checkpoint_files import check_tensors
+from nnunetv2_cfseg.error_sentence import is_out_of_memory
+from nnunetv2_cfseg.files import require_regular_file
 from nnunetv2_cfseg.inference.configuration import read_configuration
 from nnunetv2_cfseg.inference.model import Model, build_network
+from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json, without_files
+from nnunetv2_cfseg.nnunet.plans import Axis, read_plans
+from nnunetv2_cfseg.schema import Count, Document, FoldName, PlainName, read_document
 
 FORMAT = 1
 INDEX = "bundle.json"
+INDEX_LIMIT_BYTES = 2**20
 INTENDED_USE = "Research. Not a medical device: a segmentation has to be checked before anything is decided by it."
 
 
@@ -45,23 +53,46 @@ class Card:
     intended_use: str = INTENDED_USE
 
 
+class Index(Document):
+    """What ``bundle.json`` says."""
+
+    format: Count
+    trainer: PlainName
+    configurations: Annotated[list[str], Field(min_length=1, max_length=100)]
+    folds: Annotated[list[FoldName], Field(min_length=1, max_length=100)]
+    mirror_axes: Annotated[list[Axis], Field(max_length=3)]
+
+
 def is_bundle(folder: Path) -> bool:
     """Whether a folder was written by :func:`write_bundle`."""
-    return (folder / INDEX).is_file()
+    return os.path.lexists(folder / INDEX)
 
 
-def write_bundle(models: Sequence[Model], folder: Path, card: Card, validation: Mapping[str, Any]) -> None:
+def require_no_part_of_a_bundle(folder: Path) -> None:
+    """Refuse a bundle that lost its index: it would be searched for checkpoints, which bundles do not have.
+
+    Raises:
+        ValueError: the folder holds weights of a bundle.
+    """
+    if weights := sorted(folder.glob("*.safetensors")):
+        raise ValueError(f"a bundle must have a {INDEX}, and only its {weights[0].name} is there: {folder}")
+
+
+def write_bundle(
+    models: Sequence[Model], folder: Path, card: Card, validation: Mapping[str, Mapping[str, float]]
+) -> None:
     """Write a bundle.
 
     Args:
         models: configurations that share their weights, such as those of thin and of thick slices.
         folder: must not be there yet.
-        validation: nnU-Net's ``summary.json`` of each fold that has one.
+        validation: of each fold that was validated the mean Dice of each class, by nnU-Net's key of the class.
 
     Raises:
         ValueError: the folder is there, or the weights differ between configurations.
+        OSError: it cannot be written.
     """
-    if folder.exists():
+    if os.path.lexists(folder):
         raise ValueError(f"-o must name a new folder, and this one is there: {folder}")
     first = models[0]
     weights = [network.state_dict() for network in first.networks]
@@ -72,11 +103,19 @@ def write_bundle(models: Sequence[Model], folder: Path, card: Card, validation: 
                 f"a bundle's configurations share their weights, and those of {first.configuration.name} and "
                 f"{other.configuration.name} differ; export them one by one with -c"
             )
+    card_text = _card(models, folder.name, card, validation)
     part = folder.with_name(f".{folder.name}.unfinished")
-    rmtree(part, ignore_errors=True)  # left by an export that was stopped
-    part.mkdir(parents=True)
-    for fold, state in zip(first.folds, weights, strict=True):
-        save_file({name: value.contiguous() for name, value in state.items()}, part / f"fold_{fold}.safetensors")
+    rmtree(part, ignore_errors=True)  # left by an export that was killed
+    try:
+        part.mkdir(parents=True)
+        _write(models, part, card_text)
+        part.rename(folder)
+    finally:
+        rmtree(part, ignore_errors=True)
+
+
+def _write(models: Sequence[Model], part: Path, card_text: str) -> None:
+    first = models[0]
     index = {
         "format": FORMAT,
         "trainer": first.trainer,
@@ -85,10 +124,17 @@ def write_bundle(models: Sequence[Model], folder: Path, card: Card, validation: 
         "mirror_axes": list(first.mirror_axes),
         "nnunetv2_cfseg": __version__,
     }
-    for name, content in ((INDEX, index), ("plans.json", first.plans), ("dataset.json", first.dataset_json)):
-        (part / name).write_text(json.dumps(content, indent=2) + "\n")
-    (part / "README.md").write_text(_card(models, folder.name, card, validation))
-    part.rename(folder)
+    dataset_json = without_files(first.dataset_json)
+    for name, content in ((INDEX, index), ("plans.json", first.plans), ("dataset.json", dataset_json)):
+        (part / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (part / "README.md").write_text(card_text, encoding="utf-8", errors="backslashreplace")
+    for fold, network in zip(first.folds, first.networks, strict=True):
+        file = part / f"fold_{fold}.safetensors"
+        try:
+            save_file({name: value.contiguous() for name, value in network.state_dict().items()}, file)
+        except SafetensorError as error:
+            raise OSError(f"the weights cannot be written ({error}): {file}") from error
+        copymode(part / INDEX, file)  # safetensors writes what nobody else may read
 
 
 def load_bundle(folder: Path, folds: Sequence[str] | None = None, configuration: str | None = None) -> list[Model]:
@@ -101,22 +147,24 @@ def load_bundle(folder: Path, folds: Sequence[str] | None = None, configuration:
     Raises:
         ValueError: a file is missing or broken, was written by a later version, or has not what is asked for.
     """
-    index, plans, dataset_json = (read_json(folder / name) for name in (INDEX, "plans.json", "dataset.json"))
-    if missing := {"format", "trainer", "configurations", "folds", "mirror_axes"} - index.keys():
-        raise ValueError(f"{INDEX} must have {', '.join(sorted(missing))}, and has not: {folder / INDEX}")
-    if index["format"] > FORMAT:
-        raise ValueError(f"a bundle must be of format {FORMAT} or before, got {index['format']}: {folder / INDEX}")
-    folds = index["folds"] if folds is None else folds
-    names = index["configurations"]
-    _check_has("folds", folds, index["folds"], folder)
+    index = read_document(folder / INDEX, Index, limit_bytes=INDEX_LIMIT_BYTES)
+    if index.format > FORMAT:
+        raise ValueError(f"a bundle must be of format {FORMAT} or before, got {index.format}: {folder / INDEX}")
+    plans, dataset_json = read_plans(folder / "plans.json"), read_dataset_json(folder / "dataset.json")
+    folds = index.folds if folds is None else folds
+    names = index.configurations
+    _check_has("folds", folds, index.folds, folder)
     _check_has("configurations", names if configuration is None else [configuration], names, folder)
     files = [folder / f"fold_{fold}.safetensors" for fold in folds]
     models = []
     for name in names if configuration is None else [configuration]:
-        settings = read_configuration(plans, dataset_json, name)
+        settings = read_configuration(
+            plans, dataset_json, name,
+            plans_file=str(folder / "plans.json"), dataset_file=str(folder / "dataset.json"),
+        )  # fmt: skip
         networks = [build_network(settings, _read_weights(file), file) for file in files]
         models.append(
-            Model(settings, networks, tuple(index["mirror_axes"]), index["trainer"], tuple(folds), plans, dataset_json)
+            Model(settings, networks, tuple(index.mirror_axes), index.trainer, tuple(folds), plans, dataset_json)
         )
     return models
 
@@ -131,13 +179,18 @@ def _check_has(what: str, asked: Sequence[str], there: Sequence[str], folder: Pa
 
 
 def _read_weights(file: Path) -> dict[str, Any]:
+    require_regular_file(file)
     try:
-        return load_file(file)
-    except (OSError, SafetensorError) as error:
+        weights = load_file(file)
+    except Exception as error:  # a file that is none can raise anything
+        if is_out_of_memory(error):
+            raise
         raise ValueError(f"weights must be a whole .safetensors file ({error}): {file}") from error
+    check_tensors(weights, file)
+    return weights
 
 
-def _card(models: Sequence[Model], name: str, card: Card, validation: Mapping[str, Any]) -> str:
+def _card(models: Sequence[Model], name: str, card: Card, validation: Mapping[str, Mapping[str, float]]) -> str:
     environment = Environment(
         loader=PackageLoader("nnunetv2_cfseg", "inference"), undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
@@ -151,7 +204,7 @@ def _card(models: Sequence[Model], name: str, card: Card, validation: Mapping[st
         classes=[label for label in first.dataset_json["labels"] if label not in ("background", "ignore")],
         channels=first.configuration.channel_names,
         cases=first.dataset_json.get("numTraining", "an unknown number of"),
-        dataset=first.plans["dataset_name"],
+        dataset=first.plans.get("dataset_name", "an unknown dataset"),
         folds=first.folds,
         parameters=sum(parameter.numel() for parameter in first.networks[0].parameters()),
         scores=_scores(validation, first),
@@ -159,12 +212,12 @@ def _card(models: Sequence[Model], name: str, card: Card, validation: Mapping[st
     )
 
 
-def _scores(validation: Mapping[str, Any], model: Model) -> list[dict[str, Any]]:
+def _scores(validation: Mapping[str, Mapping[str, float]], model: Model) -> list[dict[str, Any]]:
     """Mean validation Dice of each class over the folds that have a summary."""
     rows = []
     for label, value in model.dataset_json["labels"].items():
         key = str(tuple(value)) if isinstance(value, list) else str(value)
-        dices = [summary["mean"][key]["Dice"] for summary in validation.values() if key in summary["mean"]]
+        dices = [dice_of[key] for dice_of in validation.values() if key in dice_of]
         dices = [dice for dice in dices if not isnan(dice)]  # a class that no validation case has
         if dices:
             rows.append({"class": label, "dice": sum(dices) / len(dices), "folds": len(dices)})

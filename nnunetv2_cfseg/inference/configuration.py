@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nnunetv2_cfseg.imaging.orientation import RAS, checked_order
+from nnunetv2_cfseg.imaging.orientation import RAS
 from nnunetv2_cfseg.inference.label_slices import Decision
+from nnunetv2_cfseg.nnunet.dataset_json import DatasetJson, check_heads, is_of_regions
+from nnunetv2_cfseg.nnunet.plans import ConfigurationPlans, Intensities, NetworkSizes, Plans, resolve
+from nnunetv2_cfseg.schema import check_document, short
 from nnunetv2_cfseg.trainers.plans import NETWORK_CLASS
 
 RESAMPLING = "resample_torch_fornnunet"
 REORIENTS = "NibabelIOWithReorient"
 READERS = ("SimpleITKIO", "NibabelIO", REORIENTS)
+SCHEMES = ("CTNormalization", "ZScoreNormalization", "NoNormalization")
 
 
 @dataclass(frozen=True)
@@ -74,84 +78,96 @@ class Configuration:
         return Decision(self.regions_class_order)
 
 
-def read_configuration(plans: Mapping[str, Any], dataset_json: Mapping[str, Any], name: str) -> Configuration:
+def read_configuration(
+    plans: Mapping[str, Any],
+    dataset_json: Mapping[str, Any],
+    name: str,
+    *,
+    plans_file: str = "plans.json",
+    dataset_file: str = "dataset.json",
+) -> Configuration:
     """Pick what prediction needs.
+
+    Args:
+        plans_file: that the plans are of, for messages.
+        dataset_file: that ``dataset_json`` is of.
 
     Raises:
         ValueError: no such configuration, another network than this package's, or what only nnU-Net's own prediction
             can do: a cascade, another resampling, another reader;
-            or an entry that is missing or makes no sense.
+            or an entry that is missing or does not fit.
     """
-    try:
-        return _read(plans, dataset_json, name)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    top = check_document(plans, Plans, plans_file)
+    dataset = check_document(dataset_json, DatasetJson, dataset_file)
+    check_heads(dataset, dataset_file)
+    content = resolve(plans, name, plans_file)
+    _require_our_network(content, plans_file)
+    settings = check_document(content, ConfigurationPlans, plans_file, at=f"configurations.{name}")
+    _require_known(top, settings, plans_file)
+    network = settings.architecture.arch_kwargs
+    check_document(network, NetworkSizes, plans_file, at=f"configurations.{name}.architecture.arch_kwargs")
+    channels = tuple((dataset.channel_names or dataset.modality or {}).values())
+    if len(settings.normalization_schemes) != len(channels):
         raise ValueError(
-            f"plans.json and dataset.json must be nnU-Net's, and an entry is missing or odd: {error!r}"
-        ) from error
-
-
-def _read(plans: Mapping[str, Any], dataset_json: Mapping[str, Any], name: str) -> Configuration:
-    content = resolve(plans, name)
-    if content.get("architecture", {}).get("network_class_name") != NETWORK_CLASS:
-        raise ValueError(
-            f"cfseg predict needs a model of this package's network, and the plans are for "
-            f"{content.get('architecture', {}).get('network_class_name', 'another')}; use nnUNetv2_predict"
+            f"configurations.{name}.normalization_schemes must have one for each of {len(channels)} channels of "
+            f"{dataset_file}, got {len(settings.normalization_schemes)}: {plans_file}"
         )
-    reader = plans["image_reader_writer"]
-    resampling = {content["resampling_fn_data"], content["resampling_fn_probabilities"]}
-    for what, ok in (
-        (f"the image reader {reader}", reader in READERS),
-        (f"resampling with {', '.join(sorted(resampling - {RESAMPLING}))}", resampling == {RESAMPLING}),
-        ("a cascade", not content.get("previous_stage")),
-        ("normalisation within a mask", not any(content["use_mask_for_norm"])),
-    ):
-        if not ok:
-            raise ValueError(f"cfseg predict does not know {what}, which the plans ask for; use nnUNetv2_predict")
-    z, y, x = (float(mm) for mm in content["spacing"])
-    channels = tuple(dataset_json.get("channel_names", dataset_json.get("modality", {})).values())
-    properties = plans["foreground_intensity_properties_per_channel"]
-    labels = dataset_json["labels"]
-    has_regions = any(isinstance(value, list | tuple) and len(value) > 1 for value in labels.values())
-    hu = content.get("cfseg", {}).get("foreground_hu")
+    order = dataset.regions_class_order
     return Configuration(
         name=name,
-        spacing_mm=(z, y, x),
-        transpose=_axes(plans["transpose_forward"]),
-        normalization=tuple(content["normalization_schemes"]),
-        intensity_properties=tuple(properties.get(str(channel), {}) for channel in range(len(channels))),
+        spacing_mm=settings.spacing,
+        transpose=top.transpose_forward,
+        normalization=tuple(settings.normalization_schemes),
+        intensity_properties=_intensities(top, settings.normalization_schemes, plans_file),
         force_separate_z=(
-            content["resampling_fn_data_kwargs"].get("force_separate_z"),
-            content["resampling_fn_probabilities_kwargs"].get("force_separate_z"),
+            settings.resampling_fn_data_kwargs.force_separate_z,
+            settings.resampling_fn_probabilities_kwargs.force_separate_z,
         ),
-        network=content["architecture"]["arch_kwargs"],
-        foreground_hu=None if hu is None else (float(hu[0]), float(hu[1])),
+        network=network,
+        foreground_hu=settings.cfseg.foreground_hu,
         channel_names=channels,
-        labels=labels,
-        regions_class_order=tuple(dataset_json["regions_class_order"]) if has_regions else None,
-        file_ending=dataset_json["file_ending"],
-        reorients=reader == REORIENTS,
-        storage_order=RAS if reader == REORIENTS else _order(content.get("cfseg", {}).get("storage_order")),
+        labels=dataset_json["labels"],
+        regions_class_order=tuple(order) if order is not None and is_of_regions(dataset) else None,
+        file_ending=dataset.file_ending,
+        reorients=top.image_reader_writer == REORIENTS,
+        storage_order=RAS if top.image_reader_writer == REORIENTS else settings.cfseg.storage_order,
     )
 
 
-def resolve(plans: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A configuration with what it inherits.
-
-    Raises:
-        ValueError: it is not in the plans.
-    """
-    configurations = plans["configurations"]
-    if name not in configurations:
-        raise ValueError(f"the configuration must be one of {', '.join(configurations)}, got {name}")
-    own = dict(configurations[name])
-    parent = own.pop("inherits_from", None)
-    return own if parent is None else {**resolve(plans, parent), **own}
+def _require_our_network(content: Mapping[str, Any], file: str) -> None:
+    architecture = content.get("architecture")
+    network = architecture.get("network_class_name") if isinstance(architecture, dict) else None
+    if network != NETWORK_CLASS:
+        name = network if isinstance(network, str) and network.isprintable() and len(network) < 200 else short(network)
+        raise ValueError(
+            f"cfseg predict needs a model of this package's network, and the plans are for {name}; use "
+            f"nnUNetv2_predict: {file}"
+        )
 
 
-def _order(order: Any) -> str | None:
-    return None if order is None else checked_order(order)
+def _require_known(plans: Plans, settings: ConfigurationPlans, file: str) -> None:
+    reader = plans.image_reader_writer
+    resampling = {settings.resampling_fn_data, settings.resampling_fn_probabilities}
+    unknown_resampling = sorted(map(short, resampling - {RESAMPLING}))
+    unknown_schemes = sorted({short(scheme) for scheme in settings.normalization_schemes if scheme not in SCHEMES})
+    for what, ok in (
+        (f"the image reader {short(reader)}", reader in READERS),
+        (f"resampling with {', '.join(unknown_resampling)}", not unknown_resampling),
+        (f"the normalisation {', '.join(unknown_schemes)}", not unknown_schemes),
+        ("a cascade", not settings.previous_stage),
+        ("normalisation within a mask", not any(settings.use_mask_for_norm)),
+    ):
+        if not ok:
+            raise ValueError(
+                f"cfseg predict does not know {what}, which the plans ask for; use nnUNetv2_predict: {file}"
+            )
 
 
-def _axes(values: Sequence[int]) -> tuple[int, int, int]:
-    z, y, x = (int(value) for value in values)
-    return z, y, x
+def _intensities(plans: Plans, schemes: list[str], file: str) -> tuple[Mapping[str, float], ...]:
+    """Of each channel; only ``CTNormalization`` needs any."""
+    name = "foreground_intensity_properties_per_channel"
+    properties = plans.foreground_intensity_properties_per_channel
+    for channel, scheme in enumerate(schemes):
+        if scheme == "CTNormalization":
+            check_document(properties.get(str(channel), {}), Intensities, file, at=f"{name}.{channel}")
+    return tuple(properties.get(str(channel), {}) for channel in range(len(schemes)))

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import sys
+import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from nnunetv2_cfseg.checkpoint_files import check_weights_fit
-from nnunetv2_cfseg.files import read_json
+from nnunetv2_cfseg.checkpoint_files import check_finite, check_weights_fit, read_model_checkpoint, without_prefix
 from nnunetv2_cfseg.inference.configuration import Configuration, read_configuration
 from nnunetv2_cfseg.networks import BlockCenterTransformer
-
-#: What nnU-Net's checkpoints hold besides tensors: numbers of numpy in the training log.
-HARMLESS = [np._core.multiarray.scalar, np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "b1"))]  # type: ignore[attr-defined]
+from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json
+from nnunetv2_cfseg.nnunet.plans import read_plans
+from nnunetv2_cfseg.plain_name import fold_name, plain_name
+from nnunetv2_cfseg.schema import first_words
 
 
 @dataclass(frozen=True)
@@ -45,31 +43,45 @@ class Model:
     dataset_json: Mapping[str, Any]
 
 
-def load_model(folder: Path, folds: Sequence[str] | None = None, checkpoint: str = "checkpoint_final.pth") -> Model:
+def load_model(
+    folder: Path,
+    folds: Sequence[str] | None = None,
+    checkpoint: str = "checkpoint_final.pth",
+    *,
+    trust_checkpoint: bool = False,
+) -> Model:
     """Load a model folder of nnU-Net.
 
     Args:
         folder: ``TRAINER__PLANS__CONFIGURATION``, with ``plans.json``, ``dataset.json`` and ``fold_N``.
         folds: numbers, or ``all``; None for all that are there.
         checkpoint: name of the file in each fold's folder.
+        trust_checkpoint: load checkpoints that can run code.
 
     Raises:
-        ValueError: a file is missing or broken, or the model is not one of this package's network.
+        ValueError: a file is missing or broken, can run code, or the model is not one of this package's network.
     """
-    plans, dataset_json = (read_json(folder / name) for name in ("plans.json", "dataset.json"))
-    folds = find_folds(folder, checkpoint) if folds is None else folds
+    plans, dataset_json = read_plans(folder / "plans.json"), read_dataset_json(folder / "dataset.json")
+    plain_name(checkpoint, "-chk")
+    folds = find_folds(folder, checkpoint) if folds is None else [fold_name(fold) for fold in folds]
     files = [folder / f"fold_{fold}" / checkpoint for fold in folds]
-    checkpoints = [read_weights(file) for file in files]
-    first = checkpoints[0]
-    configuration = read_configuration(plans, dataset_json, first["init_args"]["configuration"])
+    read = [read_model_checkpoint(file, trust=trust_checkpoint) for file in files]
+    first = read[0][0]
+    for (other, _), file in zip(read, files, strict=True):
+        if other.init_args.configuration != first.init_args.configuration:
+            raise ValueError(
+                f"folds must be of one configuration, {first.init_args.configuration}, got "
+                f"{other.init_args.configuration}: {file}"
+            )
+    configuration = read_configuration(
+        plans, dataset_json, first.init_args.configuration,
+        plans_file=str(folder / "plans.json"), dataset_file=str(folder / "dataset.json"),
+    )  # fmt: skip
     return Model(
         configuration,
-        [
-            build_network(configuration, one["network_weights"], file)
-            for one, file in zip(checkpoints, files, strict=True)
-        ],
-        tuple(first.get("inference_allowed_mirroring_axes") or ()),
-        first["trainer_name"],
+        [build_network(configuration, weights, file) for (_, weights), file in zip(read, files, strict=True)],
+        tuple(first.inference_allowed_mirroring_axes or ()),
+        first.trainer_name,
         tuple(folds),
         plans,
         dataset_json,
@@ -82,50 +94,31 @@ def find_folds(folder: Path, checkpoint: str) -> list[str]:
     Raises:
         ValueError: there are none.
     """
-    found = sorted(file.parent.name.removeprefix("fold_") for file in folder.glob(f"fold_*/{checkpoint}"))
+    found = sorted(file.parent.name.removeprefix("fold_") for file in folder.glob(f"fold_*/{glob.escape(checkpoint)}"))
     numbered = [fold for fold in found if fold != "all"]
     if not found:
         raise ValueError(f"a model folder must hold a fold_N with {checkpoint}, and there is none: {folder}")
-    return numbered or found
+    return [fold_name(fold, f"a fold of {folder}") for fold in numbered or found]
 
 
 def build_network(configuration: Configuration, weights: Mapping[str, Tensor], file: Path) -> BlockCenterTransformer:
     """The network of a configuration with trained weights, in evaluation mode.
 
     Raises:
-        ValueError: the weights belong to another network.
+        ValueError: the weights belong to another network, or hold NaN or infinity.
     """
-    try:
-        network = BlockCenterTransformer(len(configuration.channel_names), configuration.heads, **configuration.network)
-    except TypeError as error:
-        raise ValueError(f"the plans must describe a network that this version knows ({error}), for: {file}") from error
-    check_weights_fit(network, dict(weights), str(file))
-    network.load_state_dict({name.removeprefix("module."): value for name, value in weights.items()})
+    with torch.device("meta"):  # shapes alone, so that plans of any size cost nothing
+        check_weights_fit(_network(configuration, file), weights, file)
+    network = _network(configuration, file)
+    network.load_state_dict(without_prefix(weights))
+    check_finite(network.state_dict(), file)  # as the network has them, in 32 bits
     return network.eval().requires_grad_(False)
 
 
-def read_weights(file: Path) -> dict[str, Any]:
-    """A checkpoint of nnU-Net, read without running any code that it may hold, where torch can.
-
-    Raises:
-        ValueError: it is missing, broken or not a checkpoint of nnU-Net.
-    """
-    if not file.is_file():
-        raise ValueError(f"the checkpoint does not exist: {file}")
+def _network(configuration: Configuration, file: Path) -> BlockCenterTransformer:
     try:
-        content = _load(file)
-    except Exception as error:  # a file that is no checkpoint can raise anything
-        raise ValueError(f"the checkpoint cannot be read, it is truncated or no checkpoint: {file}") from error
-    if not isinstance(content, dict) or not {"network_weights", "trainer_name", "init_args"} <= content.keys():
-        raise ValueError(f"the checkpoint must hold nnU-Net's 'network_weights' and does not: {file}")
-    return content
-
-
-def _load(file: Path) -> Any:
-    known = {f"{kind.__module__}.{kind.__qualname__}" for kind in HARMLESS}
-    unknown = sorted(set(get_unsafe_globals_in_checkpoint(file)) - known)
-    if unknown:
-        print(f"Can run code as it is loaded ({', '.join(unknown)}), so it has to be trusted: {file}", file=sys.stderr)
-        return torch.load(file, map_location="cpu", weights_only=False)
-    with safe_globals(HARMLESS):
-        return torch.load(file, map_location="cpu", weights_only=True)
+        return BlockCenterTransformer(len(configuration.channel_names), configuration.heads, **configuration.network)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the plans must describe a network that this version knows ({first_words(error)}), for: {file}"
+        ) from error

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from nnunetv2_cfseg.files import read_any_json
+from nnunetv2_cfseg.schema import Document, PlainName, check_document
 
 SPLITS = "splits_final.json"
+MOST_FOLDS = 1000
 Folds = list[dict[str, set[str]]]
+
+
+class Fold(Document):
+    """Names of its cases."""
+
+    train: list[PlainName]
+    val: list[PlainName]
+
+
+class Splits(Document):
+    """``splits_final.json``, which is a list."""
+
+    folds: Annotated[list[Fold], Field(max_length=MOST_FOLDS)]
 
 
 def check_splits(raw: Path, preprocessed: Path, cases: Collection[str]) -> None:
@@ -40,6 +59,8 @@ def check_splits(raw: Path, preprocessed: Path, cases: Collection[str]) -> None:
 
 def _read(file: Path) -> Folds:
     try:
-        return [{part: set(fold[part]) for part in ("train", "val")} for fold in json.loads(file.read_text())]
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"folds must be a JSON list of train and val, each a list of case names: {file}") from error
+        splits = check_document({"folds": read_any_json(file)}, Splits, str(file))
+    except ValueError as error:
+        rule = "folds must be a JSON list of train and val, each a list of case names"
+        raise ValueError(f"{rule}, and are not: {error}") from error
+    return [{"train": set(fold.train), "val": set(fold.val)} for fold in splits.folds]

@@ -18,9 +18,10 @@ from nnunetv2.preprocessing.resampling.default_resampling import compute_new_sha
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunetv2_cfseg.inference.axis_map import resampled_shape
-from nnunetv2_cfseg.inference.configuration import read_configuration, resolve
+from nnunetv2_cfseg.inference.configuration import read_configuration
 from nnunetv2_cfseg.inference.segment import Settings, segment
 from nnunetv2_cfseg.networks import BlockCenterTransformer
+from nnunetv2_cfseg.nnunet.plans import resolve
 
 REGIONS = {
     "labels": {"background": 0, "all": [1, 2], "core": 2}, "regions_class_order": [1, 2],
@@ -95,7 +96,7 @@ def test_configurations_inherit_as_nnunets(plans_of: Callable[..., dict]) -> Non
     ours = resolve(plans, "3d_thick")
     theirs = PlansManager(deepcopy(plans)).get_configuration("3d_thick").configuration
     assert ours == {name: value for name, value in theirs.items() if name != "inherits_from"}
-    with pytest.raises(ValueError, match="must be one of 3d_fullres, 3d_thick, got 2d"):
+    with pytest.raises(ValueError, match="must be one of 3d_fullres, 3d_thick, got '2d'"):
         resolve(plans, "2d")
 
 

@@ -5,14 +5,39 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from nnunetv2_cfseg import __version__
-from nnunetv2_cfseg.data.pairing.settings import MAJORITY, THIN, PairSettings, checked_factor, checked_threshold
+from nnunetv2_cfseg.data.pairing.settings import MAJORITY, THIN, PairSettings
 from nnunetv2_cfseg.data.pairing.sources import TEST, Source
 from nnunetv2_cfseg.files import read_json
+from nnunetv2_cfseg.schema import Document, PlainName, Real, Whole, check_document, read_document
 
 SIDECAR = "thin_thick.json"
+MOST_SLICES = 1000
+
+
+class Pairing(Document):
+    """What others read of it."""
+
+    factor: Annotated[Whole, Field(ge=2, le=MOST_SLICES)]
+    threshold: Annotated[Real, Field(gt=0, le=1)] | None = None
+
+
+class CaseRecord(Document):
+    """How a case was made."""
+
+    sources: dict[str, Any]
+    outputs: dict[str, Any]
+    values: list[Any]
+
+
+class BegunPairs(Document):
+    """A dataset that ``cfseg make_pairs`` has begun."""
+
+    cases: dict[PlainName, CaseRecord]
 
 
 def read_pairing(raw_dataset: Path) -> tuple[int, float]:
@@ -24,12 +49,8 @@ def read_pairing(raw_dataset: Path) -> tuple[int, float]:
     file = raw_dataset / SIDECAR
     if not file.is_file():
         raise ValueError(f"a dataset of pairs (cfseg make_pairs) has a {SIDECAR}, and there is none: {file}")
-    pairs = read_json(file)
-    threshold = pairs.get("threshold")
-    return (
-        checked_factor(pairs.get("factor"), str(file)),
-        checked_threshold(MAJORITY if threshold is None else threshold, str(file)),
-    )
+    pairs = read_document(file, Pairing)
+    return pairs.factor, MAJORITY if pairs.threshold is None else pairs.threshold
 
 
 def begin(
@@ -79,18 +100,17 @@ def begun(folder: Path, start: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"a dataset of pairs needs a folder of its own, and {others[0]} is in {folder}")
         return {}
     try:
-        before = dict(json.loads(file.read_text()))
-        cases = dict(before["cases"])
-        _ = [(record["sources"], record["outputs"], record["values"]) for record in cases.values()]
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{SIDECAR} must be what cfseg make_pairs wrote, and is not ({error}): {file}") from error
+        before = read_json(file)
+        check_document(before, BegunPairs, str(file))
+    except ValueError as error:
+        raise ValueError(f"{SIDECAR} must be what cfseg make_pairs wrote, and is not: {error}") from error
     for name, value in json.loads(json.dumps(start)).items():
         if before.get(name) != value:
             raise ValueError(
                 f"a dataset of pairs goes on with what it was begun with, and {name} was {_short(before.get(name))} "
                 f"and is now {_short(value)}: {file}"
             )
-    return cases
+    return dict(before["cases"])
 
 
 def _groups(cases: Sequence[Source], patients: Mapping[str, str]) -> list[list[str]]:

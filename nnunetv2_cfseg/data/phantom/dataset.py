@@ -19,7 +19,7 @@ from nnunetv2_cfseg.data.parallel import run_all
 from nnunetv2_cfseg.data.phantom.files import FILE_ENDING, UNFINISHED, CaseFiles, write_case
 from nnunetv2_cfseg.data.phantom.folds import choose_folds
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
-from nnunetv2_cfseg.files import write_json
+from nnunetv2_cfseg.files import read_json, write_json
 
 #: What the dataset was begun with; a folder that has it is one of ours.
 RECORD = "phantom.json"
@@ -116,9 +116,9 @@ def _check_folder(folder: Path, record: dict[str, Any]) -> None:
             raise ValueError(f"a phantom dataset needs a folder of its own, and {others[0]} is in {folder}")
         return
     try:
-        begun_with = dict(json.loads(file.read_text()))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{RECORD} must be what cfseg phantom wrote, and is not ({error}): {file}") from error
+        begun_with = read_json(file)
+    except ValueError as error:
+        raise ValueError(f"{RECORD} must be what cfseg phantom wrote, and is not: {error}") from error
     for name, value in json.loads(json.dumps(record)).items():
         before = begun_with.get(name)
         if value != before and not (name == "num_test" and before is not None and value > before):

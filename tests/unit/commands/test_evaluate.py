@@ -197,7 +197,7 @@ class TestRefusals:
             ("-o summary.txt", "the output must end with .json, got: summary.txt"),
             ("-djfile none.json", "none.json must be a file, and there is none: none.json"),
             ("-pfile none.json", "none.json must be a file, and there is none: none.json"),
-            ("-np 0", "the number of processes must be >= 1, got 0"),
+            ("-np 0", "-np must be from 1 to 256 processes, got 0"),
             ("--seed -1", "a seed must be >= 0, got -1"),
             ("--factor 0", "got 0"),
             ("--tolerance -1", "got -1"),

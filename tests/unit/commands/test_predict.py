@@ -184,7 +184,7 @@ def test_flags_out_of_range(
     assert predict("-i", scans, "-o", tmp_path, "-m", model, "-part_id", 3) == 2
     assert "-part_id must be from 0 to -num_parts - 1 = 0, got 3" in capsys.readouterr().err
     assert predict("-i", scans, "-o", tmp_path, "-m", model, "--shifts", 0) == 2
-    assert "shifts must be >= 1, got 0" in capsys.readouterr().err
+    assert "--shifts must be from 1 to 8" in capsys.readouterr().err
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
     assert predict("-i", scans, "-o", tmp_path, "-d", 901) == 2
     assert "-d must name one dataset with a trained model, 0 fit Dataset901_*" in capsys.readouterr().err

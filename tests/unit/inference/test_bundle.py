@@ -16,8 +16,8 @@ from nnunetv2_cfseg.inference.models import load_models
 Write = Callable[..., Path]
 CARD = Card("cc-by-4.0", "Forty scans of phantoms.")
 VALIDATION = {
-    "0": {"mean": {"1": {"Dice": 0.5}, "2": {"Dice": 0.75}}},
-    "1": {"mean": {"1": {"Dice": 0.7}, "2": {"Dice": float("nan")}}},
+    "0": {"1": 0.5, "2": 0.75},
+    "1": {"1": 0.7, "2": float("nan")},
 }
 
 

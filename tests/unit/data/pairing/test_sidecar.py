@@ -19,16 +19,14 @@ def test_factor_and_threshold_of_a_raw_dataset(tmp_path: Path, text: str, thresh
 @pytest.mark.parametrize("threshold", ["0", "1.5", "true", '"half"'])
 def test_a_share_that_is_none_is_refused(tmp_path: Path, threshold: str) -> None:
     (tmp_path / "thin_thick.json").write_text(f'{{"factor": 5, "threshold": {threshold}}}')
-    with pytest.raises(ValueError, match=r"a threshold must be above 0 and at most 1, got .*thin_thick\.json$"):
+    with pytest.raises(ValueError, match=r"^threshold must be .*, got .*thin_thick\.json$"):
         read_pairing(tmp_path)
 
 
 @pytest.mark.parametrize("factor", ["1", "2.5", '"four"', "null"])
 def test_a_factor_that_is_none_is_refused(tmp_path: Path, factor: str) -> None:
     (tmp_path / "thin_thick.json").write_text(f'{{"factor": {factor}}}')
-    with pytest.raises(
-        ValueError, match=r"the factor must be a whole number >= 2 of thin slices .*, got .*thin_thick\.json$"
-    ):
+    with pytest.raises(ValueError, match=r"^factor must be .*, got .*thin_thick\.json$"):
         read_pairing(tmp_path)
 
 

@@ -1,0 +1,1 @@
+"""What nnU-Net writes, read without importing nnU-Net: ``dataset.json``, plans, checkpoints and summaries."""

@@ -1,0 +1,208 @@
+"""nnU-Net's plans, as far as prediction needs them, within limits that any machine can bear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import prod
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_validator
+
+from nnunetv2_cfseg.files import read_json
+from nnunetv2_cfseg.imaging.orientation import checked_order
+from nnunetv2_cfseg.schema import Document, PlainName, Real, Whole, check_document, short
+
+LIMIT_BYTES = 4 * 2**20
+#: More ancestors than any plans have.
+MOST_ANCESTORS = 20
+#: Of a block. Attention grows with its square.
+MOST_TOKENS = 2**15
+MOST_PATCH_VOXELS = 2**18
+
+GREATEST_SIZE = 4096
+
+Positive = Annotated[Whole, Field(ge=1, le=GREATEST_SIZE)]
+Spacing = Annotated[Real, Field(ge=0.001, le=1000)]
+Axis = Annotated[Whole, Field(ge=0, le=2)]
+Hounsfield = Annotated[Real, Field(ge=-1e6, le=1e6)]
+StandardDeviation = Annotated[Real, Field(ge=1e-3, le=1e6)]
+
+
+def _size3(value: Any) -> tuple[int, int, int]:
+    """One number stands for all axes."""
+    values = value if isinstance(value, list | tuple) else [value] * 3
+    if len(values) != 3 or not all(_is_size(one) for one in values):
+        raise ValueError(f"must be one or three whole numbers from 1 to {GREATEST_SIZE}")
+    z, y, x = map(int, values)
+    return z, y, x
+
+
+def _order(value: Any) -> str:
+    try:
+        return checked_order(value)
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError("must be three letters such as LPS or RAS, one of each of L/R, P/A and S/I") from error
+
+
+def _is_size(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 1 <= value <= GREATEST_SIZE and value == int(value)
+
+
+Size3 = Annotated[tuple[int, int, int], BeforeValidator(_size3)]
+
+
+class Window(Document):
+    """A channel of the network's bank of windows."""
+
+    mean: Hounsfield
+    std: StandardDeviation
+    windows_hu: Annotated[list[tuple[Hounsfield, Hounsfield]], Field(min_length=1, max_length=64)]
+
+
+class NetworkSizes(Document):
+    """Of ``arch_kwargs``, what decides how large the network is. The rest is the network's own to judge."""
+
+    patch_size: Size3
+    block_patches: Size3
+    center_patches: Size3 = (1, 1, 1)
+    embed_dim: Annotated[Whole, Field(ge=1, le=16384)]
+    depth: Annotated[Whole, Field(ge=0, le=256)]
+    num_heads: Annotated[Whole, Field(ge=1, le=1024)]
+    ffn_ratio: Annotated[Real, Field(gt=0, le=64)] = 4.0
+    voxel_features: Positive = 16
+    voxel_hidden: Positive = 32
+    windows: Annotated[list[Window | None], Field(max_length=100)] | None = None
+    chunk_blocks: Annotated[Whole, Field(ge=1, le=2**20)] = 512
+
+    @model_validator(mode="after")
+    def _check(self) -> NetworkSizes:
+        for name, limit in (("patch_size", MOST_PATCH_VOXELS), ("block_patches", MOST_TOKENS)):
+            if (product := prod(getattr(self, name))) > limit:
+                raise ValueError(f"the product of {name} must be at most {limit}, got {product}")
+        return self
+
+
+class Architecture(Document):
+    """The network."""
+
+    network_class_name: str
+    arch_kwargs: dict[str, Any]
+
+
+class Resampling(Document):
+    """Arguments of nnU-Net's resampling."""
+
+    force_separate_z: StrictBool | None = None
+
+
+class CFSegSection(Document):
+    """What this package's planner adds; other readers of the section look at the rest."""
+
+    foreground_hu: tuple[Hounsfield, Hounsfield] | None = None
+    storage_order: Annotated[str, BeforeValidator(_order)] | None = None
+
+    @field_validator("foreground_hu")
+    @classmethod
+    def _check_order(cls, ends: tuple[float, float] | None) -> tuple[float, float] | None:
+        if ends is not None and ends[0] >= ends[1]:
+            raise ValueError("must be a lower and an upper end")
+        return ends
+
+
+class ConfigurationPlans(Document):
+    """A configuration, complete with what it inherits."""
+
+    architecture: Architecture
+    spacing: tuple[Spacing, Spacing, Spacing]
+    normalization_schemes: Annotated[list[str], Field(min_length=1, max_length=100)]
+    use_mask_for_norm: list[StrictBool]
+    resampling_fn_data: str
+    resampling_fn_probabilities: str
+    resampling_fn_data_kwargs: Resampling
+    resampling_fn_probabilities_kwargs: Resampling
+    previous_stage: str | None = None
+    data_identifier: PlainName | None = None
+    cfseg: CFSegSection = CFSegSection()
+
+
+class Intensities(Document):
+    """Statistics of the foreground, which ``CTNormalization`` uses."""
+
+    mean: Hounsfield
+    std: StandardDeviation
+    percentile_00_5: Hounsfield
+    percentile_99_5: Hounsfield
+
+    @model_validator(mode="after")
+    def _check(self) -> Intensities:
+        if self.percentile_00_5 >= self.percentile_99_5:
+            raise ValueError(
+                f"percentile_00_5 must be below percentile_99_5, got {self.percentile_00_5} and {self.percentile_99_5}"
+            )
+        return self
+
+
+class Plans(Document):
+    """All of it."""
+
+    dataset_name: PlainName | None = None
+    plans_name: PlainName | None = None
+    image_reader_writer: str
+    transpose_forward: tuple[Axis, Axis, Axis]
+    foreground_intensity_properties_per_channel: dict[str, dict[str, Any]]
+    configurations: dict[str, dict[str, Any]]
+
+    @model_validator(mode="after")
+    def _check(self) -> Plans:
+        if set(self.transpose_forward) != {0, 1, 2}:
+            raise ValueError(f"transpose_forward must hold 0, 1 and 2, got {list(self.transpose_forward)}")
+        return self
+
+
+class ReaderPlans(Document):
+    """What an evaluation needs of plans."""
+
+    image_reader_writer: str
+
+
+def read_plans(file: Path) -> dict[str, Any]:
+    """Read plans, as they are, after a look at their top level.
+
+    Raises:
+        ValueError: there are none, they are no JSON, or an entry is missing or does not fit.
+    """
+    content = read_json(file, limit_bytes=LIMIT_BYTES)
+    check_document(content, Plans, str(file))
+    return content
+
+
+def resolve(plans: Mapping[str, Any], name: str, file: str = "plans.json") -> dict[str, Any]:
+    """A configuration with what it inherits.
+
+    Raises:
+        ValueError: it, or one that it inherits from, is not in the plans, or they inherit from each other.
+    """
+    configurations = plans["configurations"]
+    chain: list[Mapping[str, Any]] = []
+    names: list[str] = []
+    following: Any = name
+    while following is not None:
+        if not isinstance(following, str) or following not in configurations:
+            what = f"configurations.{names[-1]}.inherits_from" if names else "the configuration"
+            raise ValueError(f"{what} must be one of {_few(configurations)}, got {short(following)}: {file}")
+        if following in names or len(names) == MOST_ANCESTORS:
+            raise ValueError(f"configurations must not inherit from each other, {' from '.join(names)}: {file}")
+        names.append(following)
+        chain.append(configurations[following])
+        following = chain[-1].get("inherits_from")
+    merged = {key: value for one in reversed(chain) for key, value in one.items()}
+    merged.pop("inherits_from", None)
+    return merged
+
+
+def _few(names: Iterable[str], most: int = 10) -> str:
+    """Names for a message."""
+    every = [name if len(name) <= 60 else f"{name[:57]}..." for name in names]
+    return ", ".join(every if len(every) <= most else [*every[:most], f"and {len(every) - most} more"])
