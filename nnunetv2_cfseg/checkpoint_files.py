@@ -148,8 +148,8 @@ def _unknown_globals(file: str | Path) -> list[str]:
 
 def _can_run_code(why: str, file: str | Path) -> ValueError:
     return ValueError(
-        f"the checkpoint can run code while it is loaded ({why}), so it is refused; --trust_checkpoint lets it, as "
-        f"nnU-Net's own commands always do: {file}"
+        f"the checkpoint can run code while it is loaded ({why}), so it is refused; --trust_checkpoint of cfseg "
+        f"predict, export and refine_labels lets it, as nnU-Net's own commands always do: {file}"
     )
 
 

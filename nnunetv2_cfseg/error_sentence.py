@@ -81,9 +81,7 @@ def _of_system(error: OSError, output: Path | None) -> str:
     file = error.filename2 or error.filename
     where = file.decode(errors="backslashreplace") if isinstance(file, bytes) else file
     if error.errno in FULL_DISK:
-        return (
-            f"nothing more can be written, the disk is full or a limit is reached ({error.strerror}): {where or output}"
-        )
+        return f"the disk is full, or a limit of file sizes is reached ({error.strerror}): {where or output}"
     if error.strerror is None:
         return str(error) or type(error).__name__
     return f"{error.strerror}: {where}" if where is not None else error.strerror

@@ -20,6 +20,8 @@ KINDS = {
 }
 #: Of a JSON file. ``dataset.json`` may list all files of a dataset.
 JSON_LIMIT_BYTES = 64 * 2**20
+#: Of a table of patients or scans.
+TABLE_LIMIT_BYTES = 64 * 2**20
 
 
 @contextmanager
@@ -62,6 +64,16 @@ def require_regular_file(file: str | Path, *, limit_bytes: int | None = None) ->
         raise ValueError(f"a {KINDS.get(kind, 'special file')} is where a file must be: {file}")
     if limit_bytes is not None and status.st_size > limit_bytes:
         raise ValueError(f"the file is too large, {status.st_size} bytes of at most {limit_bytes}: {file}")
+
+
+def require_new_folder(folder: Path) -> None:
+    """Refuse to write over what is there.
+
+    Raises:
+        ValueError: something has the folder's name.
+    """
+    if os.path.lexists(folder):
+        raise ValueError(f"-o must name a new folder, and this one is there: {folder}")
 
 
 def read_text(file: Path, *, limit_bytes: int) -> str:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from nnunetv2_cfseg.commands.model_flags import add_model_flags, model_folder
+from nnunetv2_cfseg.files import require_new_folder
 from nnunetv2_cfseg.plain_name import plain_name
 
 
@@ -27,7 +28,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     folder = model_folder(args)
-    plain_name(args.o.resolve().name, "-o")
+    require_new_folder(args.o)
+    plain_name(args.o.name, "-o")
     from nnunetv2_cfseg.inference.bundle import INTENDED_USE, Card, write_bundle  # torch: slow to import
     from nnunetv2_cfseg.inference.models import load_models
 

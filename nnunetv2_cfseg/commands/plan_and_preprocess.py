@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from nnunetv2_cfseg import environment
+from nnunetv2_cfseg.plain_name import plain_name
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -37,6 +38,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
+    if args.overwrite_plans_name is not None:
+        plain_name(args.overwrite_plans_name, "-overwrite_plans_name")
     environment.require_folders()
     from nnunetv2_cfseg.planners.run import plan_and_preprocess  # torch and nnU-Net: slow to import
 

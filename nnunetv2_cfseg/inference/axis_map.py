@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+#: 16 times those of a whole body in slices of 1 mm.
+MOST_VOXELS = 2**32
 #: nnU-Net's ``ANISO_THRESHOLD``: slices more than three times as thick as a pixel are not interpolated between.
 ANISOTROPY = 3.0
 
@@ -85,8 +87,17 @@ def axis_maps(
 def resampled_shape(
     shape: Sequence[int], spacing_mm: Sequence[float], new_spacing_mm: Sequence[float]
 ) -> tuple[int, int, int]:
-    """Voxels along each axis after resampling to another spacing, as nnU-Net rounds them."""
+    """Voxels along each axis after resampling to another spacing, as nnU-Net rounds them.
+
+    Raises:
+        ValueError: they are more than any scan has, and would take days.
+    """
     z, y, x = (round(old / new * size) for size, old, new in zip(shape, spacing_mm, new_spacing_mm, strict=True))
+    if z * y * x > MOST_VOXELS:
+        raise ValueError(
+            f"a scan must have at most {MOST_VOXELS} voxels on the grid of the plans, and would have {z} x {y} x {x}: "
+            f"its voxels are {tuple(spacing_mm)} mm apart, those of the plans {tuple(new_spacing_mm)} mm"
+        )
     return z, y, x
 
 

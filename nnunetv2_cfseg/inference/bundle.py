@@ -25,7 +25,7 @@ from torch import Tensor
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.checkpoint_files import check_tensors
 from nnunetv2_cfseg.error_sentence import is_out_of_memory
-from nnunetv2_cfseg.files import require_regular_file
+from nnunetv2_cfseg.files import require_new_folder, require_regular_file
 from nnunetv2_cfseg.inference.configuration import read_configuration
 from nnunetv2_cfseg.inference.model import Model, build_network
 from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json, without_files
@@ -92,8 +92,7 @@ def write_bundle(
         ValueError: the folder is there, or the weights differ between configurations.
         OSError: it cannot be written.
     """
-    if os.path.lexists(folder):
-        raise ValueError(f"-o must name a new folder, and this one is there: {folder}")
+    require_new_folder(folder)
     first = models[0]
     weights = [network.state_dict() for network in first.networks]
     for other in models[1:]:

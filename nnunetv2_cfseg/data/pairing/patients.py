@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Collection, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 
 from nnunetv2_cfseg.data.phantom.folds import choose_folds
+from nnunetv2_cfseg.files import TABLE_LIMIT_BYTES, read_text
 
 
 def patients_by_pattern(cases: Sequence[str], pattern: str | None) -> dict[str, str]:
@@ -46,9 +48,8 @@ def patients_by_table(cases: Sequence[str], file: Path) -> dict[str, str]:
         ValueError: no such file or columns, a case that is missing or is there twice.
     """
     try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.DictReader(StringIO(read_text(file, limit_bytes=TABLE_LIMIT_BYTES))))
+    except (OSError, ValueError, csv.Error) as error:
         raise ValueError(f"a table of patients must be a CSV file that can be read ({error}): {file}") from error
     if not rows or not {"case", "patient"} <= set(rows[0]):
         raise ValueError(f"a table of patients must have the columns case and patient, and rows: {file}")

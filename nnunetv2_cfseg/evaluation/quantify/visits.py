@@ -7,8 +7,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from io import StringIO
 from itertools import groupby
 from pathlib import Path
+
+from nnunetv2_cfseg.files import TABLE_LIMIT_BYTES, read_text
 
 SECONDS_A_DAY = 86400
 
@@ -95,14 +98,11 @@ def visits_from_names(pattern: str, cases: Sequence[str]) -> list[Visit]:
 
 def _read(file: Path) -> Iterable[_Row]:
     try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            table = csv.DictReader(stream)
-            columns = list(table.fieldnames or [])
-            lines = [{key: (value or "").strip() for key, value in line.items() if key} for line in table]
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise ValueError(f"a table of scans must be a file, and there is none: {file}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"a table of scans must be CSV in UTF-8 ({error}): {file}") from error
+        table = csv.DictReader(StringIO(read_text(file, limit_bytes=TABLE_LIMIT_BYTES)))
+        columns = list(table.fieldnames or [])
+        lines = [{key: (value or "").strip() for key, value in line.items() if key} for line in table]
+    except csv.Error as error:
+        raise ValueError(f"a table of scans must be CSV ({error}): {file}") from error
     missing = [column for column in ("case", "patient") if column not in columns]
     if missing:
         raise ValueError(f"a table of scans must have the columns case and patient, and lacks {missing[0]}: {file}")

@@ -163,7 +163,7 @@ def test_a_bar_is_shown(predictions: Path, output: Path, capsys: pytest.CaptureF
         (QuantifySettings(smallest_ml=float("nan")), "must be >= 0 ml, got nan"),
         (QuantifySettings(scans=Path("a.csv"), patient_pattern="(a)"), "by a table or by a pattern, got both"),
         (QuantifySettings(patient_pattern="(x)"), "each case must match the patient's pattern"),
-        (QuantifySettings(scans=Path("none.csv")), "a table of scans must be a file"),
+        (QuantifySettings(scans=Path("none.csv")), "none.csv must be a file"),
     ],
 )
 def test_settings_out_of_range_are_refused(

@@ -47,7 +47,7 @@ def test_a_table_of_a_spreadsheet_is_read(table: Path) -> None:
         ("case,patient,date\na,P,1.3.2024\nb,P,\n", "a date must be as in 2024-03-01, got '1.3.2024' for a: "),
         ("case,patient,date\na,P,2024-03-01\nb,P,\n", "all or none must have a date, and b has none: "),
         ("case,patient,date\na,P,2024-03-01\nb,P,2024-03-02T10:00+01:00\n", "all or none must have a time zone"),
-        ("case,patient\na,\xff\n", "must be CSV in UTF-8 "),
+        ("case,patient\na,\xff\n", "must be in UTF-8"),
     ],
 )
 def test_tables_that_do_not_fit_are_refused(content: str, message: str, table: Path) -> None:
@@ -60,7 +60,7 @@ def test_tables_that_do_not_fit_are_refused(content: str, message: str, table: P
 
 def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
     for file in (tmp_path / "none.csv", tmp_path):
-        with pytest.raises(ValueError, match="a table of scans must be a file, and there is none: "):
+        with pytest.raises(ValueError, match="none.csv must be a file, and there is none: "):
             visits_from_csv(file, ["a"])
 
 
