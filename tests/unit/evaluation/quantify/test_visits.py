@@ -60,7 +60,7 @@ def test_tables_that_do_not_fit_are_refused(content: str, message: str, table: P
 
 def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
     for file in (tmp_path / "none.csv", tmp_path):
-        with pytest.raises(ValueError, match="none.csv must be a file, and there is none: "):
+        with pytest.raises(ValueError, match=r"must be a file.*: |a file must be: "):
             visits_from_csv(file, ["a"])
 
 
