@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +53,8 @@ class FakeTrainer(nnUNetTrainer):
     def __init__(self, *args: Any) -> None:
         self.clock: Clock = args[0]["clock"]
         self.is_ddp = False
+        self.local_rank = 0
+        self.output_folder = args[0]["folder"]
         self.logger = Logger()
         self.current_epoch = 0
         self.num_epochs = 1000
@@ -104,14 +107,14 @@ class TimedTrainer(WallClockBudgetMixin, FakeTrainer):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(timed, "time", clock)
+    monkeypatch.setattr(timed, "monotonic", clock)
     return clock
 
 
 @pytest.fixture
-def trainer(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> TimedTrainer:
+def trainer(clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TimedTrainer:
     monkeypatch.setenv(BUDGET_VARIABLE, "200")
-    return TimedTrainer({"clock": clock}, "3d_fullres", 0, {})
+    return TimedTrainer({"clock": clock, "folder": str(tmp_path)}, "3d_fullres", 0, {})
 
 
 class TestLoop:
