@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -87,11 +88,12 @@ def _open_numpy(file: Path, whole: bool) -> None:
 
 
 def _open_pickle(file: Path, whole: bool) -> None:
-    content = file.read_bytes() if whole else file.open("rb").read(1)
-    if not content:
-        raise EOFError("empty")
+    with file.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        if stream.read() != pickle.STOP:
+            raise EOFError("cut short")
     if whole:
-        pickle.loads(content)  # nnU-Net has just done so
+        pickle.loads(file.read_bytes())  # nnU-Net has just done so
 
 
 #: Open a file; with the second argument read it whole.
