@@ -34,6 +34,7 @@ from nnunetv2_cfseg.trainers.plans import (
 from nnunetv2_cfseg.trainers.precision import mixed_precision
 from nnunetv2_cfseg.trainers.schedule import WarmupPolyLR
 from nnunetv2_cfseg.trainers.seed import read_seed, seed_everything, without_stopwatch
+from nnunetv2_cfseg.trainers.storage_order import warn_of_other_orders
 
 
 class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
@@ -72,6 +73,7 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
         """
         with one_sentence():
             check_plans(configuration_manager.configuration, trainer="nnUNetTrainerCFSeg")
+            warn_of_other_orders(plans_manager.plans, configuration_manager.configuration)
             try:
                 return nnUNetTrainer.build_network_architecture(
                     plans_manager, configuration_manager, num_input_channels, num_output_channels, False

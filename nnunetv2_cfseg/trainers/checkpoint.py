@@ -77,6 +77,7 @@ class CheckpointMixin(nnUNetTrainer):
             self.initialize()
         checkpoint = read_checkpoint(filename_or_checkpoint, torch.device("cpu"))
         check_training_checkpoint(self.bare_network(), checkpoint, filename_or_checkpoint)
+        self._check_log(checkpoint, filename_or_checkpoint)
         try:
             self.restore(filename_or_checkpoint)
         except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -96,6 +97,16 @@ class CheckpointMixin(nnUNetTrainer):
         # nnU-Net wraps it only after it has asked for the optimiser, so `is_ddp` would not tell.
         network = self.network.module if isinstance(self.network, DistributedDataParallel) else self.network
         return cast(nn.Module, network._orig_mod if isinstance(network, OptimizedModule) else network)
+
+    def _check_log(self, checkpoint: dict[str, Any], file: str) -> None:
+        """nnU-Net's log has a list for each quantity, with an entry an epoch; it takes no gap or surplus later."""
+        log, epochs = checkpoint["logging"], checkpoint["current_epoch"]
+        for key in self.logger.get_checkpoint():
+            if not isinstance(log.get(key), list) or not 0 <= len(log[key]) <= epochs:
+                raise ValueError(
+                    f"training cannot be continued from this checkpoint (its log of {key} is not that of {epochs} "
+                    f"epochs): {file}"
+                )
 
     def _note_other_plans(self, init_args: dict[str, Any]) -> None:
         """Say where the plans have changed since the checkpoint was written: what follows is another training."""

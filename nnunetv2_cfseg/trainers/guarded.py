@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,7 @@ class GuardedTrainer(CheckpointMixin):
                 stack.enter_context(only_process_in(Path(self.output_folder)))
                 remove_leftovers(Path(self.output_folder))
             stack.enter_context(quiet_about_dead_workers())
+            stack.enter_context(redirect_stdout(sys.stdout))  # nnU-Net closes it for a while
             stack.callback(self._end_workers)
             yield
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -35,11 +35,13 @@ def one_sentence(log: Callable[[str], None] = lambda text: None) -> Iterator[Non
         command = nnunet_command()
         if command is None:
             raise
-        log("".join(traceback.format_exception(error)))
+        with suppress(OSError):  # such as the full disk that is to be told of
+            log("".join(traceback.format_exception(error)))
         _say(f"{command}: {_sentence(error)}")
         raise SystemExit(2) from error
     except Stopped as stopped:
-        log(f"stopped by {stopped.name}")
+        with suppress(OSError):
+            log(f"stopped by {stopped.name}")
         if command := nnunet_command():
             _say(f"{command}: stopped by {stopped.name}")
         raise
@@ -52,5 +54,6 @@ def _sentence(error: BaseException) -> str:
 
 def _say(sentence: str) -> None:
     """On stderr, after all that was printed: in a log of both it is the last line."""
-    sys.stdout.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
     print(sentence, file=sys.stderr, flush=True)

@@ -23,7 +23,7 @@ def pretrained_weights_file() -> str | None:
     """
     if nnunet_command() != "nnUNetv2_train":
         return None
-    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("-pretrained_weights")
     for flag in ("--c", "--val"):
         parser.add_argument(flag, action="store_true")
@@ -31,7 +31,10 @@ def pretrained_weights_file() -> str | None:
         parser.add_argument(other)
     for flag in ("--npz", "--val_best", "--disable_checkpointing"):
         parser.add_argument(flag, action="store_true")
-    arguments, _ = parser.parse_known_args(sys.argv[1:])
+    try:
+        arguments, _ = parser.parse_known_args(sys.argv[1:])
+    except argparse.ArgumentError:  # nnU-Net's own parser says so
+        return None
     return None if arguments.c or arguments.val else arguments.pretrained_weights
 
 
