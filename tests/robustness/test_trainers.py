@@ -37,6 +37,7 @@ from nnunetv2_cfseg.trainers.plans import block_sampling, check_plans, check_tra
 from nnunetv2_cfseg.trainers.pretrained import check_pretrained_weights, pretrained_weights_file
 from nnunetv2_cfseg.trainers.seed import read_seed
 from nnunetv2_cfseg.trainers.stop_signals import Stopped, stopped_by_signals
+from nnunetv2_cfseg.trainers.thick_model import write_thick_model
 from nnunetv2_cfseg.trainers.thin_thick import nnUNetTrainerCFSegThinThick
 from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, thin_thick_section
 from nnunetv2_cfseg.trainers.timed import read_time_budget_s
@@ -752,6 +753,14 @@ class TestLeftovers:
         trainer.run_training()
         left = {path.name for path in folder.iterdir() if path.name.endswith(".tmp")}
         assert left == {alive, *foreign}
+
+    def test_of_the_thick_model_go_as_well(self, write_model: Callable[..., Path]) -> None:
+        fold = write_model() / "fold_0"
+        thick = write_thick_model(fold)
+        leftover = thick / "fold_0" / f".{FINAL}.{self.dead_process()}.tmp"
+        leftover.write_bytes(b"half")
+        write_thick_model(fold)
+        assert [path.name for path in (thick / "fold_0").iterdir()] == [FINAL]
 
     def test_are_what_a_write_uses(self, tmp_path: Path) -> None:
         with whole_or_not_at_all(str(tmp_path / "a.json")) as temporary:
