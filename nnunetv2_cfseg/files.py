@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from nnunetv2_cfseg.processes import process_exists
 
 #: Kinds of files that opening or reading would wait for, or that have no end.
 KINDS = {
@@ -23,7 +26,6 @@ JSON_LIMIT_BYTES = 64 * 2**20
 #: Of a table of patients or scans.
 TABLE_LIMIT_BYTES = 64 * 2**20
 
-
 @contextmanager
 def whole_or_not_at_all(file: str) -> Iterator[str]:
     """A hidden name to write to, renamed to ``file`` at the end and removed after an error."""
@@ -34,6 +36,17 @@ def whole_or_not_at_all(file: str) -> Iterator[str]:
         os.replace(temporary, file)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what :func:`whole_or_not_at_all` left in a folder when a process was killed while it wrote.
+
+    Names of processes that still run stay, but for this process's own: it must not be writing there.
+    """
+    for file in folder.glob(".*.tmp"):
+        match = re.fullmatch(r"\..+\.(\d+)\.tmp", file.name)
+        if match and (int(match[1]) == os.getpid() or not process_exists(int(match[1]))):
+            file.unlink(missing_ok=True)
 
 
 def write_json(file: Path, content: Any) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -142,6 +144,44 @@ def stopped_by_signals() -> Iterator[None]:
     finally:
         for number, handler in handled.items():
             signal.signal(number, handler)
+
+
+def end_with_parent(parent: int) -> None:
+    """Let this process end as soon as another one has ended, whatever ended that: ``kill -9`` runs no clean-up.
+
+    Call it first thing in the process that is to end. On Linux the kernel sees to it, where ``parent`` is the parent;
+    elsewhere a thread looks every second.
+
+    Args:
+        parent: process id of the one that started this one.
+    """
+    if os.getppid() == parent and _killed_by_the_kernel_with_parent() and os.getppid() == parent:
+        return
+    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _killed_by_the_kernel_with_parent() -> bool:
+    """Ask Linux to kill this process when its parent ends; whether it will."""
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
+    prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
+    return prctl is not None and prctl(set_parent_death_signal, signal.SIGKILL) == 0
+
+
+def _end_after(parent: int) -> None:
+    while process_exists(parent):
+        time.sleep(1.0)
+    os._exit(1)
+
+
+def process_exists(pid: int) -> bool:
+    """Whether a process of this machine has that id."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def last_line(file: Path) -> str:

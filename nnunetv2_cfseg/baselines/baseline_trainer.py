@@ -12,10 +12,10 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, nn
 
-from nnunetv2_cfseg.trainers.checkpoint import AtomicCheckpointMixin
+from nnunetv2_cfseg.trainers.guarded import GuardedTrainer
 
 
-class BaselineTrainer(AtomicCheckpointMixin, nnUNetTrainer):
+class BaselineTrainer(GuardedTrainer, nnUNetTrainer):
     """nnU-Net's trainer with another network; crop, batch size, augmentation and loss are those of the plans.
 
     A subclass says what :meth:`make_network` makes; nnU-Net's commands find it by name once a module of

@@ -26,6 +26,6 @@ class nnUNetTrainer_Primus_S_timed(nnUNetTrainer_timed, nnUNet_Primus_S_Trainer)
         """nnU-Net's; Primus' would exchange the schedule after 50 epochs."""
         nnUNetTrainer.on_train_epoch_start(self)
 
-    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
+    def restore(self, filename: str) -> None:
         """nnU-Net's, for the same reason."""
-        nnUNetTrainer.load_checkpoint(self, filename_or_checkpoint)
+        nnUNetTrainer.load_checkpoint(self, filename)

@@ -21,7 +21,8 @@ the slab itself, in the one before or in the one after.
 A network in training sees less lesion than there is, and its errors must not become its targets. So its log-odds are
 shifted, by one number a class, until as much lesion is expected before marks are known as thereafter (Saerens et al.
 2002, "Adjusting the outputs of a classifier to new a priori probabilities"): then marks are as likely as a shift can
-make them. The shift follows from step to step and, like no weight of the network, is in no checkpoint.
+make them. The shift follows from step to step. It is no weight of the network, but part of ``state_dict``, so that a
+training can be continued with it.
 
 A network that has not learnt what a lesion is can satisfy marks in many ways. So training begins with the ramp of
 :mod:`.transition` and moves to the likelihood: the target is a mixture of both, whose share of q grows from 0 to 1
@@ -41,6 +42,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnunetv2_cfseg.losses.annotation import Annotation, as_questions, in_full_precision
+from nnunetv2_cfseg.losses.state import StepwiseState
 from nnunetv2_cfseg.losses.transition import SlabTransition
 
 #: Least probability of what the ramp or the network says cannot be; a mark may say otherwise.
@@ -51,7 +53,7 @@ LARGEST_SHIFT, SHIFT_RATE = 4.0, 0.1
 LARGEST_LOG_ODDS = 80.0
 
 
-class SlabCount(SlabTransition):
+class SlabCount(SlabTransition, StepwiseState):
     """What the slices of a slab are likely to be, given how it was marked and what the network sees.
 
     Args:
@@ -72,6 +74,7 @@ class SlabCount(SlabTransition):
     """
 
     shift: Tensor
+    follows = ("shift",)
 
     def __init__(
         self,
@@ -93,7 +96,7 @@ class SlabCount(SlabTransition):
         if not 0 <= coupling < math.inf:
             raise ValueError(f"coupling must be finite and >= 0, got {coupling}")
         self.begin, self.end, self.reach, self.coupling = begin, end, reach, coupling
-        self.register_buffer("shift", torch.zeros(1, 1), persistent=False)
+        self.register_buffer("shift", torch.zeros(1, 1))
 
     def forward(
         self, thin_logits: Tensor, thick_target: Tensor, *, progress: float = 1.0, seen: Tensor | None = None
@@ -172,7 +175,8 @@ class SlabCount(SlabTransition):
             p.new_ones(questions, answers).index_add_(0, question, p.sum(2)).log() for p in (before, after)
         )
         change = log_after - log_before
-        self.shift = (self.shift + SHIFT_RATE * (change - change[:, :1])).clamp(-LARGEST_SHIFT, LARGEST_SHIFT)
+        moved = self.shift + SHIFT_RATE * (change - change[:, :1])
+        self.move("shift", moved.clamp(-LARGEST_SHIFT, LARGEST_SHIFT))
 
     def share_of_likelihood(self, progress: float) -> float:
         """Of the target, at a point of the training."""

@@ -88,9 +88,14 @@ class ThinThickSettings:
             ValueError: an entry that does not exist, or one out of range.
         """
         names = [entry.name for entry in fields(cls)]
+        if not isinstance(section, Mapping):
+            raise ValueError(f"the thin-thick loss takes {', '.join(names)}, got {section!r}")
         if unknown := sorted(section.keys() - set(names)):
             raise ValueError(f"the thin-thick loss takes {', '.join(names)}, got {', '.join(unknown)}")
-        return cls(**section)
+        try:
+            return cls(**section)
+        except (AttributeError, RuntimeError, TypeError) as error:
+            raise ValueError(f"the thin-thick loss has a value of another type ({error})") from error
 
     def _check_parameters(self) -> None:
         """Build what they are for, so that plans are refused before training."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nnunetv2_cfseg.losses.annotation import Annotation
+from nnunetv2_cfseg.losses.state import StepwiseState
 
 
-class VolumeMatch(nn.Module):
+class VolumeMatch(StepwiseState):
     """Lets a network be as much surer of a class than its targets are as its segmentation needs for their volume.
 
     Where targets say how likely lesion is, a network that does not see the surface says the same, and what is likelier
     than one half is less than there is: ends of lesions that bulge are lost, and of thin ones most. So the loss looks
     at the network's logits of each class less a margin, where the target is a guess. The margin follows the volumes: as
     long as fewer of these voxels are segmented as the class than the targets add up to, it grows. It is no weight of
-    the network and in no checkpoint: a training that is continued begins without it and has it again after some tens
-    of steps.
+    the network, but part of ``state_dict``, so that a training can be continued with it.
 
     Args:
         rate: of the margin, for each step and unit of the logarithm of the volumes' ratio.
@@ -28,11 +28,12 @@ class VolumeMatch(nn.Module):
     """
 
     margin: Tensor
+    follows = ("margin",)
 
     def __init__(self, *, rate: float = 0.05, most: float = 2.0) -> None:
         super().__init__()
         self.rate, self.most = rate, most
-        self.register_buffer("margin", torch.zeros(1, 1, 1, 1), persistent=False)
+        self.register_buffer("margin", torch.zeros(1, 1, 1, 1))
 
     def forward(self, logits: Tensor, annotation: Annotation) -> Tensor:
         """The logits that the loss is to see; moves the margin.
@@ -50,6 +51,6 @@ class VolumeMatch(nn.Module):
             found = logits > 0 if annotation.regions else logits == logits.amax(1, keepdim=True)
             found, wanted = ((values[:, first:] * unsure).sum((0, 2, 3, 4)) + 1 for values in (found, annotation.truth))
             change = (wanted.log() - found.log()).clamp(-1, 1).view(-1, 1, 1, 1)
-            self.margin = (self.margin + self.rate * change).clamp(-self.most, self.most)
+            self.move("margin", (self.margin + self.rate * change).clamp(-self.most, self.most))
         shifted = logits[:, first:] - unsure * self.margin
         return shifted if annotation.regions else torch.cat([logits[:, :1], shifted], dim=1)

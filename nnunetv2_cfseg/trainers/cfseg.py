@@ -15,22 +15,29 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, nn
-from torch._dynamo import OptimizedModule
-from torch.nn.parallel import DistributedDataParallel
 
-from nnunetv2_cfseg.checkpoint_files import check_weights_fit, read_checkpoint
 from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.trainers.block_transform import DrawBlocks
-from nnunetv2_cfseg.trainers.checkpoint import AtomicCheckpointMixin
+from nnunetv2_cfseg.trainers.guarded import GuardedTrainer
 from nnunetv2_cfseg.trainers.hounsfield_transform import HounsfieldJitter, without_unitless_intensity
+from nnunetv2_cfseg.trainers.one_sentence import one_sentence
 from nnunetv2_cfseg.trainers.optimizer import build_optimizer
-from nnunetv2_cfseg.trainers.plans import block_sampling, check_plans, foreground_range, mirror_axes
+from nnunetv2_cfseg.trainers.plans import (
+    block_sampling,
+    check_plans,
+    check_training_section,
+    foreground_range,
+    foreground_statistics,
+    mirror_axes,
+    read_configuration,
+)
 from nnunetv2_cfseg.trainers.precision import mixed_precision
 from nnunetv2_cfseg.trainers.schedule import WarmupPolyLR
 from nnunetv2_cfseg.trainers.seed import read_seed, seed_everything, without_stopwatch
+from nnunetv2_cfseg.trainers.storage_order import warn_of_other_orders
 
 
-class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
+class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
     """Trains :class:`~nnunetv2_cfseg.networks.BlockCenterTransformer` from plans made by ``CFSegPlanner``."""
 
     warmup_share = 0.03
@@ -39,14 +46,17 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
                  device: torch.device = torch.device("cuda")) -> None:  # fmt: skip
         # What can be refused is looked at before nnU-Net's constructor, which makes a folder and a log.
-        self._seed = read_seed()
-        check_plans(PlansManager(plans).get_configuration(configuration).configuration, trainer=type(self).__name__)
+        with one_sentence():
+            self._seed = read_seed()
+            planned = read_configuration(plans, configuration)
+            check_plans(planned, trainer=type(self).__name__)
+            check_training_section(planned)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.enable_deep_supervision = False
         self.initial_lr = 2e-3
         self.weight_decay = 1e-2
         self.save_every = 10
-        self._iteration = 0
+        self._iteration = self._skipped_steps = 0
 
     @staticmethod
     def build_network_architecture(
@@ -61,10 +71,15 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
         Raises:
             ValueError: the plans describe another network.
         """
-        check_plans(configuration_manager.configuration, trainer="nnUNetTrainerCFSeg")
-        return nnUNetTrainer.build_network_architecture(
-            plans_manager, configuration_manager, num_input_channels, num_output_channels, False
-        )
+        with one_sentence():
+            check_plans(configuration_manager.configuration, trainer="nnUNetTrainerCFSeg")
+            warn_of_other_orders(plans_manager.plans, configuration_manager.configuration)
+            try:
+                return nnUNetTrainer.build_network_architecture(
+                    plans_manager, configuration_manager, num_input_channels, num_output_channels, False
+                )
+            except TypeError as error:
+                raise ValueError(f"the plans describe a network that this version does not know ({error})") from error
 
     def initialize(self) -> None:
         """nnU-Net's, from a seed where one is set."""
@@ -112,21 +127,20 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
 
     def foreground_range(self) -> tuple[float, float] | None:
         """Between which normalised values foreground lies, if the plans say."""
-        properties = self.plans_manager.foreground_intensity_properties_per_channel["0"]
-        return foreground_range(self.configuration_manager.configuration, properties["mean"], properties["std"])
+        return foreground_range(
+            self.configuration_manager.configuration, *foreground_statistics(self.plans_manager.plans)
+        )
 
     def block_center_network(self) -> BlockCenterTransformer:
         """The network itself, out of the wrappers of DDP and torch.compile."""
-        # nnU-Net wraps it only after it has asked for the optimiser, so `is_ddp` would not tell.
-        network = self.network.module if isinstance(self.network, DistributedDataParallel) else self.network
-        return cast(BlockCenterTransformer, network._orig_mod if isinstance(network, OptimizedModule) else network)
+        return cast(BlockCenterTransformer, self.bare_network())
 
     def on_train_epoch_start(self) -> None:
         """nnU-Net's, from a seed of the epoch's own where one is set, so that ``--c`` repeats what came after."""
         if self._seed is not None:
             seed_everything(self._seed + 1000 * (self.current_epoch + 1) + self.local_rank)
         super().on_train_epoch_start()
-        self._iteration = 0
+        self._iteration = self._skipped_steps = 0
 
     def schedule_position(self) -> float:
         """Where the learning rate's schedule stands, in epochs."""
@@ -147,8 +161,10 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
         loss = self.loss_on_centers(batch)
         if self.grad_scaler is None:
             loss.backward()
-            self._clip_gradients()
-            self.optimizer.step()
+            if bool(self._clip_gradients().isfinite()):
+                self.optimizer.step()
+            else:
+                self._skipped_steps += 1
         else:
             self.grad_scaler.scale(loss).backward()
             self.grad_scaler.unscale_(self.optimizer)
@@ -174,25 +190,17 @@ class nnUNetTrainerCFSeg(AtomicCheckpointMixin, nnUNetTrainer):
         # The loss adds up thousands of voxels, nnU-Net's in the precision that it is given.
         return self.loss(logits.float(), target)
 
-    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
-        """nnU-Net's, after a look at the file.
+    def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
+        """nnU-Net's, and how many steps changed nothing; on a GPU nnU-Net's gradient scaler skips them unsaid."""
+        super().on_train_epoch_end(train_outputs)
+        if self._skipped_steps:
+            self.print_to_log_file(
+                f"WARNING: {self._skipped_steps} steps of this epoch were skipped: their gradients were not finite"
+            )
 
-        Raises:
-            ValueError: the checkpoint is missing, truncated, or written for another network.
-        """
-        if not self.was_initialized:
-            self.initialize()
-        if isinstance(filename_or_checkpoint, str):
-            checkpoint = read_checkpoint(filename_or_checkpoint, torch.device("cpu"))
-            check_weights_fit(self.block_center_network(), checkpoint["network_weights"], filename_or_checkpoint)
-        super().load_checkpoint(filename_or_checkpoint)
-        # nnU-Net writes checkpoint_latest before it takes note of a new best; the log knows.
-        smoothed_dice = self.logger.get_value("ema_fg_dice", step=None)
-        if smoothed_dice:
-            self._best_ema = max(smoothed_dice)
-
-    def _clip_gradients(self) -> None:
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.max_gradient_norm)
+    def _clip_gradients(self) -> Tensor:
+        """Their norm before."""
+        return torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.max_gradient_norm)
 
     def _check_labels(self, target: torch.Tensor) -> None:
         """Labels are checked on the CPU, where they still are: on a GPU a wrong one ends in a device assert."""

@@ -1,19 +1,155 @@
-"""Checkpoints that a kill cannot break."""
+"""Checkpoints that a kill cannot break, that hold all that continuing needs, and that are looked at when loaded."""
 
 from __future__ import annotations
 
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from typing import Any, cast
 
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import Tensor, nn
+from torch._dynamo import OptimizedModule
+from torch.nn.parallel import DistributedDataParallel
+
+from nnunetv2_cfseg.checkpoint_files import check_weights_fit, read_checkpoint
 from nnunetv2_cfseg.files import whole_or_not_at_all
 
+#: Entry of nnU-Net's checkpoints under which this package keeps its own.
+STATE = "cfseg"
+#: What nnU-Net reads of a checkpoint to continue a training, and of which type.
+NEEDED = {
+    "network_weights": dict,
+    "optimizer_state": dict,
+    "logging": dict,
+    "init_args": dict,
+    "current_epoch": int,
+    "_best_ema": object,
+}
 
-class AtomicCheckpointMixin(nnUNetTrainer):
-    """Writes checkpoints beside their place and renames them; name it before the trainer it is mixed into."""
+
+class CheckpointMixin(nnUNetTrainer):
+    """Saves and loads checkpoints with care; name it before the trainer it is mixed into."""
+
+    def training_state(self) -> dict[str, Any]:
+        """What a continued training needs beside nnU-Net's own entries; plain values and tensors."""
+        return {}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`training_state` gave; empty for checkpoints that other trainers wrote."""
+
+    def restore(self, filename: str) -> None:
+        """nnU-Net's own loading."""
+        super().load_checkpoint(filename)
 
     def save_checkpoint(self, filename: str) -> None:
-        """nnU-Net's checkpoint, whole or not at all."""
+        """nnU-Net's checkpoint and the training's state, whole or not at all, read back before it takes its place.
+
+        Raises:
+            ValueError: weights that are not finite; a checkpoint that is there already stays.
+            OSError: it cannot be written.
+        """
         if self.local_rank != 0 or self.disable_checkpointing:
             super().save_checkpoint(filename)
             return
-        with whole_or_not_at_all(filename) as temporary:
-            super().save_checkpoint(temporary)
+        try:
+            with whole_or_not_at_all(filename) as temporary:
+                super().save_checkpoint(temporary)
+                checkpoint = torch.load(temporary, map_location="cpu", weights_only=False)
+                if name := not_finite(checkpoint["network_weights"]):
+                    raise ValueError(
+                        f"training has failed: the weights are no longer finite ({name}), and this checkpoint is not "
+                        f"written: {filename}"
+                    )
+                if state := self.training_state():
+                    torch.save({**checkpoint, STATE: state}, temporary)
+        except RuntimeError as error:  # torch's for a full disk
+            raise OSError(f"the checkpoint cannot be written ({_first_line(error)}): {filename}") from error
+
+    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
+        """nnU-Net's, after a look at the file.
+
+        Raises:
+            ValueError: the checkpoint is missing, truncated, written for another network, without an entry that is
+                needed, or holds values that are not finite.
+        """
+        if not isinstance(filename_or_checkpoint, str):
+            raise ValueError(f"a checkpoint must be a file's name, got a {type(filename_or_checkpoint).__name__}")
+        if not self.was_initialized:
+            self.initialize()
+        checkpoint = read_checkpoint(filename_or_checkpoint, torch.device("cpu"))
+        check_training_checkpoint(self.bare_network(), checkpoint, filename_or_checkpoint)
+        self._check_log(checkpoint, filename_or_checkpoint)
+        try:
+            self.restore(filename_or_checkpoint)
+        except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"training cannot be continued from this checkpoint ({_first_line(error)}): {filename_or_checkpoint}"
+            ) from error
+        # nnU-Net writes checkpoint_latest before it takes note of a new best; the log knows.
+        smoothed_dice = self.logger.get_value("ema_fg_dice", step=None)
+        if smoothed_dice:
+            self._best_ema = max(smoothed_dice)
+        self._note_other_plans(checkpoint["init_args"])
+        state = checkpoint.get(STATE, {})
+        self.load_training_state(state if isinstance(state, dict) else {})
+
+    def bare_network(self) -> nn.Module:
+        """The network itself, out of the wrappers of DDP and torch.compile."""
+        # nnU-Net wraps it only after it has asked for the optimiser, so `is_ddp` would not tell.
+        network = self.network.module if isinstance(self.network, DistributedDataParallel) else self.network
+        return cast(nn.Module, network._orig_mod if isinstance(network, OptimizedModule) else network)
+
+    def _check_log(self, checkpoint: dict[str, Any], file: str) -> None:
+        """nnU-Net's log has a list for each quantity, with an entry an epoch; it takes no gap or surplus later."""
+        log, epochs = checkpoint["logging"], checkpoint["current_epoch"]
+        for key in self.logger.get_checkpoint():
+            if not isinstance(log.get(key), list) or not 0 <= len(log[key]) <= epochs:
+                raise ValueError(
+                    f"training cannot be continued from this checkpoint (its log of {key} is not that of {epochs} "
+                    f"epochs): {file}"
+                )
+
+    def _note_other_plans(self, init_args: dict[str, Any]) -> None:
+        """Say where the plans have changed since the checkpoint was written: what follows is another training."""
+        then = (init_args.get("plans") or {}).get("configurations", {}).get(self.configuration_name)
+        now = self.plans_manager.plans["configurations"][self.configuration_name]
+        if not isinstance(then, dict):
+            return
+        if changed := sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key)):
+            self.print_to_log_file(
+                f"WARNING: the plans have changed since this checkpoint was written: {', '.join(changed)} of "
+                f"{self.configuration_name}. Training goes on by the new ones."
+            )
+
+
+def check_training_checkpoint(network: nn.Module, checkpoint: dict[str, Any], file: str) -> None:
+    """Look at what :func:`~nnunetv2_cfseg.checkpoint_files.read_checkpoint` read, before a training goes on from it.
+
+    Raises:
+        ValueError: an entry is missing or of another type, weights of another network, or values that are not finite.
+    """
+    for key, kind in NEEDED.items():
+        if key not in checkpoint or not isinstance(checkpoint[key], kind):
+            found = f"a {type(checkpoint[key]).__name__}" if key in checkpoint else "missing"
+            raise ValueError(f"training cannot be continued from this checkpoint ({key!r} is {found}): {file}")
+    if odd := [name for name, value in checkpoint["network_weights"].items() if not isinstance(value, Tensor)]:
+        raise ValueError(f"training cannot be continued from this checkpoint ({odd[0]!r} is no tensor): {file}")
+    check_weights_fit(network, checkpoint["network_weights"], file)
+    for key in ("network_weights", "optimizer_state"):
+        if name := not_finite(checkpoint[key]):
+            raise ValueError(f"the checkpoint's {key} hold values that are not finite ({name}): {file}")
+
+
+def not_finite(values: Any, name: str = "") -> str | None:
+    """Name of the first tensor with NaN or infinity among nested dicts and lists; None where there is none."""
+    if isinstance(values, Tensor):
+        return None if not values.is_floating_point() or bool(values.isfinite().all()) else name
+    if isinstance(values, dict):
+        pairs = list(values.items())
+    else:
+        pairs = list(enumerate(values)) if isinstance(values, list | tuple) else []
+    inside = (not_finite(value, f"{name}.{key}" if name else str(key)) for key, value in pairs)
+    return next((found for found in inside if found), None)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0] or type(error).__name__

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from nnunetv2_cfseg.checkpoint_files import read_checkpoint
-from nnunetv2_cfseg.files import whole_or_not_at_all
+from nnunetv2_cfseg.files import remove_leftovers, whole_or_not_at_all
 
 THIN, THICK = "3d_fullres", "3d_thick"
 
@@ -34,9 +34,11 @@ def write_thick_model(fold_folder: str | Path) -> Path:
         raise ValueError(f"a thin model's folder must be named TRAINER__PLANS__{THIN}, got {thin.name}")
     thick = thin.with_name(thin.name.removesuffix(THIN) + THICK)
     (thick / fold.name).mkdir(parents=True, exist_ok=True)
+    remove_leftovers(thick / fold.name)
     for name in ("plans.json", "dataset.json", "dataset_fingerprint.json"):
         if (thin / name).is_file():
-            shutil.copyfile(thin / name, thick / name)
+            with whole_or_not_at_all(str(thick / name)) as file:
+                shutil.copyfile(thin / name, file)
     for name in ("checkpoint_final.pth", "checkpoint_best.pth"):
         if (fold / name).is_file():
             checkpoint = read_checkpoint(str(fold / name), torch.device("cpu"))

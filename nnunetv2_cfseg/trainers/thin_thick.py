@@ -20,12 +20,12 @@ import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.configuration import default_num_processes
 from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor
 
 from nnunetv2_cfseg.losses.thin_thick import ThinThickLoss, ThinThickSettings
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
-from nnunetv2_cfseg.trainers.plans import block_sampling
+from nnunetv2_cfseg.trainers.one_sentence import one_sentence
+from nnunetv2_cfseg.trainers.plans import block_sampling, read_configuration
 from nnunetv2_cfseg.trainers.precision import mixed_precision
 from nnunetv2_cfseg.trainers.slab_loader import slab_data_loaders
 from nnunetv2_cfseg.trainers.slab_transform import DrawSlabBlocks, SlabBlocks
@@ -42,14 +42,16 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
                  device: torch.device = torch.device("cuda")) -> None:  # fmt: skip
-        planned = PlansManager(plans).get_configuration(configuration).configuration
-        section = thin_thick_section(planned, trainer=type(self).__name__)
-        self.loss_settings = ThinThickSettings.from_plans(section.get("loss", {}))
-        self.blocks = count_blocks(planned["cfseg"]["blocks_per_crop"], section, self.loss_settings)
+        with one_sentence():
+            planned = read_configuration(plans, configuration)
+            section = thin_thick_section(planned, trainer=type(self).__name__)
+            self.loss_settings = ThinThickSettings.from_plans(section.get("loss", {}))
+            self.blocks = count_blocks(block_sampling(planned).blocks_per_crop, section, self.loss_settings)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.factor: int = section["factor"]
         self.threshold: float = section["threshold"]
         self._terms: dict[str, list[Tensor]] = defaultdict(list)
+        self._loss_state: dict[str, Tensor] | None = None
 
     def on_train_start(self) -> None:
         """nnU-Net's, with the thin-thick loss beside the usual one, which validation goes on using."""
@@ -63,6 +65,25 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
             batch_dice=self.configuration_manager.batch_dice,
             class_counts=self._class_counts() if self.loss_settings.balance != "none" else None,
         ).to(self.device)
+        if self._loss_state is not None:
+            self._load_loss(self._loss_state)
+
+    def training_state(self) -> dict[str, Any]:
+        """With what the loss has learnt from step to step; in a distributed training, that of the first process."""
+        state = {name: value.cpu() for name, value in self.thin_thick_loss.state_dict().items()}
+        return {**super().training_state(), "loss": state}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        """With what the loss has learnt, which is loaded when training starts and the loss is made."""
+        super().load_training_state(state)
+        self._loss_state = state.get("loss", {})
+
+    def _load_loss(self, state: dict[str, Tensor]) -> None:
+        left = self.thin_thick_loss.load_state_dict(state, strict=False)
+        if left.missing_keys:
+            self.print_to_log_file(f"WARNING: the checkpoint is without {', '.join(left.missing_keys)}: begins anew")
+        if left.unexpected_keys:
+            self.print_to_log_file(f"WARNING: this loss has no {', '.join(left.unexpected_keys)} of the checkpoint")
 
     def _class_counts(self) -> list[int] | list[list[int]]:
         """Voxels of each class, background first, or those outside and inside each region, in the training cases."""
@@ -144,9 +165,9 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         self._terms.clear()
         self.print_to_log_file(*(f"{name} {mean:.4f}" for name, mean in means.items()))
 
-    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+    def validate(self, save_probabilities: bool) -> None:
         """nnU-Net's, against the thick labels, then against thin ones where the raw dataset has them."""
-        super().perform_actual_validation(save_probabilities)
+        super().validate(save_probabilities)
         if self.local_rank != 0:
             return
         metrics = validate_on_thin(

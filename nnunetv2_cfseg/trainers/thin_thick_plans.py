@@ -20,16 +20,20 @@ def thin_thick_section(configuration: dict[str, Any], *, trainer: str) -> dict[s
     Raises:
         ValueError: plans without it, a factor below 2, or a crop that is not whole thick centres.
     """
-    section = configuration.get("cfseg", {}).get("thin_thick")
+    of_package = configuration.get("cfseg")
+    section = of_package.get("thin_thick") if isinstance(of_package, dict) else None
     if section is None:
         raise ValueError(
             f"{trainer} needs plans for pairs (cfseg plan_and_preprocess -pl ThinThickPlanner, then "
             f"-p nnUNetThinThickPlans), and these have no thin_thick section"
         )
+    if not isinstance(section, dict):
+        raise ValueError(f"thin_thick in the plans must be a JSON object, got {section!r}")
     factor = checked_factor(section.get("factor"), "plans")
     threshold = checked_threshold(section.get("threshold", MAJORITY), "plans")
-    depth = configuration["patch_size"][0]
-    if depth % factor:
+    crop = configuration.get("patch_size")
+    depth = crop[0] if isinstance(crop, list) and crop else crop
+    if not isinstance(depth, int) or depth < 1 or depth % factor:
         raise ValueError(f"the crop (patch_size in the plans) must be whole slabs of {factor} slices, got {depth}")
     return {**section, "threshold": threshold}
 
@@ -47,7 +51,7 @@ def count_blocks(total: int, section: dict[str, Any], settings: ThinThickSetting
     """
     for name in ("column_share", "thick_share"):
         share = section.get(name)
-        if not isinstance(share, int | float) or not 0 <= share <= 1:
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
             raise ValueError(f"{name} in the plans' thin_thick section must be between 0 and 1, got {share}")
     used = {name for name, weight in settings.weights.items() if weight}
     column = 1 + section["factor"]

@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from time import time
+from time import monotonic
+from typing import Any
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import distributed as dist
 
-from nnunetv2_cfseg.trainers.checkpoint import AtomicCheckpointMixin
+from nnunetv2_cfseg.trainers.guarded import GuardedTrainer
+from nnunetv2_cfseg.trainers.one_sentence import one_sentence
 
 BUDGET_VARIABLE = "CFSEG_TIME_BUDGET_S"
 
@@ -38,13 +40,12 @@ def read_time_budget_s() -> float:
     return budget_s
 
 
-class WallClockBudgetMixin(nnUNetTrainer):
+class WallClockBudgetMixin(GuardedTrainer):
     """Ends a training when its budget is spent; name it before the trainer it is mixed into.
 
     The run is cut into ``num_epochs`` equal slices of time, so nnU-Net's log, plots and checkpoints keep their
-    meaning. Time already spent is read from nnU-Net's own log, which checkpoints hold: ``--c`` goes on where the
-    last checkpoint stood. The log ends an epoch before its checkpoint and plots, so a continued training is given
-    the seconds of those back.
+    meaning. Seconds are those of a clock that nobody sets. Checkpoints hold how many were spent, and ``--c`` goes on
+    from there; what came after the last checkpoint, its epoch's plots at least, is given back.
     """
 
     #: Online validation takes at most this share of a slice, but always one batch.
@@ -52,32 +53,46 @@ class WallClockBudgetMixin(nnUNetTrainer):
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
                  device: torch.device = torch.device("cuda")) -> None:  # fmt: skip
-        self.time_budget_s = read_time_budget_s()
-        self._spent_before_s = 0.0
+        with one_sentence():
+            self.time_budget_s = read_time_budget_s()
+        self._spent_before_s: float | None = None
         self._session_start: float | None = None
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 10
         self.save_every = 1
 
     def spent_s(self) -> float:
-        """Seconds of the budget spent: what the log held when this session began, and the session's own clock.
+        """Seconds of the budget spent, in earlier sessions and in this one.
 
         In a distributed training the first process's clock counts: were each to read its own, they would differ in
         learning rate and in the step at which to stop. All processes must therefore call this as often.
         """
-        session_s = time() - self._session_start if self._session_start is not None else 0.0
-        spent_s = self._spent_before_s + session_s
         if not self.is_ddp:
-            return spent_s
-        shared = torch.tensor(spent_s, dtype=torch.float64, device=self.device)
+            return self._own_spent_s()
+        shared = torch.tensor(self._own_spent_s(), dtype=torch.float64, device=self.device)
         dist.broadcast(shared, src=0)
         return float(shared)
+
+    def _own_spent_s(self) -> float:
+        session_s = monotonic() - self._session_start if self._session_start is not None else 0.0
+        return (self._spent_before_s or 0.0) + session_s
+
+    def training_state(self) -> dict[str, Any]:
+        """With the seconds spent."""
+        return {**super().training_state(), "spent_s": self._own_spent_s()}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        """With the seconds spent."""
+        super().load_training_state(state)
+        spent_s = state.get("spent_s")
+        if isinstance(spent_s, int | float) and 0 <= spent_s < math.inf:
+            self._spent_before_s = float(spent_s)
 
     def fraction_spent(self) -> float:
         """Share of the budget spent, in [0, 1]."""
         return min(1.0, self.spent_s() / self.time_budget_s)
 
-    def run_training(self) -> None:
+    def train(self) -> None:
         """nnU-Net's loop with the clock, not a count of batches, ending training and every epoch."""
         self.on_train_start()
         self._start_clock()
@@ -108,10 +123,15 @@ class WallClockBudgetMixin(nnUNetTrainer):
         return min(self.fraction_spent(), 0.999) * self.num_epochs
 
     def _start_clock(self) -> None:
+        if self._spent_before_s is None:
+            self._spent_before_s = self._logged_s()
+        self._session_start = monotonic()
+
+    def _logged_s(self) -> float:
+        """Seconds of earlier sessions by nnU-Net's log, for checkpoints from before they were noted."""
         starts = self.logger.get_value("epoch_start_timestamps", step=None)
         ends = self.logger.get_value("epoch_end_timestamps", step=None)
-        self._spent_before_s = sum(end - start for start, end in zip(starts, ends, strict=True))
-        self._session_start = time()
+        return sum(max(0.0, end - start) for start, end in zip(starts, ends, strict=False))
 
     def _until(self, deadline_s: float) -> Iterator[None]:
         """Yield once, then until so many seconds of the budget are spent."""
@@ -120,7 +140,7 @@ class WallClockBudgetMixin(nnUNetTrainer):
             yield
 
 
-class nnUNetTrainer_timed(WallClockBudgetMixin, AtomicCheckpointMixin, nnUNetTrainer):
+class nnUNetTrainer_timed(WallClockBudgetMixin, nnUNetTrainer):
     """Stock nnU-Net, stopped by the clock."""
 
     def train_step(self, batch: dict) -> dict:

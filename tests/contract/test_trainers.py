@@ -11,9 +11,16 @@ from typing import Any
 
 import pytest
 import torch
-from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from batchgenerators.dataloading import nondet_multi_threaded_augmenter
+from nnunetv2.inference.predict_from_raw_data import (
+    nnUNetPredictor,
+    predict_entry_point,
+    predict_entry_point_modelfolder,
+)
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
+from nnunetv2.run.run_training import run_training_entry
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer_module
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
@@ -21,6 +28,8 @@ import nnunetv2_cfseg
 from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.nnunet_ext import baseline_trainers, cfseg_trainers
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
+from nnunetv2_cfseg.trainers.checkpoint import NEEDED
+from nnunetv2_cfseg.trainers.pretrained import OUTPUT_LAYERS
 
 SHIM = Path(nnunetv2_cfseg.__file__).parent / "nnunet_ext"
 TRAINERS = {name: getattr(module, name) for module in (baseline_trainers, cfseg_trainers) for name in module.__all__}
@@ -30,6 +39,7 @@ HOOKS = [
     "configure_optimizers",
     "configure_rotation_dummyDA_mirroring_and_inital_patch_size",
     "get_dataloaders",
+    "get_tr_and_val_datasets",
     "get_training_transforms",
     "initialize",
     "load_checkpoint",
@@ -37,6 +47,7 @@ HOOKS = [
     "on_train_epoch_end",
     "on_train_epoch_start",
     "on_train_start",
+    "perform_actual_validation",
     "run_training",
     "save_checkpoint",
     "train_step",
@@ -118,7 +129,8 @@ def test_nnunet_has_what_is_replaced(hook: str) -> None:
 
 def test_nnunet_calls_what_is_replaced() -> None:
     source = inspect.getsource(nnUNetTrainer)
-    called_by_trainer = set(HOOKS) - {"load_checkpoint", "run_training"}  # these two by the command
+    called_by_command = {"load_checkpoint", "perform_actual_validation", "run_training"}
+    called_by_trainer = set(HOOKS) - called_by_command
     assert [hook for hook in sorted(called_by_trainer) if f"self.{hook}(" not in source] == []
 
 
@@ -144,6 +156,44 @@ def test_checkpoint_holds_what_continuing_needs(tmp_path: Path) -> None:
     assert checkpoint["logging"] == {"train_losses": [1.0]}
     assert checkpoint["inference_allowed_mirroring_axes"] == (0, 1)
     assert set(checkpoint["network_weights"]) == set(network.state_dict())
+
+
+def test_checkpoint_is_read_for_what_is_looked_at() -> None:
+    source = inspect.getsource(nnUNetTrainer.load_checkpoint)
+    assert [key for key in NEEDED if f"'{key}'" not in source] == []
+
+
+class TestWorkers:
+    """What background.py takes for granted of nnU-Net and batchgenerators."""
+
+    def test_are_made_by_the_names_that_are_replaced(self) -> None:
+        source = inspect.getsource(nnUNetTrainer.get_dataloaders)
+        for name in ("NonDetMultiThreadedAugmenter", "SingleThreadedAugmenter"):
+            assert f"{name}(" in source
+            assert hasattr(trainer_module, name)
+
+    def test_first_tell_the_loader_which_they_are_then_ask_for_batches(self) -> None:
+        source = inspect.getsource(nondet_multi_threaded_augmenter.producer)
+        assert source.index("data_loader.set_thread_id(") < source.index("next(data_loader)")
+
+    def test_are_kept_under_these_names(self) -> None:
+        stock = nondet_multi_threaded_augmenter.NonDetMultiThreadedAugmenter([], None, 1)
+        assert (stock._processes, stock._queue, stock.abort_event, stock.initialized) == ([], None, None, False)
+
+    def test_that_died_are_said_to_in_these_words(self) -> None:
+        source = inspect.getsource(nondet_multi_threaded_augmenter.results_loop)
+        assert "no longer alive" in source
+
+
+def test_pretrained_weights_are_those_but_for_output_layers() -> None:
+    source = inspect.getsource(load_pretrained_weights)
+    assert f"'{OUTPUT_LAYERS}'" in source
+    assert "'-pretrained_weights'" in inspect.getsource(run_training_entry)
+
+
+@pytest.mark.parametrize("entry", [predict_entry_point, predict_entry_point_modelfolder])
+def test_the_folder_of_scans_is_named_by_i(entry: Callable[..., None]) -> None:
+    assert "'-i'" in inspect.getsource(entry)
 
 
 def test_schedule_takes_a_fraction_of_an_epoch() -> None:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -415,3 +421,43 @@ def test_trains_on_a_gpu_with_a_compiled_network(trainings: Any, ct: int, monkey
     after = weights(trainer)
     trainer.load_checkpoint(str(folder(trainer) / "checkpoint_final.pth"))
     assert_equal(weights(trainer), after)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_training_that_runs_keeps_a_second_one_out_and_ends_with_its_workers(
+    workspace: Any, ct: int, tmp_path: Path
+) -> None:
+    """By the command itself, as a scheduler and an impatient user would."""
+    script = shutil.which("nnUNetv2_train", path=str(Path(sys.executable).parent))
+    assert script
+    line = [sys.executable, script, str(ct), "3d_fullres", "0", "-tr", "nnUNetTrainerCFSeg_timed",
+            "-p", "nnUNetTinyPlans", "-device", "cpu"]  # fmt: skip
+    environment = {
+        **os.environ, **workspace.environment(), "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "nnUNet_results": str(tmp_path), "nnUNet_n_proc_DA": "2", "CFSEG_TIME_BUDGET_S": "600",
+    }  # fmt: skip
+    with (tmp_path / "log").open("w") as log:
+        training = subprocess.Popen(line, env=environment, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 300
+        while "Epoch 0" not in (tmp_path / "log").read_text():
+            assert training.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        children = Path(f"/proc/{training.pid}/task/{training.pid}/children")
+        workers = [int(pid) for pid in children.read_text().split()]
+        assert len(workers) >= 2
+
+        second = subprocess.run(line, env=environment, capture_output=True, text=True)
+        assert second.returncode == 2
+        last = second.stderr.splitlines()[-1]
+        assert last.startswith(f"nnUNetv2_train: another training writes to this folder (process {training.pid} on ")
+        assert "Traceback" not in second.stderr
+
+        training.send_signal(signal.SIGTERM)
+        assert training.wait(60) == 143
+        assert (tmp_path / "log").read_text().splitlines()[-1] == "nnUNetv2_train: stopped by SIGTERM"
+        assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    finally:
+        training.kill()
+        training.wait()

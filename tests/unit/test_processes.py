@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_cfseg import processes
-from nnunetv2_cfseg.processes import Runner, last_line, stopped_by_signals
+from nnunetv2_cfseg.processes import Runner, last_line, process_exists, stopped_by_signals
 
 LOG = Path("logs", "step.log")
 #: Starts a child that ignores SIGTERM and writes down both process ids, then waits.
@@ -167,3 +168,38 @@ def test_last_line_of_a_log(tmp_path: Path, text: str | bytes, line: str) -> Non
     file = tmp_path / "log"
     file.write_bytes(text.encode() if isinstance(text, str) else text)
     assert last_line(file) == line
+
+
+WORKER = """
+import os, sys, time
+from nnunetv2_cfseg import processes
+if sys.argv[2] == "thread":
+    processes._killed_by_the_kernel_with_parent = lambda: False
+processes.end_with_parent(int(sys.argv[1]))
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+PARENT = f"""
+import os, subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", {WORKER!r}, str(os.getpid()), sys.argv[1]])
+time.sleep(60)
+"""
+
+
+class TestEndWithParent:
+    @pytest.mark.parametrize("way", ["kernel", "thread"])
+    def test_after_a_kill_that_runs_no_clean_up(self, way: str) -> None:
+        with subprocess.Popen([sys.executable, "-c", PARENT, way], stdout=subprocess.PIPE, text=True) as parent:
+            assert parent.stdout
+            worker = int(parent.stdout.readline())
+            assert process_exists(worker)
+            parent.kill()
+            # The pipe's end is closed by the last of both.
+            assert parent.stdout.read() == ""
+
+    def test_that_is_gone_already(self) -> None:
+        with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+            pass
+        done = subprocess.run([sys.executable, "-c", WORKER, str(gone.pid), "kernel"], timeout=20, capture_output=True)
+        assert done.returncode == 1

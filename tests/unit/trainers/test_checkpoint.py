@@ -10,7 +10,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_cfseg.checkpoint_files import check_weights_fit, read_checkpoint
-from nnunetv2_cfseg.trainers.checkpoint import AtomicCheckpointMixin
+from nnunetv2_cfseg.trainers.checkpoint import CheckpointMixin
 
 
 class FakeTrainer(nnUNetTrainer):
@@ -26,7 +26,7 @@ class FakeTrainer(nnUNetTrainer):
             torch.save(self.content, filename)
 
 
-class Trainer(AtomicCheckpointMixin, FakeTrainer):
+class Trainer(CheckpointMixin, FakeTrainer):
     pass
 
 
@@ -117,12 +117,9 @@ class TestReading:
             read_checkpoint(file)
 
     @pytest.mark.parametrize("content", [[1, 2], {"state_dict": {}}, torch.zeros(3), None])
-    def test_refuses_a_file_of_torch_that_is_no_checkpoint(
-        self, trainer: Trainer, tmp_path: Path, content: Any
-    ) -> None:
+    def test_refuses_a_file_of_torch_that_is_no_checkpoint(self, tmp_path: Path, content: Any) -> None:
         file = tmp_path / "checkpoint_final.pth"
-        trainer.content = content
-        trainer.save_checkpoint(str(file))
+        torch.save(content, file)
         with pytest.raises(ValueError, match=f"must hold nnU-Net's 'network_weights' and does not: {file}$"):
             read_checkpoint(file)
 

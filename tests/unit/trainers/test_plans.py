@@ -78,7 +78,7 @@ class TestBlockSampling:
         assert block_sampling({"cfseg": {"blocks_per_crop": 8}}) == BlockSampling(8)
 
     def test_refuses_what_is_out_of_range(self) -> None:
-        with pytest.raises(ValueError, match="foreground_share must be between 0 and 1, got 2"):
+        with pytest.raises(ValueError, match="foreground_share in the plans must be between 0 and 1, got 2"):
             block_sampling({"cfseg": {"blocks_per_crop": 8, "foreground_share": 2}})
 
     def test_names_what_is_missing(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +53,8 @@ class FakeTrainer(nnUNetTrainer):
     def __init__(self, *args: Any) -> None:
         self.clock: Clock = args[0]["clock"]
         self.is_ddp = False
+        self.local_rank = 0
+        self.output_folder = args[0]["folder"]
         self.logger = Logger()
         self.current_epoch = 0
         self.num_epochs = 1000
@@ -104,14 +107,14 @@ class TimedTrainer(WallClockBudgetMixin, FakeTrainer):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(timed, "time", clock)
+    monkeypatch.setattr(timed, "monotonic", clock)
     return clock
 
 
 @pytest.fixture
-def trainer(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> TimedTrainer:
+def trainer(clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TimedTrainer:
     monkeypatch.setenv(BUDGET_VARIABLE, "200")
-    return TimedTrainer({"clock": clock}, "3d_fullres", 0, {})
+    return TimedTrainer({"clock": clock, "folder": str(tmp_path)}, "3d_fullres", 0, {})
 
 
 class TestLoop:
@@ -143,6 +146,37 @@ class TestLoop:
         trainer.run_training()
         assert clock.now_s == pytest.approx(1090)
         assert trainer.positions[0] == pytest.approx(10 * 110 / 200)
+
+    def test_goes_on_where_a_checkpoint_stands_whatever_the_log_says(self, trainer: TimedTrainer, clock: Clock) -> None:
+        """The log's times are of a clock that may be set: here it went back by a minute within an epoch."""
+        trainer.logger.values = {"epoch_start_timestamps": [10.0, 900.0], "epoch_end_timestamps": [60.0, 850.0]}
+        trainer.current_epoch = 2
+        trainer.load_training_state({"spent_s": 110.0})
+        trainer.run_training()
+        assert clock.now_s == pytest.approx(1090)
+        assert trainer.positions[0] == pytest.approx(10 * 110 / 200)
+
+    def test_notes_the_seconds_of_all_sessions(self, trainer: TimedTrainer, clock: Clock) -> None:
+        assert trainer.training_state() == {"spent_s": 0.0}
+        trainer.load_training_state({"spent_s": 30.0})
+        trainer._start_clock()
+        clock.now_s += 12
+        assert trainer.training_state() == {"spent_s": 42.0}
+
+    @pytest.mark.parametrize("state", [{}, {"spent_s": -1}, {"spent_s": float("nan")}, {"spent_s": "7"}])
+    def test_reads_the_log_where_a_checkpoint_does_not_say(self, trainer: TimedTrainer, state: dict[str, Any]) -> None:
+        trainer.logger.values = {"epoch_start_timestamps": [10.0, 900.0], "epoch_end_timestamps": [60.0, 850.0]}
+        trainer.load_training_state(state)
+        trainer._start_clock()
+        assert trainer.spent_s() == 50.0
+
+    def test_is_not_moved_by_a_clock_that_is_set(
+        self, trainer: TimedTrainer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = iter(range(10**9, 0, -60))
+        monkeypatch.setattr("time.time", lambda: float(next(now)))
+        trainer.run_training()
+        assert clock.now_s == 1200
 
     def test_ends_at_once_where_the_budget_is_spent(self, trainer: TimedTrainer) -> None:
         trainer.logger.values = {"epoch_start_timestamps": [0.0], "epoch_end_timestamps": [200.0]}

@@ -1,0 +1,30 @@
+"""What a loss learns from step to step, as part of a checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+
+class StepwiseState(nn.Module):
+    """A module with buffers that change with every step, and take their shape from the first one.
+
+    ``state_dict`` holds them, and ``load_state_dict`` takes the shape that was saved.
+
+    Attributes:
+        follows: names of these buffers.
+    """
+
+    follows: ClassVar[tuple[str, ...]] = ()
+
+    def move(self, name: str, value: Tensor) -> None:
+        """Set a buffer to its next value; what is not finite, as after a step that overflowed, stays as it was."""
+        setattr(self, name, value.where(value.isfinite(), getattr(self, name)))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in self.follows:
+            own, saved = getattr(self, name), state_dict.get(prefix + name)
+            if isinstance(saved, Tensor) and saved.ndim == own.ndim:
+                setattr(self, name, own.new_empty(saved.shape))
+        super()._load_from_state_dict(state_dict, prefix, *args)

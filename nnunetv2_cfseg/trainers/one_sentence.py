@@ -1,0 +1,59 @@
+"""Bad input ends nnU-Net's commands with one sentence, as it ends ``cfseg``, not with a traceback."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from nnunetv2_cfseg.trainers.stop_signals import Stopped
+
+#: What is said in one sentence; all else is an error of the program, with its traceback.
+BAD_INPUT = (ValueError, OSError, MemoryError, torch.OutOfMemoryError)
+
+
+def nnunet_command() -> str | None:
+    """Name of the command of nnU-Net's that this process runs; None in any other program."""
+    name = Path(sys.argv[0] if sys.argv else "").name.removesuffix(".exe")
+    return name if name.startswith("nnUNetv2_") else None
+
+
+@contextmanager
+def one_sentence(log: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+    """Within a command of nnU-Net's, bad input becomes a sentence on stderr and exit status 2; elsewhere it is raised.
+
+    Args:
+        log: gets the traceback, and what stopped a training.
+    """
+    try:
+        yield
+    except BAD_INPUT as error:
+        command = nnunet_command()
+        if command is None:
+            raise
+        with suppress(OSError):  # such as the full disk that is to be told of
+            log("".join(traceback.format_exception(error)))
+        _say(f"{command}: {_sentence(error)}")
+        raise SystemExit(2) from error
+    except Stopped as stopped:
+        with suppress(OSError):
+            log(f"stopped by {stopped.name}")
+        if command := nnunet_command():
+            _say(f"{command}: stopped by {stopped.name}")
+        raise
+
+
+def _sentence(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"out of memory: {text}" if isinstance(error, MemoryError | torch.OutOfMemoryError) else text
+
+
+def _say(sentence: str) -> None:
+    """On stderr, after all that was printed: in a log of both it is the last line."""
+    with suppress(OSError):
+        sys.stdout.flush()
+    print(sentence, file=sys.stderr, flush=True)
