@@ -159,7 +159,7 @@ class TestBrowserCase:
         np.testing.assert_array_equal(labels_of(shown)[0][..., :5], truth[:, 1::2, 1::2])
         np.testing.assert_allclose(place(shown.to_file, (2, 3, 1)), (2.5, 6.5, 2))
         assert shown.structure is not None
-        assert all(np.less(finding.at, shown.shape).all() for finding in (*shown.errors, shown.structure))
+        assert all(np.less(finding.at, shown.shape).all() for finding in (*shown.places, shown.structure))
         assert shown.structure.text == show(*write(image, truth, prediction)).structure.text
 
     def test_is_the_same_each_time(self, write: Callable[..., tuple[Case, Path]]) -> None:
@@ -170,7 +170,7 @@ class TestBrowserCase:
         image, truth, prediction = scan()
         classes = Classes(CLASSES.foreground, 3, frozenset({0, 1, 2, 3}))
         truth[truth != prediction] = 3
-        assert show(*write(image, truth, prediction), classes).errors == ()
+        assert show(*write(image, truth, prediction), classes).places == ()
 
 
 class TestRefusals:
