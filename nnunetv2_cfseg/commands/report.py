@@ -165,7 +165,7 @@ def command_line(args: argparse.Namespace, output: Path) -> tuple[str, bool]:
     Returns:
         The command, and whether all paths are whole: those that would tell how the machine is set up are not.
     """
-    from nnunetv2_cfseg.evaluation.report.links import seen_from
+    from nnunetv2_cfseg.evaluation.private_paths import seen_from
 
     is_whole = True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nnunetv2_cfseg.imaging.geometry import Volume
@@ -10,7 +10,9 @@ from nnunetv2_cfseg.imaging.read import read_scan
 from nnunetv2_cfseg.inference.dicom import Series, choose_series, find_series, read_series
 
 
-def find_case_images(cases: Iterable[str], images: Path, file_ending: str) -> dict[str, Path]:
+def find_case_images(
+    cases: Iterable[str], images: Path, file_ending: str, *, channel_needed: bool = False
+) -> dict[str, Path]:
     """The image of each case, by name.
 
     It is ``CASE_0000`` (the first channel) or ``CASE`` with the file ending, or a folder ``CASE`` of DICOM slices.
@@ -20,6 +22,7 @@ def find_case_images(cases: Iterable[str], images: Path, file_ending: str) -> di
         cases: their names.
         images: the folder, or the file of the only case.
         file_ending: as in ``dataset.json``.
+        channel_needed: ``CASE`` without ``_0000`` may be a segmentation, and is no image.
 
     Raises:
         ValueError: there is no such folder, no image of a case, or one file for several cases.
@@ -31,22 +34,23 @@ def find_case_images(cases: Iterable[str], images: Path, file_ending: str) -> di
         if len(names) > 1:
             raise ValueError(f"the images of {len(names)} cases must be a folder, and are a file: {images}")
         return {names[0]: images}
-    return {name: _image(name, images, file_ending, alone=len(names) == 1) for name in names}
+    endings = [f"_0000{file_ending}"] if channel_needed else [f"_0000{file_ending}", file_ending]
+    return {name: _image(name, images, endings, alone=len(names) == 1) for name in names}
 
 
-def _image(name: str, images: Path, file_ending: str, *, alone: bool) -> Path:
-    files = (f"{name}_0000{file_ending}", f"{name}{file_ending}")
-    for file in files:
-        if (images / file).is_file():
-            return images / file
+def _image(name: str, images: Path, endings: Sequence[str], *, alone: bool) -> Path:
+    files = [images / f"{name}{ending}" for ending in endings]
+    found = [file for file in files if file.is_file()]
+    if found:
+        return found[0]
     folder = images / name
     if folder.is_dir() and find_series(folder):
         return folder
     if (alone or images.resolve().name == name) and find_series(images):
         return images
     raise ValueError(
-        f"each case needs an image, {files[0]} or {files[1]}, and there is none in: {images}, nor a folder {name} of "
-        "DICOM slices"
+        f"each case needs an image, {' or '.join(file.name for file in files)}, and there is none in: {images}, nor a "
+        f"folder {name} of DICOM slices"
     )
 
 

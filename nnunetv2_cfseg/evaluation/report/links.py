@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import base64
-import getpass
 import json
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +12,7 @@ from urllib.parse import quote
 from nnunetv2_cfseg.evaluation.case_images import find_case_images
 from nnunetv2_cfseg.evaluation.evaluate import Evaluation
 from nnunetv2_cfseg.evaluation.files import Case
+from nnunetv2_cfseg.evaluation.private_paths import seen_from
 from nnunetv2_cfseg.evaluation.report.observations import Observations, Unreferenced
 from nnunetv2_cfseg.evaluation.report.page import File
 
@@ -27,28 +25,6 @@ def find_images(cases: Sequence[Case | Unreferenced], folder: Path) -> dict[str,
     """
     ending = cases[0].prediction.name.removeprefix(cases[0].name)
     return find_case_images([case.name for case in cases], folder, ending)
-
-
-def seen_from(file: Path, folder: Path) -> str | None:
-    """The path of a file or folder as it leads from a folder, so that pages do not tell how a machine is set up.
-
-    None if that would tell it all the same: if both have nothing but the root in common, or if the path leads through
-    a folder that is called as the user is.
-    """
-    path = Path(os.path.relpath(file.resolve(), folder.resolve()))
-    down = [part for part in path.parts if part != os.pardir]
-    climbs = len(path.parts) - len(down)
-    if down and climbs >= len(folder.resolve().parts) - 1:
-        return None
-    return None if climbs and _user_names() & set(down) else path.as_posix()
-
-
-def _user_names() -> set[str]:
-    names = set()
-    for find in (getpass.getuser, lambda: Path.home().name):
-        with suppress(KeyError, OSError, RuntimeError, ImportError):  # a container's user may have no name
-            names.add(find())
-    return names
 
 
 def relative_link(file: Path, output: Path) -> str:
