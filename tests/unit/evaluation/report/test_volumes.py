@@ -192,19 +192,19 @@ class TestRefusals:
         moved = sitk.ReadImage(str(image))
         moved.SetOrigin((0, 0, 0))
         sitk.WriteImage(moved, str(image))
-        with pytest.raises(ValueError, match=r"^an image must lie on its reference's grid .*image\.nrrd$"):
+        with pytest.raises(ValueError, match=r"origin .*image\.nrrd$"):
             show(case, image)
 
     def test_of_an_image_of_another_size(self, write: Callable[..., tuple[Case, Path]]) -> None:
         case, image = write(*scan())
         sitk.WriteImage(itk(np.zeros((6, 14, 12), np.int16)), str(image))
-        with pytest.raises(ValueError, match=r"grid of \(6, 14, 11\) voxels \(z, y, x\), got \(6, 14, 12\)"):
+        with pytest.raises(ValueError, match=r"size \(6, 14, 11\) \(z, y, x\), got \(6, 14, 12\): .*image\.nrrd$"):
             show(case, image)
 
     def test_of_an_image_of_several_channels(self, write: Callable[..., tuple[Case, Path]]) -> None:
         case, image = write(*scan())
         sitk.WriteImage(sitk.GetImageFromArray(np.zeros((6, 14, 11, 3), np.int16), isVector=True), str(image))
-        with pytest.raises(ValueError, match=r"^an image must be 3D with one value a voxel, got 3"):
+        with pytest.raises(ValueError, match=r"of 3: .*image\.nrrd$"):
             show(case, image)
 
     def test_of_a_prediction_on_another_grid(self, write: Callable[..., tuple[Case, Path]]) -> None:
