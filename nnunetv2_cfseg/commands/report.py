@@ -205,12 +205,18 @@ def _check(
     for name, value in (("seed", args.seed), ("number of cases to show", args.cases)):
         if value < 0:
             raise ValueError(f"the {name} must be >= 0, got {value}")
+    if args.series is not None and args.series < 1:
+        raise ValueError(f"--series must be >= 1, got {args.series}")
+    if not args.title.isprintable():
+        raise ValueError(f"the title must be one line of text, got {args.title!r}")
     if args.model is not None:
         read_trainings(args.model)
     images = None
     if args.i is not None:
         first = next(file for file in read if file is not None)
         images = find_case_images(cases, args.i, first.name.removeprefix(cases[0]))
+    if args.series is not None and not any(image.is_dir() for image in (images or {}).values()):
+        raise ValueError("--series chooses among the series of a DICOM folder, and -i has none")
     sources = [*read, *(images or {}).values()]
     if output.resolve() in [file.resolve() for file in sources if file is not None]:
         raise ValueError(f"the output must not replace a file that is read, and this one would: {output}")

@@ -67,8 +67,10 @@ def observe_folder(
         progress: show a bar.
 
     Raises:
-        ValueError: a file that cannot be read, or a label that the dataset lacks.
+        ValueError: no process, a file that cannot be read, or a label that the dataset lacks.
     """
+    if num_processes < 1:
+        raise ValueError(f"the number of processes must be >= 1, got {num_processes}")
     cases = [Unreferenced(name, file) for name, file in sorted(files.items())]
     jobs = [(case, classes) for case in cases]
     found: dict[str, list[dict[str, Any]]] = {}
@@ -86,7 +88,7 @@ def _observe(job: tuple[Unreferenced, Classes]) -> tuple[str, list[dict[str, Any
     check_labels(segmentation.values, set(classes.values), case.prediction)
     labels = sitk.GetArrayFromImage(turned(segmentation))
     voxel_ml = float(np.prod(segmentation.spacing_mm)) / 1000
-    boxes = _boxes(labels, classes)
+    boxes = class_boxes(labels, classes)
     return case.name, [
         {"case": case.name, "class": one.name, "label": one.key, **observe(labels, one, boxes[one.key], voxel_ml)}
         for one in classes.foreground
@@ -123,8 +125,8 @@ def ends_reached(box: Box, shape: Sequence[int]) -> list[str]:
     return reached
 
 
-def _boxes(labels: np.ndarray, classes: Classes) -> dict[str, Box | None]:
-    """The box of each class; those of labels come from one pass over the volume."""
+def class_boxes(labels: np.ndarray, classes: Classes) -> dict[str, Box | None]:
+    """The box of each class by its key, None where there is none; one pass over the volume finds all."""
     of_value = ndimage.find_objects(labels)  # of the values from 1
     boxes: dict[str, Box | None] = {}
     for one in classes.foreground:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from nnunetv2_cfseg.evaluation.classes import Classes
 from nnunetv2_cfseg.evaluation.quantify.components import find_components
 from nnunetv2_cfseg.evaluation.report.findings import Finding, thickest
-from nnunetv2_cfseg.evaluation.report.observations import ENDS
+from nnunetv2_cfseg.evaluation.report.observations import ENDS, class_boxes
 from nnunetv2_cfseg.evaluation.report.remarks import Remark
 
 #: Of a case.
@@ -29,23 +28,28 @@ def remark_places(
         spacing_mm: (z, y, x).
     """
     by_name = {one.name: one for one in classes.foreground}
+    boxes = class_boxes(labels, classes)
     seen = [remark for remark in remarks if remark.kind != "empty"][:MOST_PLACES]
     found = []
     for remark in seen:
-        at = _place(by_name[remark.class_name].mask(labels), remark, spacing_mm)
+        one = by_name[remark.class_name]
+        box = boxes[one.key]
+        if box is None:  # the table is of another segmentation
+            continue
+        inside = _place(one.mask(labels[box]), remark, spacing_mm)
+        z, y, x = (at + part.start for at, part in zip(inside, box, strict=True))
+        at = (z, y, x)
         found.append(Finding(at, f"{remark.class_name}: {remark.words}"))
     return tuple(found)
 
 
 def _place(mask: np.ndarray, remark: Remark, spacing_mm: Sequence[float]) -> tuple[int, int, int]:
-    (box,) = ndimage.find_objects(mask.view(np.uint8))
-    inside = mask[box]
+    """Within a mask that the class fills from end to end."""
     if remark.kind == "border":
-        inside = _only_end(inside, remark.words)
+        mask = _only_end(mask, remark.words)
     if remark.kind == "pieces":
-        inside = _second_piece(inside)
-    z, y, x = (at + part.start for at, part in zip(thickest(inside, spacing_mm), box, strict=True))
-    return z, y, x
+        mask = _second_piece(mask)
+    return thickest(mask, spacing_mm)
 
 
 def _only_end(mask: np.ndarray, words: str) -> np.ndarray:
