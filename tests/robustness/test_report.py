@@ -30,7 +30,8 @@ from ..unit.evaluation.report.reader import Reader
 SHAPE, SPACING = (10, 16, 14), (1.5, 1.5, 3.0)
 HOSTILE = (
     "<script>alert(1)<", "{{7*7}}", "${7*7}", "{% raw %}", "'\"`>onload=x", "<!--", "&lt;&amp;",
-    "</style><svg onload=x>", "javascript:alert(1)", "..", "-o", "=1+1", "\u202egnp", "a\u0301\u4e2d\U0001f9e0", "n" * 230,
+    "</style><svg onload=x>", "javascript:alert(1)", "..", "-o", "=1+1", "\u202egnp",
+    "a\u0301\u4e2d\U0001f9e0", "n" * 230,
 )  # fmt: skip
 Spoil = Callable[[Path], object]
 
