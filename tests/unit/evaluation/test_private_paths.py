@@ -34,6 +34,17 @@ def test_a_path_leads_from_its_folder(file: str, folder: str, expected: str | No
     assert seen_from(Path(file), Path(folder)) == expected
 
 
+def test_links_are_kept_where_they_lead_there(tmp_path: Path) -> None:
+    for name in ("disk/scans", "study/pred"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "study" / "scans").symlink_to(tmp_path / "disk" / "scans")
+    (tmp_path / "page").symlink_to(tmp_path / "study" / "pred")
+    assert seen_from(tmp_path / "study/scans", tmp_path / "study/pred") == "../scans"
+    assert seen_from(tmp_path / "study/scans/a.nii", tmp_path / "study/pred") == "../scans/a.nii"
+    # "../study/scans" would lead nowhere from where page really is.
+    assert seen_from(tmp_path / "study/scans", tmp_path / "page") == "../../disk/scans"
+
+
 def test_a_user_without_a_name_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody() -> str:
         raise KeyError("getpwuid(): uid not found: 1234")
