@@ -275,6 +275,13 @@ class TestWithoutReference:
         )
         expect(page.locator("[data-part=readout]")).to_contain_text("prediction liver")
 
+    def test_a_remark_leads_to_its_place(self, open_page: Callable[..., Page], unreferenced: Path) -> None:
+        page = open_page(unreferenced)
+        page.get_by_role("row", name="reaches the end of the scan: feet").get_by_role("link", name="cut").click()
+        expect(page.locator('.view[data-plane="axial"] canvas')).to_have_attribute(
+            "aria-label", re.compile("axial slice 1 of 10, case cut")
+        )
+
     def test_a_class_is_one_click_away(self, open_page: Callable[..., Page], unreferenced: Path) -> None:
         page = open_page(unreferenced, "#viewer?case=cut")
         for name in ("tumour", "liver"):

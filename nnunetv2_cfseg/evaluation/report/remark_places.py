@@ -39,7 +39,7 @@ def remark_places(
         inside = _place(one.mask(labels[box]), remark, spacing_mm)
         z, y, x = (at + part.start for at, part in zip(inside, box, strict=True))
         at = (z, y, x)
-        found.append(Finding(at, f"{remark.class_name}: {remark.words}"))
+        found.append(Finding(at, remark.text))
     return tuple(found)
 
 

@@ -32,6 +32,11 @@ class Remark:
     kind: str
     words: str
 
+    @property
+    def text(self) -> str:
+        """What is said, with the class."""
+        return f"{self.class_name}: {self.words}"
+
 
 def find_remarks(table: pd.DataFrame) -> list[Remark]:
     """Remarks in the order of the cases, of each first on what is empty.

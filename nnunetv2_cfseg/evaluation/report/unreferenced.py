@@ -164,7 +164,7 @@ def _page(
         lead=extras.lead,
         browser_notes=_browser_notes(len(browser), len(observations.cases), images is not None),
         viewer=render_viewer(browser, observations.classes) if browser else Markup(),
-        remarks=remarks_table(remarks, hrefs=hrefs),
+        remarks=remarks_table(remarks, hrefs=_remark_links(remarks, browser)),
         remarks_note=RULES if remarks else f"{RULES} There is none.",
         summary=summary_table(table, colours=class_colours(len(names))),
         nowhere=", ".join(str(name) for name in found[found == 0].index),
@@ -178,6 +178,16 @@ def _page(
         files=unreferenced_files(observations, output=output, images=images, model=model),
         sections=extras.sections,
     )
+
+
+def _remark_links(remarks: Sequence[Remark], browser: Sequence[BrowserCase]) -> dict[Remark, str]:
+    """Addresses of the places of the remarks on the cases that are shown; of what is nowhere, those of the cases."""
+    places = {case.name: {place.text: place.at for place in case.places} for case in browser}
+    return {
+        remark: case_link(remark.case, places[remark.case].get(remark.text))
+        for remark in remarks
+        if remark.case in places
+    }
 
 
 def _verdict(observations: Observations) -> tuple[Part, ...]:

@@ -15,19 +15,24 @@ from nnunetv2_cfseg.evaluation.report.tables import Cell, Head, Measured, Row, T
 CHOICES = {"volume_ml": "volume, ml", "pieces": "pieces", "largest_piece_ml": "largest piece, ml"}
 
 
-def remarks_table(remarks: Sequence[Remark], *, hrefs: Mapping[str, str]) -> Table:
-    """All remarks, cases with most of them first; classes of which the same is said share a row."""
+def remarks_table(remarks: Sequence[Remark], *, hrefs: Mapping[Remark, str]) -> Table:
+    """All remarks, cases with most of them first; classes of which the same is said share a row.
+
+    Args:
+        remarks: of all cases.
+        hrefs: where each can be seen, if it can.
+    """
     counts = pd.Series([remark.case for remark in remarks], dtype=object).value_counts()
     ordered = sorted(remarks, key=lambda remark: -counts[remark.case])  # stable: of a case they stay in order
-    together: dict[tuple[str, str], list[str]] = {}
+    together: dict[tuple[str, str], list[Remark]] = {}
     for remark in ordered:
-        together.setdefault((remark.case, remark.words), []).append(remark.class_name or "all classes")
-    rows = tuple(
-        Row(case, (Cell(words), Cell(", ".join(names))), href=hrefs.get(case, ""))
-        for (case, words), names in together.items()
-    )
+        together.setdefault((remark.case, remark.words), []).append(remark)
+    rows = []
+    for (case, words), alike in together.items():
+        names = ", ".join(remark.class_name or "all classes" for remark in alike)
+        rows.append(Row(case, (Cell(words), Cell(names)), href=hrefs.get(alike[0], "")))
     head = (Head("case"), Head("remark"), Head("class"))
-    return Table("What is worth a look", head, rows, sortable=len(rows) > 1, prose=True)
+    return Table("What is worth a look", head, tuple(rows), sortable=len(rows) > 1, prose=True)
 
 
 def summary_table(table: pd.DataFrame, *, colours: Sequence[str]) -> Table:

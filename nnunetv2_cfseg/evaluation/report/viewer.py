@@ -99,9 +99,10 @@ def viewer_js() -> Markup:
     return Markup('(() => {\n"use strict";\n' + "\n".join(_static(name) for name in SCRIPTS) + "})();\n")
 
 
-def case_link(name: str) -> str:
-    """The address, within the page, that opens a case."""
-    return f"#viewer?case={quote(name, safe='')}"
+def case_link(name: str, at: tuple[int, int, int] | None = None) -> str:
+    """The address, within the page, that opens a case, at a voxel (z, y, x) if one is given."""
+    place = "" if at is None else f"&at={','.join(map(str, reversed(at)))}"
+    return f"#viewer?case={quote(name, safe='')}{place}"
 
 
 def _environment() -> Environment:

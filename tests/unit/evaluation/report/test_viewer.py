@@ -144,6 +144,7 @@ def test_a_link_holds_any_name() -> None:
     link = case_link(name)
     assert link.startswith("#viewer?")
     assert parse_qs(link.partition("?")[2]) == {"case": [name]}
+    assert parse_qs(case_link(name, (1, 2, 3)).partition("?")[2]) == {"case": [name], "at": ["3,2,1"]}
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 60])
