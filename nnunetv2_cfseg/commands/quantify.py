@@ -20,7 +20,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("-djfile", type=Path, metavar="FILE", help="dataset.json (default: that in the first folder)")
     flag("-o", type=Path, required=True, metavar="FOLDER", help="where to write tables; made if it is not there")
     flag("-i", type=Path, metavar="IMAGES",
-        help="head CTs to find the midline in: a folder of CASE_0000 files, or the file of the only case")  # fmt: skip
+        help="head CTs to find the midline in: a folder of CASE_0000 files or of folders CASE of DICOM slices, or the "
+        "file or DICOM folder of the only case")  # fmt: skip
+    flag("--series", type=int, metavar="N",
+        help="which series of a DICOM folder, from 1, if several have as many slices as the segmentation")  # fmt: skip
     flag("--mesh", action="store_true", help="also write a surface of each class to meshes/, as STL and PLY")
     scans = command.add_mutually_exclusive_group()
     scans.add_argument("--scans", type=Path, metavar="FILE",
@@ -42,7 +45,7 @@ def _run(args: argparse.Namespace) -> None:
         args.o,
         dataset_json=args.djfile,
         images=args.i,
-        settings=QuantifySettings(args.smallest_ml, args.mesh, args.scans, args.patient_pattern),
+        settings=QuantifySettings(args.smallest_ml, args.mesh, args.scans, args.patient_pattern, args.series),
         num_processes=args.np,
         progress=not args.no_pbar,
     )

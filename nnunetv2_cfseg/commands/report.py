@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nnunetv2_cfseg.commands import inputs
+
+#: Flags with their defaults that only a comparison with a reference uses.
+OF_A_REFERENCE: Mapping[str, object] = {
+    "tolerance": 1.0,
+    "lesion_overlap": 0.1,
+    "factor": None,
+    "chill": False,
+    "seed": 0,
+}
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command."""
     command = commands.add_parser(
         "report",
+        usage="cfseg report [-h] [flags] [GT] PRED",
         help="write an evaluation as one HTML page with tables, charts and the scans",
-        description="Evaluates as cfseg evaluate does and writes one HTML file that needs no other and no network.",
+        description="Evaluates as cfseg evaluate does and writes one HTML file that needs no other and no network. "
+        "Without GT the page shows the predictions alone: scans, volumes, and what is worth a look.",
     )
     flag = command.add_argument
-    flag("gt_folder", type=Path, metavar="GT", help="folder of the reference segmentations")
+    flag(
+        "gt_folder", type=Path, metavar="GT", nargs="?", help="folder of the reference segmentations, if there are any"
+    )
     flag("pred_folder", type=Path, metavar="PRED", help="folder of the predicted segmentations")
     flag("-i", type=Path, metavar="FOLDER",
-        help="images, CASE_0000 or CASE with the ending of the dataset (default: labels are shown alone)")  # fmt: skip
+        help="images, CASE_0000 or CASE with the ending of the dataset, or folders CASE of DICOM slices; of a single "
+        "case also its folder of DICOM slices (default: labels are shown alone)")  # fmt: skip
+    flag("--series", type=int, metavar="N",
+        help="which series of a DICOM folder, from 1, if several have as many slices as the segmentation")  # fmt: skip
     flag("-djfile", type=Path, metavar="FILE", help="dataset.json (default: the one in PRED)")
     flag("-pfile", type=Path, metavar="FILE", help="plans.json; only its image reader is looked at (default: as above)")
     flag("-o", type=Path, metavar="FILE", help="ends with .html (default: PRED/report.html)")
@@ -29,6 +46,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("--title", default="", metavar="TEXT", help="of the page (default: Evaluation of PRED)")
     flag("--cases", type=int, default=20, metavar="N",
         help="in the slice browser, worst first; 0 leaves it out (default: %(default)s)")  # fmt: skip
+    reference = command.add_argument_group("with GT only")
+    flag = reference.add_argument
     flag("--tolerance", type=float, default=1.0, metavar="MM", help="of the surface Dice (default: %(default)s)")
     flag("--lesion_overlap", type=float, default=0.1, metavar="SHARE",
         help="of a lesion's voxels, which must be met for it to count as found (default: %(default)s)")  # fmt: skip
@@ -36,23 +55,47 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="thin slices in a thick one, for the boundary-slab Dice (default: thin_thick.json's)")  # fmt: skip
     flag("--chill", action="store_true", help="leave out references without a prediction and the other way round")
     flag("--seed", type=int, default=0, metavar="N", help="of the intervals (default: %(default)s)")
+    flag = command.add_argument
     flag("-np", type=int, default=2, metavar="N", help="processes (default: %(default)s)")
     flag("--no_pbar", action="store_true", help="no progress bar")
     command.set_defaults(run=_run)
+    _take_folders_apart(command)
+
+
+def _take_folders_apart(command: argparse.ArgumentParser) -> None:
+    """Let flags stand between GT and PRED, where argparse takes the first one for PRED and does not know the second."""
+    parse = command.parse_known_args
+
+    def parse_known_args(args=None, namespace=None):  # type: ignore[no-untyped-def]
+        parsed, left = parse(args, namespace)
+        if len(left) == 1 and not left[0].startswith("-") and parsed.gt_folder is None:
+            parsed.gt_folder, parsed.pred_folder = parsed.pred_folder, Path(left.pop())
+        return parsed, left
+
+    command.parse_known_args = parse_known_args  # type: ignore[method-assign]
 
 
 def _run(args: argparse.Namespace) -> None:
-    from nnunetv2_cfseg.evaluation.evaluate import evaluate_folders  # pandas and SimpleITK: slow to import
-    from nnunetv2_cfseg.evaluation.files import find_factor
-    from nnunetv2_cfseg.evaluation.metrics import MetricSettings
-    from nnunetv2_cfseg.evaluation.report.write import Extras, write_report
-
     output = args.o or args.pred_folder / "report.html"
-    dataset_json, plans_json = (
-        inputs.dataset_json(args.djfile, args.pred_folder),
-        inputs.plans_json(args.pfile, args.pred_folder),
-    )
-    _check(args, output, dataset_json)
+    dataset_json = inputs.dataset_json(args.djfile, args.pred_folder)
+    plans_json = inputs.plans_json(args.pfile, args.pred_folder)
+    if args.gt_folder is None:
+        _report_predictions(args, output, dataset_json)
+    else:
+        _report_evaluation(args, output, dataset_json, plans_json)
+    print(f"Wrote {output}")
+
+
+def _report_evaluation(args: argparse.Namespace, output: Path, dataset_json: Path, plans_json: Path | None) -> None:
+    from nnunetv2_cfseg.evaluation.classes import read_dataset
+    from nnunetv2_cfseg.evaluation.evaluate import evaluate_folders  # pandas and SimpleITK: slow to import
+    from nnunetv2_cfseg.evaluation.files import find_factor, pair_cases
+    from nnunetv2_cfseg.evaluation.metrics import MetricSettings
+    from nnunetv2_cfseg.evaluation.report.write import write_report
+
+    cases = pair_cases(args.gt_folder, args.pred_folder, read_dataset(dataset_json)["file_ending"], chill=args.chill)
+    files = [file for case in cases for file in (case.truth, case.prediction)]
+    _check(args, output, [case.name for case in cases], [*files, dataset_json, plans_json])
     factor = find_factor(args.gt_folder, dataset_json) if args.factor is None else args.factor
     evaluation = evaluate_folders(
         args.gt_folder,
@@ -70,44 +113,111 @@ def _run(args: argparse.Namespace) -> None:
         images=args.i,
         model=args.model,
         cases=args.cases,
+        series=args.series,
         seed=args.seed,
-        extras=Extras(title=args.title, command=command_line(args)),
+        extras=_extras(args, output),
         progress=not args.no_pbar,
     )
-    print(f"Wrote {output}")
 
 
-def command_line(args: argparse.Namespace) -> str:
-    """The command that makes the same report again, one flag a line.
+def _report_predictions(args: argparse.Namespace, output: Path, dataset_json: Path) -> None:
+    from nnunetv2_cfseg.evaluation.classes import read_classes, read_dataset  # slow to import
+    from nnunetv2_cfseg.evaluation.files import case_files
+    from nnunetv2_cfseg.evaluation.report.observations import observe_folder
+    from nnunetv2_cfseg.evaluation.report.unreferenced import write_unreferenced_report
+
+    for name, default in OF_A_REFERENCE.items():
+        if getattr(args, name) != default:
+            raise ValueError(f"--{name} compares with a reference, and there is none; give cfseg report GT PRED")
+    classes = read_classes(dataset_json)
+    files = case_files(args.pred_folder, read_dataset(dataset_json)["file_ending"])
+    images = _check(args, output, list(files), [*files.values(), dataset_json])
+    observations = observe_folder(files, classes, num_processes=args.np, progress=not args.no_pbar)
+    write_unreferenced_report(
+        observations,
+        output,
+        images=images,
+        model=args.model,
+        cases=args.cases,
+        series=args.series,
+        extras=_extras(args, output),
+        progress=not args.no_pbar,
+    )
+
+
+def _extras(args: argparse.Namespace, output: Path):  # type: ignore[no-untyped-def]
+    from nnunetv2_cfseg.evaluation.report.write import Extras
+
+    command, is_whole = command_line(args, output)
+    note = "Run it in the folder of this page."
+    if not is_whole:
+        note += " Of folders elsewhere it shows the names alone, which you must complete."
+    return Extras(title=args.title, command=command, command_note=note)
+
+
+def command_line(args: argparse.Namespace, output: Path) -> tuple[str, bool]:
+    """The command that makes the same report again in the report's folder, one flag a line.
 
     Args:
         args: of this command; flags at their default are left out.
+        output: the report.
+
+    Returns:
+        The command, and whether all paths are whole: those that would tell how the machine is set up are not.
     """
-    words = [f"cfseg report {shlex.quote(str(args.gt_folder))} {shlex.quote(str(args.pred_folder))}"]
-    defaults = {"title": "", "cases": 20, "tolerance": 1.0, "lesion_overlap": 0.1, "chill": False, "seed": 0}
-    for name in ("i", "djfile", "pfile", "o", "model", *defaults, "factor"):
+    from nnunetv2_cfseg.evaluation.private_paths import seen_from
+
+    is_whole = True
+
+    def told(value: object) -> str:
+        nonlocal is_whole
+        if not isinstance(value, Path):
+            return shlex.quote(str(value))
+        path = seen_from(value, output.parent)
+        is_whole = is_whole and path is not None
+        return shlex.quote(value.resolve().name if path is None else path)
+
+    folders = [folder for folder in (args.gt_folder, args.pred_folder) if folder is not None]
+    words = [" ".join(["cfseg report", *map(told, folders)])]
+    defaults = {"series": None, "title": "", "cases": 20, **OF_A_REFERENCE}
+    for name in ("i", "djfile", "pfile", "o", "model", *defaults):
         value = getattr(args, name)
         if value is None or value == defaults.get(name):
             continue
-        flag = f"{'--' if name in (*defaults, 'factor') else '-'}{name}"
-        words.append(flag if value is True else f"{flag} {shlex.quote(str(value))}")
-    return " \\\n    ".join(words)
+        flag = f"{'--' if name in defaults else '-'}{name}"
+        words.append(flag if value is True else f"{flag} {told(value)}")
+    return " \\\n    ".join(words), is_whole
 
 
-def _check(args: argparse.Namespace, output: Path, dataset_json: Path) -> None:
-    """Refuse before the evaluation, which takes its time, what would be refused after it."""
-    from nnunetv2_cfseg.evaluation.classes import read_dataset
-    from nnunetv2_cfseg.evaluation.files import pair_cases
+def _check(
+    args: argparse.Namespace, output: Path, cases: Sequence[str], read: Sequence[Path | None]
+) -> dict[str, Path] | None:
+    """Refuse before the evaluation, which takes its time, what would be refused after it.
+
+    Returns:
+        The image of each case, if there is a folder of images.
+    """
+    from nnunetv2_cfseg.evaluation.case_images import find_case_images
     from nnunetv2_cfseg.evaluation.report.curves import read_trainings
-    from nnunetv2_cfseg.evaluation.report.links import find_images
 
     if output.suffix != ".html" or output.is_dir():
         raise ValueError(f"the output must be a file that ends with .html, got: {output}")
     for name, value in (("seed", args.seed), ("number of cases to show", args.cases)):
         if value < 0:
             raise ValueError(f"the {name} must be >= 0, got {value}")
+    if args.series is not None and args.series < 1:
+        raise ValueError(f"--series must be >= 1, got {args.series}")
+    if not args.title.isprintable():
+        raise ValueError(f"the title must be one line of text, got {args.title!r}")
     if args.model is not None:
         read_trainings(args.model)
+    images = None
     if args.i is not None:
-        ending = read_dataset(dataset_json)["file_ending"]
-        find_images(pair_cases(args.gt_folder, args.pred_folder, ending, chill=args.chill), args.i)
+        first = next(file for file in read if file is not None)
+        images = find_case_images(cases, args.i, first.name.removeprefix(cases[0]))
+    if args.series is not None and not any(image.is_dir() for image in (images or {}).values()):
+        raise ValueError("--series chooses among the series of a DICOM folder, and -i has none")
+    sources = [*read, *(images or {}).values()]
+    if output.resolve() in [file.resolve() for file in sources if file is not None]:
+        raise ValueError(f"the output must not replace a file that is read, and this one would: {output}")
+    return images

@@ -8,9 +8,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 from playwright.sync_api import Browser, Page, expect
 
+from nnunetv2_cfseg.evaluation.classes import read_classes
+from nnunetv2_cfseg.evaluation.files import case_files
+from nnunetv2_cfseg.evaluation.report.links import find_images
+from nnunetv2_cfseg.evaluation.report.observations import observe_folder
+from nnunetv2_cfseg.evaluation.report.unreferenced import write_unreferenced_report
 from nnunetv2_cfseg.evaluation.report.write import write_report
 
 from ..unit.evaluation.report.evaluations import evaluate_dataset, make_evaluation, write_dataset
@@ -40,6 +47,24 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     dice["nowhere"] = ["absent"] * 40
     return write_report(make_evaluation(dice), tmp_path_factory.mktemp("crowded") / "report.html", cases=0)
+
+
+@pytest.fixture(scope="module")
+def unreferenced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Predictions alone: one that the scan's end cuts, one of a single slice, and one where nothing is odd."""
+    folder = tmp_path_factory.mktemp("unreferenced")
+    data = write_dataset(folder / "data", names=["cut", "flat", "plain"])
+    cut = np.zeros((10, 16, 14), np.uint8)
+    cut[0:4, 4:8, 4:8], cut[5:8, 10:13, 4:8] = 1, 2
+    for name, labels in (("cut", cut), ("flat", np.ones((1, 16, 14), np.uint8)), ("plain", np.roll(cut, 1, axis=0))):
+        for file, values in ((f"made/{name}", labels), (f"images/{name}_0000", labels.astype(np.int16) * 40)):
+            image = sitk.GetImageFromArray(values)
+            image.SetSpacing((1.5, 1.5, 3.0))
+            sitk.WriteImage(image, str(data / f"{file}.nii.gz"))
+    files = case_files(data / "made", ".nii.gz")
+    found = observe_folder(files, read_classes(data / "made" / "dataset.json"), progress=False)
+    images = find_images(found.cases, data / "images")
+    return write_unreferenced_report(found, folder / "report.html", images=images)
 
 
 @pytest.fixture
@@ -133,6 +158,141 @@ class TestCharts:
             )
             assert len(offsets) == 18
             assert max(offsets) < 2
+
+
+class TestContents:
+    @pytest.mark.parametrize("viewport", [{"width": 1300, "height": 900}, PHONE])
+    def test_stay_in_view_and_say_where_the_reader_is(
+        self, open_page: Callable[..., Page], crowded: Path, viewport: dict[str, int]
+    ) -> None:
+        page = open_page(crowded, viewport=viewport, reduced_motion="reduce")
+        contents = page.get_by_role("navigation", name="On this page")
+        for words, title in (("Volumes", "Volumes"), ("Cases", "Case by case"), ("Classes", "Every class")):
+            contents.get_by_role("link", name=words).click()
+            expect(contents).to_be_in_viewport(ratio=0.99)
+            expect(contents.locator("[aria-current]")).to_have_text(words)
+            expect(contents.locator("[aria-current]")).to_be_in_viewport(ratio=0.99)
+            heading = page.get_by_role("heading", name=title, exact=True).bounding_box()
+            bar = contents.bounding_box()
+            assert heading is not None
+            assert bar is not None
+            assert heading["y"] >= bar["y"] + bar["height"]
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        expect(contents.locator("[aria-current]")).to_have_text("Settings and files")
+
+    def test_are_reached_by_keyboard(self, open_page: Callable[..., Page], report: Path) -> None:
+        page = open_page(report)
+        page.keyboard.press("Tab")
+        reached = []
+        for _ in range(8):
+            page.keyboard.press("Tab")
+            reached.append(page.evaluate("document.activeElement.textContent"))
+        assert reached == page.locator(".contents a").all_inner_texts()
+        page.locator(".contents a", has_text="Volumes").press("Enter")
+        expect(page.locator("#volumes-title")).to_be_in_viewport()
+
+    def test_put_the_slice_browser_before_the_charts(self, open_page: Callable[..., Page], report: Path) -> None:
+        page = open_page(report)
+        titles = page.locator("h2").all_inner_texts()
+        assert titles[:4] == ["Every class", "Slice browser", "Every case", "Volumes"]
+        assert page.locator(".contents a").all_inner_texts()[:4] == [
+            "Classes", "Slice browser", "Distributions", "Volumes",
+        ]  # fmt: skip
+
+
+class TestManyClasses:
+    def test_take_no_more_than_a_screen_a_section(self, open_page: Callable[..., Page], crowded: Path) -> None:
+        for viewport in ({"width": 1300, "height": 900}, PHONE):
+            page = open_page(crowded, viewport=viewport)
+            for section in ("classes", "distributions", "volumes", "cases"):
+                box = page.locator(f"#{section} .limited").first.bounding_box()
+                assert box is not None
+                assert box["height"] <= viewport["height"]
+
+    def test_scroll_under_their_heads(self, open_page: Callable[..., Page], crowded: Path) -> None:
+        page = open_page(crowded)
+        box = page.locator("#classes .limited").first
+        box.evaluate("box => box.scrollTop = 400")
+        top = box.bounding_box()
+        for part in ("thead th", "tfoot th"):
+            place = box.locator(part).first.bounding_box()
+            assert top is not None
+            assert place is not None
+            assert top["y"] - 1 <= place["y"] <= top["y"] + top["height"]
+
+    @pytest.mark.parametrize(
+        ("section", "part"),
+        [("classes", "tbody tr"), ("distributions", "figure:first-child .name"), ("volumes", "figure")],
+    )
+    def test_are_found_by_name(self, open_page: Callable[..., Page], crowded: Path, section: str, part: str) -> None:
+        page = open_page(crowded)
+        shown = page.locator(f"#{section} .limited").first.locator(part).locator("visible=true")
+        before = shown.count()
+        field = page.locator(f"#find-{section}")
+        field.fill("NUMBER 1")
+        assert [re.search(r"number \d+", text)[0] for text in shown.all_inner_texts()] == [  # type: ignore[index]
+            f"number {number}" for number in (1, 11, 12, 13, 14, 16)
+        ]
+        expect(page.locator(f"#{section}").get_by_role("status")).to_contain_text("6 of")
+        field.fill("")
+        assert shown.count() == before
+
+    def test_are_found_among_the_columns_of_the_cases(self, open_page: Callable[..., Page], crowded: Path) -> None:
+        page = open_page(crowded)
+        page.locator("#find-cases").fill("nowhere")
+        heads = page.locator("#case-table thead th").locator("visible=true").all_inner_texts()
+        assert [head.split()[0] for head in heads] == ["case", "mean", "nowhere"]
+        assert page.locator("#case-table tbody tr").first.locator(":is(th, td)").locator("visible=true").count() == 3
+
+    def test_can_all_be_read_without_a_script(self, open_page: Callable[..., Page], crowded: Path) -> None:
+        page = open_page(crowded, java_script_enabled=False)
+        assert page.locator("[data-find]").locator("visible=true").count() == 0
+        assert page.locator("#classes .limited").first.locator("tbody tr").locator("visible=true").count() == 18
+
+
+class TestWithoutReference:
+    def test_shows_scans_and_predictions_alone(self, open_page: Callable[..., Page], unreferenced: Path) -> None:
+        for viewport in ({"width": 1300, "height": 900}, PHONE):
+            page = open_page(unreferenced, viewport=viewport)
+            page.wait_for_selector('.cfseg-viewer[data-state="ready"]')
+            assert page.get_by_role("group", name="Ground truth").count() == 0
+            assert page.get_by_label("Mark errors").count() == 0
+            canvas = page.locator('.view[data-plane="axial"] canvas')
+            expect(canvas).to_have_attribute("aria-label", re.compile(r"HU, prediction: [^:]*$"))
+            assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+            words = page.locator("body").inner_text()
+            assert not re.search(r"\btruth|\bDice|\berror", words, re.I)
+            for key in "gep":  # nothing to mark, and the prediction off
+                canvas.press(key)
+            expect(canvas).to_have_attribute("aria-label", re.compile("HU$"))
+
+    def test_leads_to_what_is_worth_a_look(self, open_page: Callable[..., Page], unreferenced: Path) -> None:
+        page = open_page(unreferenced, "#viewer?case=cut")
+        place = page.get_by_role("button", name=re.compile("Place.*liver: reaches the end of the scan: feet"))
+        place.click()
+        expect(page.locator('.view[data-plane="axial"] canvas')).to_have_attribute(
+            "aria-label", re.compile("axial slice 1 of 10")
+        )
+        expect(page.locator("[data-part=readout]")).to_contain_text("prediction liver")
+
+    def test_a_remark_leads_to_its_place(self, open_page: Callable[..., Page], unreferenced: Path) -> None:
+        page = open_page(unreferenced)
+        page.get_by_role("row", name="reaches the end of the scan: feet").get_by_role("link", name="cut").click()
+        expect(page.locator('.view[data-plane="axial"] canvas')).to_have_attribute(
+            "aria-label", re.compile("axial slice 1 of 10, case cut")
+        )
+
+    def test_a_class_is_one_click_away(self, open_page: Callable[..., Page], unreferenced: Path) -> None:
+        page = open_page(unreferenced, "#viewer?case=cut")
+        for name in ("tumour", "liver"):
+            page.get_by_role("button", name=f"Go to {name}").click()
+            expect(page.locator("[data-part=readout]")).to_contain_text(f"prediction {name}")
+
+    def test_a_scan_of_one_slice_is_shown(self, open_page: Callable[..., Page], unreferenced: Path) -> None:
+        page = open_page(unreferenced, "#viewer?case=flat")
+        expect(page.locator('.view[data-plane="axial"] canvas')).to_have_attribute(
+            "aria-label", re.compile("axial slice 1 of 1, case flat.*prediction: liver")
+        )
 
 
 class TestTable:

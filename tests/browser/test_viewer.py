@@ -243,7 +243,7 @@ class TestPlaces:
     def test_largest_error_and_structure_are_one_click_away(self, open_viewer: Callable, make_case: Callable) -> None:
         case = make_case()
         viewer = open_viewer(case)
-        for name, finding in (("Largest error", case.errors[0]), ("Largest structure", case.structure)):
+        for name, finding in (("Largest error", case.places[0]), ("Largest structure", case.structure)):
             button = viewer.page.get_by_role("button", name=name)
             button.click()
             z, y, x = finding.at

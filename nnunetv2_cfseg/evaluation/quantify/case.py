@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nnunetv2_cfseg.data.checks import check_hounsfield, check_labels
+from nnunetv2_cfseg.evaluation.case_images import read_case_image
 from nnunetv2_cfseg.evaluation.classes import Classes, SegmentationClass
 from nnunetv2_cfseg.evaluation.files import read_segmentation
 from nnunetv2_cfseg.evaluation.quantify.grid import Grid
@@ -19,7 +20,6 @@ from nnunetv2_cfseg.evaluation.quantify.midline import Midline, image_centre_mid
 from nnunetv2_cfseg.evaluation.quantify.output import write_bytes
 from nnunetv2_cfseg.evaluation.quantify.symmetry import symmetry_midline
 from nnunetv2_cfseg.imaging.geometry import grid_difference
-from nnunetv2_cfseg.imaging.read import read_scan
 
 MESH_FORMATS = ("stl", "ply")
 
@@ -61,7 +61,7 @@ def quantify_case(
     segmentation = read_segmentation(scan.segmentation)
     check_labels(segmentation.values, set(classes.values), scan.segmentation)
     grid = Grid.of(segmentation)
-    midline = _midline(scan.image, grid)
+    midline = _midline(scan, grid)
     found: dict[str, ClassQuantities] = {}
     mesh_ml: dict[str, float] = {}
     for one in classes.foreground:
@@ -79,14 +79,14 @@ def mesh_name(case: str, one: SegmentationClass) -> str:
     return re.sub(r"[^\w.+-]", "_", f"{case}_{one.name}")
 
 
-def _midline(image_file: Path | None, grid: Grid) -> Midline:
-    if image_file is None:
+def _midline(scan: Scan, grid: Grid) -> Midline:
+    if scan.image is None:
         return image_centre_midline(grid, reason="no image was given")
-    scan = read_scan(image_file)
-    if difference := grid_difference(scan.geometry, grid.geometry):
-        raise ValueError(f"an image must have its segmentation's {difference}: {image_file}")
-    check_hounsfield(scan.values, image_file)
-    return symmetry_midline(scan.to_sitk(), grid)
+    image = read_case_image(scan.image, series=scan.series, slices=grid.shape[0])
+    if difference := grid_difference(image.geometry, grid.geometry):
+        raise ValueError(f"an image must have its segmentation's {difference}: {scan.image}")
+    check_hounsfield(image.values, scan.image)
+    return symmetry_midline(image.to_sitk(), grid)
 
 
 def _write_mesh(mask: np.ndarray, grid: Grid, *, smallest_ml: float, stem: Path) -> float | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnunetv2_cfseg.evaluation.case_images import find_case_images
 from nnunetv2_cfseg.evaluation.files import case_files
 
 
@@ -16,12 +17,14 @@ class Scan:
     Attributes:
         case: its name, without file ending.
         segmentation: its file.
-        image: the scan's file, if there is one.
+        image: the scan's file, or folder of DICOM slices, if there is one.
+        series: which series of the DICOM folder, from 1, if there are several.
     """
 
     case: str
     segmentation: Path
     image: Path | None = None
+    series: int | None = None
 
 
 def default_dataset_json(inputs: Sequence[Path]) -> Path:
@@ -36,13 +39,17 @@ def default_dataset_json(inputs: Sequence[Path]) -> Path:
     return folder / "dataset.json"
 
 
-def find_scans(inputs: Sequence[Path], *, file_ending: str, images: Path | None = None) -> list[Scan]:
+def find_scans(
+    inputs: Sequence[Path], *, file_ending: str, images: Path | None = None, series: int | None = None
+) -> list[Scan]:
     """All segmentations that files and folders name, in their order; those of a folder sorted.
 
     Args:
         inputs: files and folders.
         file_ending: of segmentations and images, as in ``dataset.json``.
-        images: a folder of ``CASE_0000`` and the ending, or the file of the only case.
+        images: a folder of ``CASE_0000`` and the ending or of folders ``CASE`` of DICOM slices; the file or the DICOM
+            folder of the only case.
+        series: which series of a DICOM folder, from 1, if there are several.
 
     Raises:
         ValueError: a path that does not exist, a folder without segmentations, a file with another ending, a case that
@@ -53,9 +60,10 @@ def find_scans(inputs: Sequence[Path], *, file_ending: str, images: Path | None 
         if case in named:
             raise ValueError(f"a case must be named once, and {case} is {named[case]} and {file}")
         named[case] = file
-    if images is not None and images.is_file() and len(named) > 1:
-        raise ValueError(f"the images of {len(named)} segmentations must be a folder, and are a file: {images}")
-    return [Scan(case, file, _image(images, case, file_ending)) for case, file in named.items()]
+    if images is None:
+        return [Scan(case, file) for case, file in named.items()]
+    found = find_case_images(named, images, file_ending, channel_needed=True)
+    return [Scan(case, file, found[case], series) for case, file in named.items()]
 
 
 def _files(inputs: Sequence[Path], file_ending: str) -> Iterator[tuple[str, Path]]:
@@ -72,14 +80,3 @@ def _files(inputs: Sequence[Path], file_ending: str) -> Iterator[tuple[str, Path
 def _check_exists(path: Path) -> None:
     if not path.exists():
         raise ValueError(f"a segmentation must be a file or a folder of some, and there is none: {path}")
-
-
-def _image(images: Path | None, case: str, file_ending: str) -> Path | None:
-    if images is None or images.is_file():
-        return images
-    if not images.is_dir():
-        raise ValueError(f"images must be a folder or a file, and there is none: {images}")
-    image = images / f"{case}_0000{file_ending}"
-    if not image.is_file():
-        raise ValueError(f"each segmentation needs its image, and there is none: {image}")
-    return image

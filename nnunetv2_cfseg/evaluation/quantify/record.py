@@ -11,6 +11,7 @@ from typing import Any
 
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.evaluation.classes import SegmentationClass
+from nnunetv2_cfseg.evaluation.private_paths import seen_from
 from nnunetv2_cfseg.evaluation.quantify.case import MESH_FORMATS, CaseQuantities, mesh_name
 from nnunetv2_cfseg.evaluation.quantify.components import CONNECTIVITY
 from nnunetv2_cfseg.evaluation.quantify.inputs import Scan
@@ -36,12 +37,14 @@ class QuantifySettings:
         mesh: write surfaces.
         scans: table of the patients' scans, or None.
         patient_pattern: regular expression whose first group in a case's name is the patient, or None.
+        series: which series of a DICOM folder, from 1, if there are several.
     """
 
     smallest_ml: float = 0.0
     mesh: bool = False
     scans: Path | None = None
     patient_pattern: str | None = None
+    series: int | None = None
 
 
 def record(
@@ -51,6 +54,7 @@ def record(
     *,
     changes: Sequence[Mapping[str, Any]],
     settings: QuantifySettings,
+    folder: Path,
 ) -> dict[str, Any]:
     """Everything that was measured.
 
@@ -60,6 +64,7 @@ def record(
         foreground: the classes.
         changes: rows of ``longitudinal.csv``.
         settings: of the measures.
+        folder: of the record, from which paths lead.
     """
     return {
         "versions": {
@@ -71,21 +76,26 @@ def record(
         "coordinates": "patient, LPS: x to the left, y to the back, z to the head",
         "settings": {
             **asdict(settings),
-            "scans": None if settings.scans is None else str(settings.scans),
+            "scans": _told(settings.scans, folder),
             "connectivity": CONNECTIVITY,
             "both_share": BOTH_SHARE,
         },
         "columns": {"classes": CLASS_COLUMNS, "lesions": LESION_COLUMNS, "longitudinal": LONGITUDINAL_COLUMNS},
-        "cases": [_of_case(case, scan, foreground) for case, scan in zip(cases, scans, strict=True)],
+        "cases": [_of_case(case, scan, foreground, folder) for case, scan in zip(cases, scans, strict=True)],
         "longitudinal": list(changes),
     }
 
 
-def _of_case(case: CaseQuantities, scan: Scan, foreground: Sequence[SegmentationClass]) -> dict[str, Any]:
+def _told(file: Path | None, folder: Path) -> str | None:
+    """A path that does not tell how the machine is set up."""
+    return None if file is None else seen_from(file, folder) or file.name
+
+
+def _of_case(case: CaseQuantities, scan: Scan, foreground: Sequence[SegmentationClass], folder: Path) -> dict[str, Any]:
     return {
         "case": case.case,
-        "segmentation": str(scan.segmentation),
-        "image": None if scan.image is None else str(scan.image),
+        "segmentation": _told(scan.segmentation, folder),
+        "image": _told(scan.image, folder),
         "shape_zyx": case.grid.shape,
         "spacing_mm_zyx": case.grid.spacing_mm,
         "midline": asdict(case.midline),

@@ -66,7 +66,8 @@ def quantify(
         inputs: segmentations, and folders of some.
         output: folder; made if it is not there.
         dataset_json: names classes and file ending; None: that in the first folder.
-        images: CTs in which the midline is looked for: a folder of ``CASE_0000`` files, or the file of the only case.
+        images: CTs in which the midline is looked for: a folder of ``CASE_0000`` files, or of folders
+            ``CASE`` of DICOM slices; the file or the DICOM folder of the only case.
         settings: what is measured.
         num_processes: that measure; each holds one case.
         progress: show a bar.
@@ -84,7 +85,8 @@ def quantify(
     check_output(output)
     dataset_json = dataset_json or default_dataset_json(inputs)
     classes = read_classes(dataset_json)
-    scans = find_scans(inputs, file_ending=read_dataset(dataset_json)["file_ending"], images=images)
+    file_ending = read_dataset(dataset_json)["file_ending"]
+    scans = find_scans(inputs, file_ending=file_ending, images=images, series=settings.series)
     visits = _visits(settings, [scan.case for scan in scans])
     if settings.mesh:
         _check_mesh_names(scans, classes.foreground)
@@ -156,5 +158,6 @@ def _write(quantities: Quantities, scans: Sequence[Scan], settings: QuantifySett
     if quantities.visits:
         write_csv(output / "longitudinal.csv", list(LONGITUDINAL_COLUMNS), changes)
     write_json(
-        output / "quantities.json", record(quantities.cases, scans, foreground, changes=changes, settings=settings)
+        output / "quantities.json",
+        record(quantities.cases, scans, foreground, changes=changes, settings=settings, folder=output),
     )

@@ -1,40 +1,83 @@
-"""Colours that people tell apart, with defective colour vision too, on a dark scan as on a page."""
+"""Colours that people tell apart, on a dark scan as on a page."""
 
 from __future__ import annotations
 
-from math import cos, sin
+from itertools import cycle, islice
 
-#: Okabe and Ito 2008, without black; the darkest come last.
+#: Okabe and Ito 2008, without black: people with defective colour vision tell them apart too. The darkest come last.
 OKABE_ITO = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2")
-GOLDEN_ANGLE = 2.399963
-LIGHTNESS = (0.82, 0.62, 0.72)
-CHROMA = 0.13
+#: Theirs, then each as far from all before it as can be: benchmarks/class_colours.py chose them. Any two of the first
+#: 20 are 20 or more apart in CIEDE2000, any two of 61 are 11 or more, and neighbours among these 17 or more.
+_CHOSEN = """
+    #e69f00 #56b4e9 #009e73 #f0e442 #cc79a7 #d55e00 #0072b2 #8400e4 #606000 #b4003c #60fcf0 #18fc60
+    #d8ccfc #fcb49c #849c0c #006c6c #9078fc #785478 #fc4854 #b4cc9c #84543c #006c30 #9c8454 #f000fc
+    #54b4b4 #cc0090 #c01800 #fcb4cc #5454a8 #f0d8a8 #0cb430 #e490fc #6c8454 #b4786c #906000 #00d89c
+    #8478a8 #9cd80c #84e4fc #3090a8 #90a8fc #fc9048 #fc0078 #9c54b4 #a8546c #c0b460 #f08490 #fc1800
+    #2490fc #3c8400 #c07800 #b49ccc #0c60fc #a89000 #d8a878 #a8f0cc #d8f090 #78a86c #fc846c #fc24b4
+    #3c7860 #6078b4 #fccc60 #b45448 #186c84 #a84800 #9c48fc #84c0a8 #a86c3c #844848 #9c189c #9c9c6c
+    #b478cc #84cc6c #9c6c90 #847818 #fcc0fc #489084 #303cf0 #b49cfc #e40030 #cc606c #546c30 #fc90cc
+    #9cccfc #a82460 #8490c0 #90fca8 #d86c48 #00c0a8 #fc609c #c000d8 #fc60e4 #309048 #c0c000 #c08460
+    #3cd800 #846c3c #fccca8 #00d8e4 #b47884 #d8b400 #a8fc60 #9c4884 #9cb460 #48fccc #d82454 #6c6090
+    #c054a8 #7860cc #c09c54 #f0a8a8 #54b4cc #3c6090 #609c30 #784890 #f0e490 #6084fc #24b46c #6c840c
+    #844860 #fcb460 #cc4884 #00d86c #c060fc #0090cc #cc4818 #785424 #fc6c24 #b4c0f0 #e47800 #6cb400
+    #78d8cc #0cccfc #d89084 #d8a8cc #9c3c30 #9c6060 #848448 #786000 #c0f0b4 #d8903c #ccf000 #0078f0
+    #9c7818 #fc5478 #54a890 #c0cc60 #84d89c #ccb484 #306c00 #d890a8 #60906c #9cf0f0 #008484 #783cb4
+    #cccc90 #e49c78 #9078cc #d8b4fc #6ca8f0 #6c6c3c #487848 #c00024 #cc90cc #6054fc #b48448 #fc543c
+    #fc9000 #9cb418 #d86c60 #0054cc #a884b4 #b4603c #009c9c #008454 #c0900c #b46000 #c084fc #9090f0
+    #60c090 #9c6c54 #9c9c48 #609cc0 #d8006c #00e4cc #009c24 #fcb484 #d818c0 #d8e4b4 #00fca8 #905424
+    #9c3c18 #d86cc0 #606cfc #849c54 #d8b460 #187884 #b4a818 #a8a8d8 #9c7854 #b4906c #b44854 #e4cc54
+    #fc0054 #186084 #c054cc #d86084 #b4d884 #6c90c0 #d8783c #78ccd8 #fc9cf0 #90c090 #6cd8b4 #84ccf0
+    #fccc90 #fc6cc0 #9c6ca8 #9c90cc #fccc00 #9c60d8 #a8b484 #6cb454 #3c6cc0 #a81878 #b430a8 #fc84a8
+    #84e460 #6c7830 #5460cc #6c6ca8 #54fc00 #546c00 #54843c #9c3c54 #00786c #b46090 #fc8454 #cc7878
+    #84609c #909000 #4884a8 #d8483c #7878d8 #fc9c90 #006c54 #f00090 #f0b400 #903cd8 #c03cf0 #6048cc
+    #e460fc #905448 #cc486c
+"""
+COLOURS = tuple(_CHOSEN.split())
+#: Backgrounds of the page in the light and in the dark (page.css), and WCAG's least contrast of what is drawn on them.
+LIGHT_PAGE, DARK_PAGE = "#ffffff", "#11151a"
+LEAST_CONTRAST = 3.0
+STEPS = 50
 
 
 def class_colours(count: int) -> tuple[str, ...]:
-    """Colours ("#rrggbb") of ``count`` classes: Okabe and Ito's seven, then as many as are needed.
+    """Colours ("#rrggbb") of ``count`` classes.
 
-    The further ones go round the hues of OKLCH (Ottosson 2020) by the golden angle, and neighbours differ in
-    lightness too. Nobody can tell sixty colours apart: the legend and the names under the cursor remain.
+    Nobody can tell sixty colours apart: legends number their classes, and names show under the cursor. They repeat
+    after 255, which is as many classes as the slice browser can show.
     """
-    extra = [
-        _oklch(LIGHTNESS[i % len(LIGHTNESS)], CHROMA, 0.6 + i * GOLDEN_ANGLE) for i in range(count - len(OKABE_ITO))
-    ]
-    return (*OKABE_ITO, *extra)[:count]
+    return tuple(islice(cycle(COLOURS), count))
 
 
-def _oklch(lightness: float, chroma: float, hue: float) -> str:
-    a, b = chroma * cos(hue), chroma * sin(hue)
-    cone_l = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
-    cone_m = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
-    cone_s = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
-    red = 4.0767416621 * cone_l - 3.3077115913 * cone_m + 0.2309699292 * cone_s
-    green = -1.2684380046 * cone_l + 2.6097574011 * cone_m - 0.3413193965 * cone_s
-    blue = -0.0041960863 * cone_l - 0.7034186147 * cone_m + 1.7076147010 * cone_s
-    return "#" + "".join(f"{_srgb_byte(linear):02x}" for linear in (red, green, blue))
+def page_colours(colour: str) -> tuple[str, str]:
+    """A class's colour for lines and dots on the light and on the dark page, with a contrast of 3 or more.
+
+    It is mixed with black, or with white, as far as is needed.
+    """
+    return _mixed_until_seen(colour, "#000000", LIGHT_PAGE), _mixed_until_seen(colour, "#ffffff", DARK_PAGE)
 
 
-def _srgb_byte(linear: float) -> int:
-    linear = min(max(linear, 0.0), 1.0)
-    encoded = 12.92 * linear if linear <= 0.0031308 else 1.055 * linear ** (1 / 2.4) - 0.055
-    return round(255 * encoded)
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2's contrast of two colours, from 1 to 21."""
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _mixed_until_seen(colour: str, with_: str, ground: str) -> str:
+    shares = (step / STEPS for step in range(STEPS + 1))
+    return next(mixed for share in shares if contrast(mixed := _mix(colour, with_, share), ground) >= LEAST_CONTRAST)
+
+
+def _mix(colour: str, with_: str, share: float) -> str:
+    pairs = zip(_bytes(colour), _bytes(with_), strict=True)
+    return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in pairs)
+
+
+def _luminance(colour: str) -> float:
+    channels = [value / 255 for value in _bytes(colour)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def _bytes(colour: str) -> tuple[int, int, int]:
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return red, green, blue

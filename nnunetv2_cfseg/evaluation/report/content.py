@@ -47,15 +47,20 @@ def class_agreements(table: pd.DataFrame, estimates: Estimates) -> list[Agreemen
     ]
 
 
-def agreement_figure(of: Agreement) -> AgreementFigure:
-    """The volumes of a class with their figures in words."""
+def agreement_figure(of: Agreement, number: int) -> AgreementFigure:
+    """The volumes of a class with their figures in words.
+
+    Args:
+        of: the class's volumes.
+        number: of the class, from 1.
+    """
     words = f"Bias {with_unit(of.bias, 'volume_error_ml', sign=True)}"
     limits = not isnan(of.low)
     if limits:
         low, high = (with_unit(limit, "volume_error_ml", sign=True) for limit in (of.low, of.high))
         words += f", limits of agreement {low} to {high}"
     few = f" {FEW} fewer than {FEW_CASES} cases" if of.count < FEW_CASES else ""
-    return AgreementFigure(of, f"{of.count} {'case' if of.count == 1 else 'cases'}", f"{words}.{few}", limits)
+    return AgreementFigure(of, f"{of.count} {'case' if of.count == 1 else 'cases'}", f"{words}.{few}", limits, number)
 
 
 def definitions_table() -> Table:
@@ -81,10 +86,18 @@ def settings_table(of: Mapping[str, Any]) -> Table:
         ("overlap for a lesion to count as found", f"{of['lesion_overlap']:g}"),
         ("thin slices in a thick one", "none, no boundary-slab Dice" if factor is None else str(factor)),
         ("bootstrap", f"{of['resamples']} resamples of the cases, seed {of['seed']}, {of['confidence']:.0%} intervals"),
-        ("Python", platform.python_version()),
-        *((name, version(name)) for name in PACKAGES),
+        *_versions(),
     ]
     return words_table("What it was measured with", ("setting or package", "value"), rows)
+
+
+def versions_table() -> Table:
+    """By what a page without measures of quality was made."""
+    return words_table("What it was made with", ("package", "version"), _versions())
+
+
+def _versions() -> list[tuple[str, str]]:
+    return [("Python", platform.python_version()), *((name, version(name)) for name in PACKAGES)]
 
 
 def without_volume(table: pd.DataFrame, agreements: Sequence[Agreement | None]) -> str:

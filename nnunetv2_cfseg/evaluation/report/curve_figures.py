@@ -38,7 +38,7 @@ def _losses(epochs: Sequence[Epoch]) -> CurvesFigure:
         ("training", [epoch.train_loss for epoch in epochs]),
         ("validation", [epoch.val_loss for epoch in epochs]),
     ]
-    looks = (Look(ACCENT), Look(OKABE_ITO[5], "classed dash1"))
+    looks = (Look(ACCENT), Look(OKABE_ITO[5], "hued dash1"))
     return _figure("Loss", "as the trainer defines it; less is better", epochs, series, looks, "{:.3f}")
 
 
@@ -49,7 +49,7 @@ def _dice(epochs: Sequence[Epoch], names: Sequence[str]) -> CurvesFigure:
     values = [epoch.dice if len(epoch.dice) == count else nothing for epoch in epochs]
     series = [(name, [of_epoch[index] for of_epoch in values]) for index, name in enumerate(names)]
     looks = [
-        Look(colour, f"classed dash{min(index // len(OKABE_ITO), 2)}")
+        Look(colour, f"hued dash{min(index // len(OKABE_ITO), 2)}", index + 1)
         for index, colour in enumerate(class_colours(count))
     ]
     series.append(("mean", [epoch.mean_dice for epoch in epochs]))

@@ -41,13 +41,13 @@ def verdict(table: pd.DataFrame, estimates: Estimates) -> tuple[Part, ...]:
     measured = table.loc[table["Dice"].notna(), "class"].nunique()
     dice = estimates.mean("Dice")
     some = f"{measured} of " if 0 < measured < classes else ""
-    of = f"{some}{_count(classes, 'class', 'classes')} in {_count(cases, 'case', 'cases')}"
+    of = f"{some}{count_words(classes, 'class', 'classes')} in {count_words(cases, 'case', 'cases')}"
     if isnan(dice.mean):
         return (Part(f"There is nothing to measure: neither truth nor prediction shows any of {of}."),)
     opening = [Part("Mean Dice is "), Part(number(dice.mean, "Dice"), strong=True)]
     if not isnan(dice.low):
         opening.append(Part(f" (95 % interval {number(dice.low, 'Dice')} to {number(dice.high, 'Dice')})"))
-    present = _count(both + missed, "structure", "structures")
+    present = count_words(both + missed, "structure", "structures")
     return (
         *opening,
         Part(f" over {of}; "),
@@ -80,7 +80,7 @@ def summary_table(
     )
     names = list(dict.fromkeys(table["class"]))
     rows = []
-    for name, agreement, colour in zip(names, agreements, colours, strict=True):
+    for position, (name, agreement, colour) in enumerate(zip(names, agreements, colours, strict=True), 1):
         of_class = table[table["class"] == name]
         count = int(of_class["Dice"].notna().sum())
         cells = (
@@ -89,7 +89,7 @@ def summary_table(
             _bias(agreement),
             *_errors(of_class),
         )
-        rows.append(Row(name, cells, colour=colour))
+        rows.append(Row(name, cells, colour=colour, number=position))
     means = (_estimate(estimates.mean(key), key) for key in keys)
     bias = Cell(number(estimates.mean("volume_error_ml").mean, "volume_error_ml", sign=True))
     foot = Row(MEAN, (Cell(""), *means, bias, *_errors(table)))
@@ -118,10 +118,10 @@ def summary_notes(table: pd.DataFrame, names: Sequence[str], left_out: Iterable[
 def medians_table(table: pd.DataFrame, colours: Sequence[str]) -> Table:
     """Medians, with quartiles below them."""
     rows = []
-    for name, colour in zip(dict.fromkeys(table["class"]), colours, strict=True):
+    for position, (name, colour) in enumerate(zip(dict.fromkeys(table["class"]), colours, strict=True), 1):
         of_class = table[table["class"] == name]
         cells = tuple(_median(of_class[key].dropna().to_numpy(float), key) for key in QUARTILES)
-        rows.append(Row(name, cells, colour=colour))
+        rows.append(Row(name, cells, colour=colour, number=position))
     head = (Head("class"), *(Head(BY_KEY[key].title, BY_KEY[key].unit) for key in QUARTILES))
     caption = "Medians over the same cases as above; small below each the first and the third quartile."
     return Table("Medians and quartiles", head, tuple(rows), caption=caption, sortable=len(rows) > 1)
@@ -158,5 +158,6 @@ def _median(values: np.ndarray, key: str) -> Cell:
     return Cell(number(middle, key), small=quartiles, sort=sort_key(middle))
 
 
-def _count(count: int, one: str, many: str) -> str:
+def count_words(count: int, one: str, many: str) -> str:
+    """A count and what is counted: "1 case", "2 cases"."""
     return f"{count} {one if count == 1 else many}"

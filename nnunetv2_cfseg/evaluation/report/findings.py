@@ -37,7 +37,7 @@ def shown_class(labels: np.ndarray, classes: Classes) -> np.ndarray:
     table = np.zeros(256, np.uint8)
     order = sorted(range(len(classes.foreground)), key=lambda i: -len(classes.foreground[i].values))
     for i in order:
-        table[list(classes.foreground[i].values)] = i + 1
+        table[[value for value in classes.foreground[i].values if value < len(table)]] = i + 1
     return table[labels]
 
 
@@ -66,10 +66,12 @@ def largest_errors(
 
 
 def largest_structure(
-    truth: np.ndarray, prediction: np.ndarray, *, names: Sequence[str], spacing_mm: Sequence[float]
+    truth: np.ndarray | None, prediction: np.ndarray, *, names: Sequence[str], spacing_mm: Sequence[float]
 ) -> Finding | None:
     """The largest connected piece of a class in the truth; in the prediction where the truth has none."""
     for labels, source in ((truth, "ground truth"), (prediction, "prediction")):
+        if labels is None:
+            continue
         words = ["", *(f"{name} ({source})" for name in names)]  # classes count from 1
         found = _largest_pieces(labels, words.__getitem__, spacing_mm=spacing_mm, count=1)
         if found:
@@ -95,14 +97,15 @@ def _largest_pieces(
         mask = pieces[place] == piece
         z, y, x = (
             int(inside + part.start + whole.start)
-            for inside, part, whole in zip(_thickest(mask, spacing_mm), place, box, strict=True)
+            for inside, part, whole in zip(thickest(mask, spacing_mm), place, box, strict=True)
         )
         volume_ml = sizes[piece - 1] * float(np.prod(spacing_mm)) / 1000
         findings.append(Finding((z, y, x), f"{words(int(labels[place][mask][0]))}, {volume_in_words(volume_ml)}"))
     return tuple(findings)
 
 
-def _thickest(mask: np.ndarray, spacing_mm: Sequence[float]) -> tuple[int, int, int]:
+def thickest(mask: np.ndarray, spacing_mm: Sequence[float]) -> tuple[int, int, int]:
+    """The voxel (z, y, x) where a structure is thickest, in the axial slice that shows most of it."""
     z = int(mask.sum((1, 2)).argmax())
     depth = distance_transform_edt(np.pad(mask[z], 1), sampling=spacing_mm[1:])[1:-1, 1:-1]
     y, x = np.unravel_index(depth.argmax(), depth.shape)

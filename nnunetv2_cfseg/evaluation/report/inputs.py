@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from nnunetv2_cfseg.evaluation.case_images import read_case_image
 from nnunetv2_cfseg.evaluation.classes import Classes
 from nnunetv2_cfseg.evaluation.files import Segmentation, read_segmentation
-from nnunetv2_cfseg.imaging import read as imaging
 from nnunetv2_cfseg.imaging.geometry import grid_difference
 
 #: One byte a voxel holds them.
@@ -31,13 +31,18 @@ def read_labels(file: Path, classes: Classes) -> Segmentation:
     return replace(labels, values=labels.values.astype(np.uint8))
 
 
-def read_scan(file: Path, *, grid: Segmentation) -> Segmentation:
+def read_scan(file: Path, *, grid: Segmentation, series: int | None = None) -> Segmentation:
     """The HU of an image on the grid of its segmentations.
+
+    Args:
+        file: the image, or a folder of DICOM slices.
+        grid: of the segmentations.
+        series: which DICOM series, from 1, if there are several.
 
     Raises:
         ValueError: the file cannot be read, its image is not 3D with one channel, or it lies on another grid.
     """
-    scan = imaging.read_scan(file)
+    scan = read_case_image(file, series=series, slices=grid.values.shape[0])
     if difference := grid_difference(scan.geometry, grid.geometry):
         raise ValueError(f"an image must have its segmentation's {difference}: {file}")
     return replace(grid, values=scan.values)

@@ -4,71 +4,87 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from nnunetv2_cfseg.evaluation.case_images import find_case_images
 from nnunetv2_cfseg.evaluation.evaluate import Evaluation
 from nnunetv2_cfseg.evaluation.files import Case
+from nnunetv2_cfseg.evaluation.private_paths import seen_from
+from nnunetv2_cfseg.evaluation.report.observations import Observations, Unreferenced
 from nnunetv2_cfseg.evaluation.report.page import File
 
 
-def find_images(cases: Sequence[Case], folder: Path) -> dict[str, Path]:
-    """The image of each case: ``CASE_0000.ENDING``, nnU-Net's first channel, or ``CASE.ENDING``.
+def find_images(cases: Sequence[Case | Unreferenced], folder: Path) -> dict[str, Path]:
+    """The image of each case.
 
     Raises:
         ValueError: there is no such folder, or no image of a case.
     """
-    if not folder.is_dir():
-        raise ValueError(f"images must lie in a folder, and there is none: {folder}")
-    images = {}
-    for case in cases:
-        ending = case.truth.name.removeprefix(case.name)
-        names = (f"{case.name}_0000{ending}", f"{case.name}{ending}")
-        found = [folder / name for name in names if (folder / name).is_file()]
-        if not found:
-            raise ValueError(f"each case needs an image, {names[0]} or {names[1]}, and there is none in: {folder}")
-        images[case.name] = found[0]
-    return images
+    ending = cases[0].prediction.name.removeprefix(cases[0].name)
+    return find_case_images([case.name for case in cases], folder, ending)
 
 
 def relative_link(file: Path, output: Path) -> str:
-    """The address of a file or folder as seen from the report."""
-    path = os.path.relpath(file.resolve(), output.resolve().parent)
-    return quote(path) + ("/" if file.is_dir() else "")
+    """The address of a file or folder as seen from the report; empty if it must not be told."""
+    path = seen_from(file, output.parent)
+    return "" if path is None else quote(path) + ("/" if file.is_dir() else "")
 
 
-def case_links(case: Case, image: Path | None, output: Path) -> dict[str, str]:
+def case_links(case: Case | Unreferenced, image: Path | None, output: Path) -> dict[str, str]:
     """Addresses of a case's files, by the words to show."""
     named = {"image": image, "ground truth": case.truth, "prediction": case.prediction}
-    return {words: relative_link(file, output) for words, file in named.items() if file is not None}
+    addresses = {words: relative_link(file, output) for words, file in named.items() if file is not None}
+    return {words: address for words, address in addresses.items() if address}
 
 
 def page_files(
     evaluation: Evaluation, summary: Mapping[str, Any], *, output: Path, images: Path | None, model: Path | None
 ) -> list[File]:
     """The numbers, which the page holds itself, and the folders that it was made from."""
-    stem = output.stem
-    table = evaluation.table.to_csv(index=False, lineterminator="\n")
-    folders = {
-        "ground truth": evaluation.cases[0].truth.parent,
-        "predictions": evaluation.cases[0].prediction.parent,
-        "images": images,
-        "model": model,
-    }
+    first = evaluation.cases[0]
+    told = {**summary, "metric_per_case": [_without_folders(case, output) for case in summary["metric_per_case"]]}
     return [
-        File(_data("text/csv", table), f"{stem}.csv", ": all measures of all cases and classes", f"{stem}.csv"),
+        _table(evaluation.table.to_csv(index=False, lineterminator="\n"), output),
         File(
-            _data("application/json", json.dumps(summary, indent=1)),
-            f"{stem}.json",
+            _data("application/json", json.dumps(told, indent=1)),
+            f"{output.stem}.json",
             ": nnU-Net's summary with intervals",
-            f"{stem}.json",
+            f"{output.stem}.json",
         ),
-        *(File(relative_link(folder, output), words)
-          for words, folder in folders.items() if folder is not None),
+        *_folders({"ground truth": first.truth.parent, "predictions": first.prediction.parent, "images": images,
+                   "model": model}, output),
     ]  # fmt: skip
+
+
+def unreferenced_files(
+    observations: Observations, *, output: Path, images: Mapping[str, Path] | None, model: Path | None
+) -> list[File]:
+    """The same without a reference."""
+    predictions = observations.cases[0].prediction.parent
+    folder = next(iter(images.values())).parent if images else None
+    return [
+        _table(observations.table.to_csv(index=False, lineterminator="\n"), output),
+        *_folders({"predictions": predictions, "images": folder, "model": model}, output),
+    ]
+
+
+def _table(csv: str, output: Path) -> File:
+    return File(
+        _data("text/csv", csv), f"{output.stem}.csv", ": all measures of all cases and classes", f"{output.stem}.csv"
+    )
+
+
+def _folders(folders: Mapping[str, Path | None], output: Path) -> list[File]:
+    return [File(relative_link(folder, output), words) for words, folder in folders.items() if folder is not None]
+
+
+def _without_folders(case: Mapping[str, Any], output: Path) -> dict[str, Any]:
+    """nnU-Net's entry of a case with its files as seen from the report."""
+    files = {key: Path(case[key]) for key in ("prediction_file", "reference_file")}
+    return {**case, **{key: seen_from(file, output.parent) or file.name for key, file in files.items()}}
 
 
 def _data(kind: str, text: str) -> str:

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from nnunetv2_cfseg.evaluation.report.charts import Agreement, Strips
+from nnunetv2_cfseg.evaluation.report.class_colours import page_colours
 from nnunetv2_cfseg.evaluation.report.figures import Part
 from nnunetv2_cfseg.evaluation.report.lines import Lines
 from nnunetv2_cfseg.evaluation.report.tables import Table
@@ -51,20 +52,22 @@ class StripsFigure:
 
 @dataclass(frozen=True)
 class AgreementFigure:
-    """Volumes of one class; ``limits`` if there are limits of agreement."""
+    """Volumes of one class, with its number from 1; ``limits`` if there are limits of agreement."""
 
     agreement: Agreement
     aside: str
     words: str
     limits: bool
+    number: int = 0
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a line is drawn."""
+    """How a line is drawn; ``number`` is that of its class, from 1."""
 
     colour: str
     classes: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,10 @@ class TrainingFigures:
 
 @dataclass(frozen=True)
 class File:
-    """A file: its address, words and what else there is to say; ``download`` names one that the page holds itself."""
+    """A file: its address, words and what else there is to say; ``download`` names one that the page holds itself.
+
+    The address is empty if a link would tell how folders of the machine are called.
+    """
 
     href: str
     words: str
@@ -122,6 +128,7 @@ class Page:
     definitions: Table
     policy: Sequence[str]
     command: str
+    command_note: str
     settings: Table
     files: Sequence[File]
     footer: str
@@ -138,12 +145,12 @@ class Assets:
 
 def render(page: Page, browser: Assets = Assets()) -> str:
     """The page as HTML."""
-    anchored = [_Anchored(f"section-{number}", section) for number, section in enumerate(page.sections, 1)]
+    extra = anchored(page.sections)
     return render_template(
         "report.html.j2",
         page=page,
-        extra=anchored,
-        contents=_contents(page, anchored),
+        extra=extra,
+        contents=_contents(page, extra),
         viewer_css=Markup(browser.css),
         viewer_js=Markup(browser.js),
     )
@@ -158,24 +165,32 @@ def render_template(name: str, **content: object) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    environment.filters["page_colours"] = page_colours
     return environment.get_template(name).render(
         policy=POLICY, css=Markup(_static("page.css")), js=Markup(_static("page.js")), **content
     )
 
 
 @dataclass(frozen=True)
-class _Anchored:
+class Anchored:
+    """A section of one's own and the name by which links lead to it."""
+
     anchor: str
     section: Section
 
 
-def _contents(page: Page, extra: Sequence[_Anchored]) -> list[tuple[str, str]]:
+def anchored(sections: Sequence[Section]) -> list[Anchored]:
+    """Sections of one's own with their names."""
+    return [Anchored(f"section-{number}", section) for number, section in enumerate(sections, 1)]
+
+
+def _contents(page: Page, extra: Sequence[Anchored]) -> list[tuple[str, str]]:
     parts = [
         ("classes", "Classes", True),
+        ("browser", "Slice browser", bool(page.viewer)),
         ("distributions", "Distributions", True),
         ("volumes", "Volumes", True),
         ("training", "Training", bool(page.trainings)),
-        ("browser", "Slice browser", bool(page.viewer)),
         ("cases", "Cases", True),
         *((one.anchor, one.section.title, True) for one in extra),
         ("definitions", "Definitions", True),

@@ -47,12 +47,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A row: its head, which may lead somewhere and have a colour, and its cells."""
+    """A row: its head, which may lead somewhere and have a class's colour and number (from 1), and its cells."""
 
     name: str
     cells: tuple[Cell, ...]
     href: str = ""
     colour: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True)

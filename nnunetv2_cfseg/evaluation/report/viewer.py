@@ -1,4 +1,4 @@
-"""The slice browser of the report: CT, ground truth and prediction in three planes, in the page itself.
+"""The slice browser of the report: CT, prediction and, if any, ground truth in three planes, in the page itself.
 
 A page puts three texts where they belong, and gives the fragment as much width as it can (1600 px are put to use; a
 phone's 390 px are enough)::
@@ -55,6 +55,9 @@ WINDOWS = {
 IGNORED_COLOUR = "#9aa0a6"
 #: More cases than that get a field that filters them.
 UNFILTERED_CASES = 10
+UNFILTERED_CLASSES = 12
+#: How a volume is called; the script has no names of its own for what a page does not hold.
+VOLUMES = {"truth": "ground truth", "prediction": "prediction"}
 
 
 def render_viewer(cases: Sequence[BrowserCase], classes: Classes) -> Markup:
@@ -65,16 +68,21 @@ def render_viewer(cases: Sequence[BrowserCase], classes: Classes) -> Markup:
         classes: of the dataset.
 
     Raises:
-        ValueError: there is no case.
+        ValueError: there is no case, or some have a ground truth and some have none.
     """
     if not cases:
         raise ValueError("a slice browser must have a case to show, got none")
+    has_truth = cases[0].truth is not None
+    if any((case.truth is not None) != has_truth for case in cases):
+        raise ValueError("cases of one slice browser must all have a ground truth, or none of them, got both")
     template = _environment().get_template("viewer.html.j2")
     return Markup(
         template.render(
             cases=cases,
             filtered=len(cases) > UNFILTERED_CASES,
             windows=WINDOWS,
+            has_truth=has_truth,
+            many_classes=UNFILTERED_CLASSES,
             classes=_class_descriptions(classes),
             description=_description(cases, classes),
         )
@@ -91,9 +99,10 @@ def viewer_js() -> Markup:
     return Markup('(() => {\n"use strict";\n' + "\n".join(_static(name) for name in SCRIPTS) + "})();\n")
 
 
-def case_link(name: str) -> str:
-    """The address, within the page, that opens a case."""
-    return f"#viewer?case={quote(name, safe='')}"
+def case_link(name: str, at: tuple[int, int, int] | None = None) -> str:
+    """The address, within the page, that opens a case, at a voxel (z, y, x) if one is given."""
+    place = "" if at is None else f"&at={','.join(map(str, reversed(at)))}"
+    return f"#viewer?case={quote(name, safe='')}{place}"
 
 
 def _environment() -> Environment:
@@ -111,6 +120,10 @@ def _description(cases: Sequence[BrowserCase], classes: Classes) -> dict[str, An
         "levels": levels_hu().tolist(),
         "classes": _class_descriptions(classes),
         "ignore": classes.ignore,
+        "labelled": [pair for pair in VOLUMES.items() if getattr(cases[0], pair[0]) is not None],  # tojson sorts keys
+        "placeNames": ["Largest error", "Error", "No errors."]
+        if cases[0].truth is not None
+        else ["Place", "Place", ""],
         "cases": [_case_description(case) for case in cases],
     }
 
@@ -136,7 +149,7 @@ def _case_description(case: BrowserCase) -> dict[str, Any]:
         "spacing": case.spacing_mm[::-1],
         "hasImage": case.image is not None,
         "note": case.note,
-        "errors": [_finding_description(error) for error in case.errors],
+        "places": [_finding_description(place) for place in case.places],
         "structure": None if case.structure is None else _finding_description(case.structure),
         "toPatient": case.to_patient_mm,
         "toFile": case.to_file,

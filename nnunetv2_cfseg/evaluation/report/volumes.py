@@ -26,7 +26,10 @@ from nnunetv2_cfseg.evaluation.report.grid import (
 )
 from nnunetv2_cfseg.evaluation.report.hounsfield_bytes import to_bytes
 from nnunetv2_cfseg.evaluation.report.inputs import read_labels, read_scan
+from nnunetv2_cfseg.evaluation.report.observations import Unreferenced
 from nnunetv2_cfseg.evaluation.report.packing import pack, slice_differences
+from nnunetv2_cfseg.evaluation.report.remark_places import remark_places
+from nnunetv2_cfseg.evaluation.report.remarks import Remark
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -43,10 +46,10 @@ class BrowserCase:
         spacing_mm: (z, y, x).
         image: base64 of gzip of bytes (``hounsfield_bytes``), each less the byte of the slice below it, modulo 256;
             None without an image.
-        truth: base64 of gzip of label values, a byte each.
+        truth: base64 of gzip of label values, a byte each; None without a reference.
         prediction: the same.
         note: what the reader must know of the volumes; empty if there is nothing.
-        errors: the largest ones, largest first.
+        places: worth a look: the largest errors, largest first; without a reference those of the remarks.
         structure: the largest one.
         to_patient_mm: 3 x 4, from a voxel (x, y, z, 1) to the patient's left, back and head.
         to_file: 3 x 4, from a voxel (x, y, z, 1) to the voxel (i, j, k) of the files, from 0.
@@ -58,22 +61,24 @@ class BrowserCase:
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     image: str | None
-    truth: str
+    truth: str | None
     prediction: str
     note: str
-    errors: tuple[Finding, ...]
+    places: tuple[Finding, ...]
     structure: Finding | None
     to_patient_mm: Matrix
     to_file: Matrix
 
 
 def browser_case(
-    case: Case,
+    case: Case | Unreferenced,
     *,
     image: Path | None,
     classes: Classes,
     caption: str,
     links: Mapping[str, str],
+    series: int | None = None,
+    remarks: Sequence[Remark] = (),
     voxels: int = 6_000_000,
 ) -> BrowserCase:
     """Read a case and make it fit for the page.
@@ -83,57 +88,87 @@ def browser_case(
     group. Errors and structures are looked for, and measured, before that.
 
     Args:
-        case: its ground truth and prediction.
-        image: the CT; None leaves the labels on a plain background.
+        case: its ground truth, if there is one, and prediction.
+        image: the CT, a file or a folder of DICOM slices; None leaves the labels on a plain background.
         classes: of the dataset.
         caption: a few words for the list of cases.
         links: relative addresses of its files, by the words to show.
+        series: which DICOM series of the folder, from 1, if there are several.
+        remarks: on a case without ground truth.
         voxels: as many at most.
 
     Raises:
         ValueError: grids differ, a label is not among the dataset's or above 255, or the image is not one channel in
             three dimensions.
     """
-    truth, prediction = read_labels(case.truth, classes), read_labels(case.prediction, classes)
-    check_same_grid(prediction, truth, file=case.prediction)
-    on_patient_axes = turned(truth)
+    prediction = read_labels(case.prediction, classes)
+    truth = None if case.truth is None else read_labels(case.truth, classes)
+    if truth is not None:
+        check_same_grid(prediction, truth, file=case.prediction)
+    on_patient_axes = turned(prediction)
     spacing_mm = _zyx(on_patient_axes.GetSpacing())
-    true = sitk.GetArrayFromImage(on_patient_axes)
-    predicted = sitk.GetArrayFromImage(turned(replace(truth, values=prediction.values)))
-    hu = None if image is None else sitk.GetArrayFromImage(turned(read_scan(image, grid=truth)))
+    predicted = sitk.GetArrayFromImage(on_patient_axes)
+    true = None if truth is None else sitk.GetArrayFromImage(turned(truth))
+    hu = None if image is None else sitk.GetArrayFromImage(turned(read_scan(image, grid=prediction, series=series)))
 
-    box = box_to_show(hu, (true > 0) | (predicted > 0), spacing_mm)
-    true, predicted = true[box], predicted[box]
-    factors = reduction(true.shape, spacing_mm, voxels=voxels)
-    errors, structure = _findings(true, predicted, classes=classes, spacing_mm=spacing_mm)
+    box = box_to_show(hu, predicted > 0 if true is None else (true > 0) | (predicted > 0), spacing_mm)
+    look = _Look(classes, spacing_mm, [part.start for part in box])
+    places = look.remarked(predicted, remarks) if true is None else look.errors(true[box], predicted[box])
+    structure = look.structure(None if true is None else true[box], predicted[box])
+    factors = reduction(predicted[box].shape, spacing_mm, voxels=voxels)
     z, y, x = (mm * factor for mm, factor in zip(spacing_mm, factors, strict=True))
     to_patient_mm = affine(on_patient_axes) @ group_centres([part.start for part in box], factors)
     return BrowserCase(
         name=case.name,
         caption=caption,
         links=dict(links),
-        shape=reduced_shape(true.shape, factors),
+        shape=reduced_shape(predicted[box].shape, factors),
         spacing_mm=(z, y, x),
         image=None if hu is None else pack(slice_differences(to_bytes(average(hu[box], factors)))),
-        truth=pack(pick(true, factors)),
-        prediction=pack(pick(predicted, factors)),
+        truth=None if true is None else pack(pick(true[box], factors)),
+        prediction=pack(pick(predicted[box], factors)),
         note=_note(factors),
-        errors=tuple(_in_groups(error, factors) for error in errors),
+        places=tuple(_in_groups(place, factors) for place in places),
         structure=None if structure is None else _in_groups(structure, factors),
         to_patient_mm=_matrix(to_patient_mm),
-        to_file=_matrix(np.linalg.inv(affine(as_image(truth))) @ to_patient_mm),
+        to_file=_matrix(np.linalg.inv(affine(as_image(prediction))) @ to_patient_mm),
     )
 
 
-def _findings(
-    truth: np.ndarray, prediction: np.ndarray, *, classes: Classes, spacing_mm: Sequence[float]
-) -> tuple[tuple[Finding, ...], Finding | None]:
-    names = [a_class.name for a_class in classes.foreground]
-    true, predicted = shown_class(truth, classes), shown_class(prediction, classes)
-    if classes.ignore is not None:
-        predicted[truth == classes.ignore] = 0
-    errors = largest_errors(true, predicted, names=names, spacing_mm=spacing_mm)
-    return errors, largest_structure(true, predicted, names=names, spacing_mm=spacing_mm)
+@dataclass(frozen=True)
+class _Look:
+    """What there is to find in a case whose part from ``first`` (z, y, x) on is shown."""
+
+    classes: Classes
+    spacing_mm: Sequence[float]
+    first: Sequence[int]
+
+    @property
+    def _names(self) -> list[str]:
+        return [one.name for one in self.classes.foreground]
+
+    def errors(self, truth: np.ndarray, prediction: np.ndarray) -> tuple[Finding, ...]:
+        """The largest ones of the part that is shown."""
+        true, predicted = (shown_class(labels, self.classes) for labels in (truth, prediction))
+        if self.classes.ignore is not None:
+            predicted[truth == self.classes.ignore] = 0
+        return largest_errors(true, predicted, names=self._names, spacing_mm=self.spacing_mm)
+
+    def structure(self, truth: np.ndarray | None, prediction: np.ndarray) -> Finding | None:
+        """The largest one of the part that is shown."""
+        true = None if truth is None else shown_class(truth, self.classes)
+        predicted = shown_class(prediction, self.classes)
+        return largest_structure(true, predicted, names=self._names, spacing_mm=self.spacing_mm)
+
+    def remarked(self, prediction: np.ndarray, remarks: Sequence[Remark]) -> tuple[Finding, ...]:
+        """Places of remarks on the whole case."""
+        found = remark_places(prediction, remarks, classes=self.classes, spacing_mm=self.spacing_mm)
+        return tuple(replace(place, at=_less(place.at, self.first)) for place in found)
+
+
+def _less(at: Sequence[int], first: Sequence[int]) -> tuple[int, int, int]:
+    z, y, x = (place - start for place, start in zip(at, first, strict=True))
+    return z, y, x
 
 
 def _in_groups(finding: Finding, factors: Factors) -> Finding:

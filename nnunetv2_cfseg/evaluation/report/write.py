@@ -36,6 +36,7 @@ from nnunetv2_cfseg.files import whole_or_not_at_all
 
 #: What the slice browser shows if nobody says how many.
 CASES = 20
+FOOTER = f"Written by cfseg report, nnunetv2_cfseg {__version__}. For research; not a medical device."
 #: Of all cases in the slice browser together, and of one of them: pages must stay small enough to be sent.
 VOXELS, VOXELS_OF_CASE = 60_000_000, 6_000_000
 MOST_NAMED = 5
@@ -50,12 +51,14 @@ class Extras:
         lead: paragraphs below the verdict.
         sections: of one's own, behind the table of cases.
         command: that makes the report again.
+        command_note: what to know of the command.
     """
 
     title: str = ""
     lead: Sequence[str] = ()
     sections: Sequence[Section] = ()
     command: str = ""
+    command_note: str = ""
 
 
 def write_report(
@@ -65,6 +68,7 @@ def write_report(
     images: Path | None = None,
     model: Path | None = None,
     cases: int = CASES,
+    series: int | None = None,
     seed: int = 0,
     extras: Extras | None = None,
     progress: bool = False,
@@ -74,9 +78,10 @@ def write_report(
     Args:
         evaluation: to be shown.
         output: the file.
-        images: folder of the CTs; None shows labels on a plain background.
+        images: folder of the CTs, or of DICOM slices; None shows labels on a plain background.
         model: nnU-Net's folder of the trained model, for the curves of its training.
         cases: as many at most are shown in the slice browser, worst first; 0 leaves it out.
+        series: which DICOM series of an image's folder, from 1, if there are several.
         seed: of the intervals.
         extras: title and the like.
         progress: show a bar.
@@ -92,24 +97,45 @@ def write_report(
         raise ValueError(f"the number of cases to show must be >= 0, got {cases}")
     found = {} if images is None else find_images(evaluation.cases, images)
     shown = worst_first(evaluation.table)[:cases]
-    browser = _browser_cases(evaluation, shown, found, output, progress)
+    browser = _browser_cases(evaluation, shown, found, output, series=series, progress=progress)
     page = _page(evaluation, browser, output=output, images=images, model=model, seed=seed, extras=extras or Extras())
     html = render(page, Assets(viewer_css(), viewer_js()) if browser else Assets())
+    return write_page(html, output)
+
+
+def write_page(html: str, output: Path) -> Path:
+    """Write a page, which appears whole or not at all; returns its file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     output.parent.mkdir(parents=True, exist_ok=True)
     with whole_or_not_at_all(str(output)) as temporary:
         Path(temporary).write_text(html, encoding="utf-8")
     return output
 
 
+def voxels_of_case(cases: int) -> int:
+    """As many voxels each of so many cases may have in the slice browser."""
+    return min(VOXELS_OF_CASE, VOXELS // max(1, cases))
+
+
 def _browser_cases(
-    evaluation: Evaluation, names: Sequence[str], images: Mapping[str, Path], output: Path, progress: bool
+    evaluation: Evaluation,
+    names: Sequence[str],
+    images: Mapping[str, Path],
+    output: Path,
+    *,
+    series: int | None,
+    progress: bool,
 ) -> list[BrowserCase]:
     by_name = {case.name: case for case in evaluation.cases}
-    voxels = min(VOXELS_OF_CASE, VOXELS // max(1, len(names)))
+    voxels = voxels_of_case(len(names))
     return [
         browser_case(
             by_name[name],
             image=images.get(name),
+            series=series,
             classes=evaluation.classes,
             caption=_caption(mean_dice(evaluation.table, name)),
             links=case_links(by_name[name], images.get(name), output),
@@ -144,7 +170,7 @@ def _page(
         medians=medians_table(table, colours),
         distributions=distribution_figures(table, evaluation.settings),
         crosses=bool(table["presence"].isin(("missed", "false_alarm")).any()),
-        agreements=[agreement_figure(of) for of in agreements if of is not None],
+        agreements=[agreement_figure(of, number) for number, of in enumerate(agreements, 1) if of is not None],
         without_volume=without_volume(table, agreements),
         trainings=[training_figures(training, names) for training in trainings],
         browser_notes=_browser_notes(len(browser), len(evaluation.cases), images is not None),
@@ -156,9 +182,10 @@ def _page(
         definitions=definitions_table(),
         policy=POLICY,
         command=extras.command,
+        command_note=extras.command_note,
         settings=settings_table(summary["cfseg"]["settings"]),
         files=page_files(evaluation, summary, output=output, images=images, model=model),
-        footer=f"Written by cfseg report, nnunetv2_cfseg {__version__}. For research; not a medical device.",
+        footer=FOOTER,
         hrefs=hrefs,
     )
 

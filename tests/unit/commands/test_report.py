@@ -65,7 +65,9 @@ class TestOutput:
         assert settings["bootstrap"] == "2000 resamples of the cases, seed 4, 95% intervals"
         assert "boundary-slab Dice" in reader.tables["Every class in numbers"][0]
 
-    def test_shows_the_command_that_gives_it_again(self, data: Path, tmp_path: Path) -> None:
+    def test_shows_the_command_that_gives_it_again(
+        self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         title = "it's $HOME; \\ 100%"
         assert run(data, "-i", str(data / "images"), "--title", title, "-o", str(tmp_path / "a b.html"), "--chill") == 0
         html = (tmp_path / "a b.html").read_text()
@@ -73,6 +75,8 @@ class TestOutput:
         first, *arguments = shlex.split(shown.replace("\\\n", " ").split("\n")[0])
         assert first == "cfseg"
         (tmp_path / "a b.html").unlink()
+        assert not [word for word in arguments if str(tmp_path) in word]
+        monkeypatch.chdir(tmp_path)
         assert cli.main([*arguments, "-np", "1", "--no_pbar"]) == 0
         assert (tmp_path / "a b.html").read_text() == html
 

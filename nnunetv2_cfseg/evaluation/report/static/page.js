@@ -45,6 +45,65 @@
     show();
   }
 
+  // Long lists of classes are searched: rows, charts, and columns of the table of cases.
+  const columnsOf = (section) =>
+    [...section.querySelectorAll("thead th")].slice(2).map((head) => {
+      const cells = [...head.closest("table").rows].map((row) => row.cells[head.cellIndex]);
+      return [head.textContent.trim(), cells];
+    });
+  const namedIn = (section) => {
+    const named = new Map();
+    for (const part of section.querySelectorAll("[data-name]")) {
+      if (!part.closest("tfoot")) named.set(part.dataset.name, [...(named.get(part.dataset.name) ?? []), part]);
+    }
+    return [...named];
+  };
+  for (const input of document.querySelectorAll("[data-find]")) {
+    const section = document.getElementById(input.dataset.find);
+    const classes = input.dataset.columns === undefined ? namedIn(section) : columnsOf(section);
+    const status = input.parentElement.querySelector("[role=status]");
+    input.addEventListener("input", () => {
+      const text = input.value.trim().toLowerCase();
+      const found = classes.filter(([name]) => name.toLowerCase().includes(text));
+      for (const [, parts] of classes) for (const part of parts) part.hidden = true;
+      for (const [, parts] of found) for (const part of parts) part.hidden = false;
+      status.textContent = text ? `${found.length} of ${classes.length} classes shown` : "";
+    });
+    input.closest(".choose").hidden = false;
+  }
+
+  // Contents: the section that is read is marked.
+  const contents = document.querySelector(".contents ul");
+  const sections = [...contents.querySelectorAll("a")].map((link) => [
+    link,
+    document.getElementById(decodeURIComponent(link.hash.slice(1))),
+  ]);
+  const markSection = () => {
+    const top = contents.getBoundingClientRect().bottom;
+    const left = document.documentElement.scrollHeight - innerHeight - scrollY;
+    // A quarter down the screen; further down near the page's end, whose last sections never come to the top.
+    const line = top + (innerHeight - top) * Math.max(0.25, 1 - Math.max(0, left) / innerHeight);
+    const [current] = sections.findLast(([, section]) => section.getBoundingClientRect().top <= line) ?? [null];
+    for (const [link] of sections) {
+      if (link === current) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+    if (!current) return;
+    const [before, after] = [contents.getBoundingClientRect(), current.getBoundingClientRect()];
+    if (after.left < before.left) contents.scrollLeft -= before.left - after.left;
+    if (after.right > before.right) contents.scrollLeft += after.right - before.right;
+  };
+  let frame = null;
+  const markSoon = () => {
+    frame ??= requestAnimationFrame(() => {
+      frame = null;
+      markSection();
+    });
+  };
+  addEventListener("scroll", markSoon, { passive: true });
+  addEventListener("resize", markSoon);
+  markSection();
+
   // Charts: the case under the pointer is marked in all of them, and a click opens it in the slice browser.
   const linkOf = new Map([...document.querySelectorAll("#case-table a")].map((link) => [link.getAttribute("href"), link]));
   const marks = new Map();

@@ -13,7 +13,8 @@ class Viewer {
   constructor(root) {
     this.root = root;
     Object.assign(this, JSON.parse(root.querySelector("script[data-part=description]").textContent));
-    this.store = new VolumeStore(root, this.cases);
+    this.hasTruth = this.labelled.some(([key]) => key === "truth");
+    this.store = new VolumeStore(root, this.cases, this.labelled.map(([key]) => key));
     this.volumes = null;
     this.active = "axial";
     this.state = {
@@ -159,11 +160,22 @@ class Viewer {
     if (this.state.zoom > 1) this.centreViews();
   }
 
-  goToNextError() {
-    const { errors } = this.current;
-    if (!errors.length) return;
-    const here = errors.findIndex(({ at }) => at.join() === this.state.at.join());
-    this.goTo(errors[(here + 1) % errors.length].at);
+  goToNextPlace() {
+    const { places } = this.current;
+    if (!places.length) return;
+    const here = places.findIndex(({ at }) => at.join() === this.state.at.join());
+    this.goTo(places[(here + 1) % places.length].at);
+  }
+
+  /** Move the crosshair into a class, in the prediction if it shows it, and show the class if it is hidden. */
+  goToClass(index) {
+    const { size } = this.current;
+    const { values } = this.classes[index];
+    const volumes = [this.volumes.prediction, this.volumes.truth].filter(Boolean);
+    const place = volumes.map((volume) => middleOf(volume, size, new Set(values))).find(Boolean);
+    if (!place) return;
+    if (this.state.hidden.has(index)) this.hideClass(index, false);
+    this.goTo(place);
   }
 
   setSlice(viewName, slice) {
@@ -193,14 +205,21 @@ class Viewer {
 
   /** Truth and prediction come back as they were, filled or in outline. */
   toggle(part) {
+    if ((part === "truth" || part === "errors") && !this.hasTruth) return;
     if (part in this.modes) this.set({ [part]: this.state[part] === "off" ? this.modes[part] : "off" });
     else this.set({ [part]: !this.state[part] });
   }
 
   hideClass(index, hide) {
+    this.hideClasses([index], hide);
+  }
+
+  hideClasses(indices, hide) {
     const hidden = new Set(this.state.hidden);
-    if (hide) hidden.add(index);
-    else hidden.delete(index);
+    for (const index of indices) {
+      if (hide) hidden.add(index);
+      else hidden.delete(index);
+    }
     this.set({ hidden });
   }
 
@@ -237,8 +256,8 @@ class Viewer {
       "zoom-in": () => this.#zoomBy(ZOOM_STEP),
       "zoom-out": () => this.#zoomBy(1 / ZOOM_STEP),
       "zoom-reset": () => this.setZoom(1),
-      "show-classes": () => this.set({ hidden: new Set() }),
-      "hide-classes": () => this.set({ hidden: new Set(this.classes.keys()) }),
+      "show-classes": () => this.hideClasses(this.legend.found, false),
+      "hide-classes": () => this.hideClasses(this.legend.found, true),
       "full-screen": () => toggleFullScreen(this.root),
       help: () => (this.part("help").open = !this.part("help").open),
     };

@@ -7,7 +7,8 @@ class Controls {
     for (const choice of ["truth", "prediction"]) this.#radios(choice, (value) => viewer.set({ [choice]: value }));
     this.#radios("planes", (value) => viewer.showPlanes(value));
     this.#radios("window", (value) => viewer.changeWindow(...value.split("/").map(Number)));
-    for (const choice of ["errors", "crosshair", "smooth"]) {
+    this.switches = ["errors", "crosshair", "smooth"].filter((choice) => viewer.part(choice));
+    for (const choice of this.switches) {
       viewer.part(choice).addEventListener("change", (event) => viewer.set({ [choice]: event.target.checked }));
     }
     viewer.part("opacity").addEventListener("input", (event) => viewer.set({ opacity: event.target.value / 100 }));
@@ -47,7 +48,7 @@ class Controls {
     for (const [name, value] of Object.entries(chosen)) {
       for (const input of this.#inputs(name)) input.checked = input.value === value;
     }
-    for (const choice of ["errors", "crosshair", "smooth"]) this.viewer.part(choice).checked = state[choice];
+    for (const choice of this.switches) this.viewer.part(choice).checked = state[choice];
     this.viewer.part("opacity").value = Math.round(100 * state.opacity);
     for (const [name, input] of Object.entries(this.numbers)) {
       if (input !== document.activeElement) input.value = state[name]; // what is being typed stays
@@ -67,15 +68,33 @@ class Legend {
     this.labels.forEach((label, i) => {
       label.querySelector(".swatch").style.background = viewer.classes[i].colour;
       label.querySelector("input").addEventListener("change", (event) => viewer.hideClass(i, !event.target.checked));
+      label.parentElement.querySelector(".to").addEventListener("click", () => viewer.goToClass(i));
     });
+    const filter = viewer.part("class-filter");
+    filter?.addEventListener("input", () => this.#filter(filter.value.trim().toLowerCase()));
+  }
+
+  /** Indices of the classes that the search has found; all without a search. */
+  get found() {
+    return [...this.labels.keys()].filter((i) => !this.labels[i].parentElement.hidden);
+  }
+
+  #filter(text) {
+    this.labels.forEach((label, i) => {
+      label.parentElement.hidden = !this.viewer.classes[i].name.toLowerCase().includes(text);
+    });
+    this.viewer.part("found-classes").textContent = text ? `${this.found.length} of ${this.labels.length}` : "";
   }
 
   /** Classes that the case does not show are faint. */
   markAbsent({ truth, prediction }) {
     const seen = new Uint8Array(256);
-    for (const volume of [truth, prediction]) for (const value of volume) seen[value] = 1;
+    for (const volume of [truth, prediction].filter(Boolean)) for (const value of volume) seen[value] = 1;
     const absent = this.viewer.classes.map(({ values }) => !values.some((value) => seen[value]));
-    this.labels.forEach((label, i) => label.classList.toggle("absent", absent[i]));
+    this.labels.forEach((label, i) => {
+      label.classList.toggle("absent", absent[i]);
+      label.parentElement.querySelector(".to").disabled = absent[i];
+    });
     this.viewer.part("absent").hidden = !absent.some(Boolean);
   }
 

@@ -21,7 +21,7 @@ const KEYS = {
   p: (viewer) => viewer.toggle("prediction"),
   e: (viewer) => viewer.toggle("errors"),
   c: (viewer) => viewer.toggle("crosshair"),
-  n: (viewer) => viewer.goToNextError(),
+  n: (viewer) => viewer.goToNextPlace(),
   "+": (viewer) => viewer.set({ opacity: viewer.state.opacity + OPACITY_STEP }),
   "=": (viewer) => viewer.set({ opacity: viewer.state.opacity + OPACITY_STEP }),
   "-": (viewer) => viewer.set({ opacity: viewer.state.opacity - OPACITY_STEP }),

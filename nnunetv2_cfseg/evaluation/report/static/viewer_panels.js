@@ -58,7 +58,7 @@ function linkTo([words, address]) {
   return link;
 }
 
-/** Buttons that lead to the largest structure and to the largest errors of a case. */
+/** Buttons that lead to the largest structure of a case, and to its largest errors or whatever is worth a look. */
 class Findings {
   constructor(viewer) {
     this.viewer = viewer;
@@ -74,10 +74,11 @@ class Findings {
     }
   }
 
-  #fill({ structure, errors }) {
-    const items = errors.map((error, i) => this.#item(i === 0 ? "Largest error" : `Error ${i + 1}`, error));
+  #fill({ structure, places }) {
+    const [first, further, none] = this.viewer.placeNames;
+    const items = places.map((place, i) => this.#item(i === 0 ? first : `${further} ${i + 1}`, place));
     if (structure) items.unshift(this.#item("Largest structure", structure));
-    if (!errors.length) items.push(Object.assign(document.createElement("li"), { textContent: "No errors." }));
+    if (!places.length && none) items.push(Object.assign(document.createElement("li"), { textContent: none }));
     this.list.replaceChildren(...items);
   }
 
@@ -109,8 +110,9 @@ class Readout {
     const [i, j, k] = transform(current.toFile, voxel).map(Math.round);
     const entries = [["mm", patientPlace(transform(current.toPatient, voxel))]];
     if (volumes.image) entries.push(["HU", this.#hounsfield(valueAt(volumes.image, current.size, voxel))]);
-    entries.push(["ground truth", this.#label(valueAt(volumes.truth, current.size, voxel))]);
-    entries.push(["prediction", this.#label(valueAt(volumes.prediction, current.size, voxel))]);
+    for (const [key, words] of viewer.labelled) {
+      entries.push([words, this.#label(valueAt(volumes[key], current.size, voxel))]);
+    }
     entries.push(["voxel of the file", `${i}, ${j}, ${k}`]);
     this.element.replaceChildren(...entries.map(readoutEntry));
     this.element.dataset.of = state.hover ? "cursor" : "crosshair";

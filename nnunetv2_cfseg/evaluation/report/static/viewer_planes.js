@@ -35,6 +35,30 @@ function cutSlice(volume, { plane, size, at }) {
   return slice;
 }
 
+/**
+ * A place in a structure: in the axial slice that shows most of it, the voxel that is nearest to its middle.
+ * @param {Set<number>} values of its voxels
+ * @returns {?number[]} [x, y, z]; null if there is none
+ */
+function middleOf(volume, [columns, rows, slices], values) {
+  const isOf = new Uint8Array(256);
+  for (const value of values) isOf[value] = 1;
+  const area = columns * rows;
+  let [most, at] = [0, -1];
+  for (let z = 0; z < slices; z++) {
+    let count = 0;
+    for (let i = z * area; i < (z + 1) * area; i++) count += isOf[volume[i]];
+    if (count > most) [most, at] = [count, z];
+  }
+  if (at < 0) return null;
+  const places = [];
+  for (let i = 0; i < area; i++) if (isOf[volume[at * area + i]]) places.push([i % columns, Math.floor(i / columns)]);
+  const middle = [0, 1].map((axis) => places.reduce((sum, place) => sum + place[axis], 0) / places.length);
+  const distance = ([x, y]) => Math.hypot(x - middle[0], y - middle[1]);
+  const nearest = places.reduce((best, place) => (distance(place) < distance(best) ? place : best));
+  return [...nearest, at];
+}
+
 /** The value of a volume at a voxel [x, y, z]. */
 function valueAt(volume, size, [x, y, z]) {
   return volume[x + size[0] * (y + size[1] * z)];

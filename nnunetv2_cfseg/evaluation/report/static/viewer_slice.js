@@ -40,7 +40,7 @@ class PaintedSlice {
     const { state, volumes, ignore } = viewer;
     const { size } = viewer.current;
     const [columns, rows] = [size[plane.across], size[plane.down]];
-    const cut = (volume) => cutSlice(volume, { plane, size, at });
+    const cut = (volume) => (volume ? cutSlice(volume, { plane, size, at }) : new Uint8Array(columns * rows));
     const table = shownClasses(viewer.classes, state.hidden);
     const [truth, prediction] = [cut(volumes.truth), cut(volumes.prediction)];
     const shown = { truth: truth.map((value) => table[value]), prediction: prediction.map((value) => table[value]) };

@@ -5,17 +5,20 @@ const KEPT_CASES = 2;
 
 /**
  * Volumes of a case, a byte a voxel, x fastest, then y, then z.
- * @typedef {{image: ?Uint8Array, truth: Uint8Array, prediction: Uint8Array}} Volumes
+ * @typedef {{image: ?Uint8Array, truth: ?Uint8Array, prediction: Uint8Array}} Volumes
  */
 
 class VolumeStore {
   #root;
   #cases;
+  #labelled;
   #kept = new Map();
 
-  constructor(root, cases) {
+  /** @param {string[]} labelled names of the volumes of labels that each case has */
+  constructor(root, cases, labelled) {
     this.#root = root;
     this.#cases = cases;
+    this.#labelled = labelled;
   }
 
   /** @returns {Promise<Volumes>} */
@@ -31,10 +34,11 @@ class VolumeStore {
 
   async #decode(index) {
     const { size, hasImage } = this.#cases[index];
+    const labels = (name) => (this.#labelled.includes(name) ? this.#unpack(index, name, size) : null);
     const [image, truth, prediction] = await Promise.all([
       hasImage ? this.#unpack(index, "image", size) : null,
-      this.#unpack(index, "truth", size),
-      this.#unpack(index, "prediction", size),
+      labels("truth"),
+      labels("prediction"),
     ]);
     if (image) addSlices(image, size[0] * size[1]);
     return { image, truth, prediction };

@@ -188,8 +188,9 @@ class SliceView {
     this.number.textContent = `${this.at + 1} / ${count}`;
     const parts = [slice, `case ${current.name}`];
     if (current.hasImage) parts.push(`window level ${state.level} width ${state.width} HU`);
-    if (state.truth !== "off") parts.push(`ground truth: ${this.#names(this.slice.present.truth)}`);
-    if (state.prediction !== "off") parts.push(`prediction: ${this.#names(this.slice.present.prediction)}`);
+    for (const [key, words] of this.viewer.labelled) {
+      if (state[key] !== "off") parts.push(`${words}: ${this.#names(this.slice.present[key])}`);
+    }
     if (state.errors) parts.push("errors shown");
     this.canvas.setAttribute("aria-label", parts.join(", "));
   }

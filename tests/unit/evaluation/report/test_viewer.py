@@ -32,7 +32,7 @@ CASE = BrowserCase(
     truth="VFJVVEg=",
     prediction="UFJFRA==",
     note="",
-    errors=(Finding((1, 2, 3), "bleed missed, 2.0 ml"),),
+    places=(Finding((1, 2, 3), "bleed missed, 2.0 ml"),),
     structure=None,
     to_patient_mm=UNIT,
     to_file=UNIT,
@@ -79,7 +79,7 @@ def test_describes_cases_in_the_scripts_order_of_axes() -> None:
     content = description(render_viewer([CASE], CLASSES))
     (case,) = content["cases"]
     assert (case["size"], case["spacing"], case["hasImage"]) == ([4, 3, 2], [0.5, 1.0, 5.0], True)
-    assert case["errors"] == [{"at": [3, 2, 1], "text": "bleed missed, 2.0 ml"}]
+    assert case["places"] == [{"at": [3, 2, 1], "text": "bleed missed, 2.0 ml"}]
     assert case["links"] == [["CT", "../imagesTs/case_1_0000.nii.gz"]]
     assert len(content["levels"]) == 256
     assert content["ignore"] == 3
@@ -94,13 +94,13 @@ def test_no_text_of_a_file_becomes_an_element() -> None:
         caption=HOSTILE,
         links={HOSTILE: HOSTILE},
         note=HOSTILE,
-        errors=(Finding((0, 0, 0), HOSTILE),),
+        places=(Finding((0, 0, 0), HOSTILE),),
     )
     plain, html = (Elements(render_viewer([case, CASE], CLASSES)) for case in (CASE, hostile))
     assert [tag for tag, _ in html.tags] == [tag for tag, _ in plain.tags]
     assert html.text.count(HOSTILE) == plain.text.count(HOSTILE) + 2  # name and caption in the list
     (case, _) = json.loads(html.scripts[0])["cases"]
-    assert (case["name"], case["links"], case["errors"][0]["text"]) == (HOSTILE, [[HOSTILE, HOSTILE]], HOSTILE)
+    assert (case["name"], case["links"], case["places"][0]["text"]) == (HOSTILE, [[HOSTILE, HOSTILE]], HOSTILE)
 
 
 def test_a_filter_comes_with_many_cases() -> None:
@@ -144,6 +144,7 @@ def test_a_link_holds_any_name() -> None:
     link = case_link(name)
     assert link.startswith("#viewer?")
     assert parse_qs(link.partition("?")[2]) == {"case": [name]}
+    assert parse_qs(case_link(name, (1, 2, 3)).partition("?")[2]) == {"case": [name], "at": ["3,2,1"]}
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 60])

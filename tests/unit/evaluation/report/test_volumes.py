@@ -159,7 +159,7 @@ class TestBrowserCase:
         np.testing.assert_array_equal(labels_of(shown)[0][..., :5], truth[:, 1::2, 1::2])
         np.testing.assert_allclose(place(shown.to_file, (2, 3, 1)), (2.5, 6.5, 2))
         assert shown.structure is not None
-        assert all(np.less(finding.at, shown.shape).all() for finding in (*shown.errors, shown.structure))
+        assert all(np.less(finding.at, shown.shape).all() for finding in (*shown.places, shown.structure))
         assert shown.structure.text == show(*write(image, truth, prediction)).structure.text
 
     def test_is_the_same_each_time(self, write: Callable[..., tuple[Case, Path]]) -> None:
@@ -170,7 +170,7 @@ class TestBrowserCase:
         image, truth, prediction = scan()
         classes = Classes(CLASSES.foreground, 3, frozenset({0, 1, 2, 3}))
         truth[truth != prediction] = 3
-        assert show(*write(image, truth, prediction), classes).errors == ()
+        assert show(*write(image, truth, prediction), classes).places == ()
 
 
 class TestRefusals:
@@ -192,19 +192,19 @@ class TestRefusals:
         moved = sitk.ReadImage(str(image))
         moved.SetOrigin((0, 0, 0))
         sitk.WriteImage(moved, str(image))
-        with pytest.raises(ValueError, match=r"^an image must lie on its reference's grid .*image\.nrrd$"):
+        with pytest.raises(ValueError, match=r"origin .*image\.nrrd$"):
             show(case, image)
 
     def test_of_an_image_of_another_size(self, write: Callable[..., tuple[Case, Path]]) -> None:
         case, image = write(*scan())
         sitk.WriteImage(itk(np.zeros((6, 14, 12), np.int16)), str(image))
-        with pytest.raises(ValueError, match=r"grid of \(6, 14, 11\) voxels \(z, y, x\), got \(6, 14, 12\)"):
+        with pytest.raises(ValueError, match=r"size \(6, 14, 11\) \(z, y, x\), got \(6, 14, 12\): .*image\.nrrd$"):
             show(case, image)
 
     def test_of_an_image_of_several_channels(self, write: Callable[..., tuple[Case, Path]]) -> None:
         case, image = write(*scan())
         sitk.WriteImage(sitk.GetImageFromArray(np.zeros((6, 14, 11, 3), np.int16), isVector=True), str(image))
-        with pytest.raises(ValueError, match=r"^an image must be 3D with one value a voxel, got 3"):
+        with pytest.raises(ValueError, match=r"of 3: .*image\.nrrd$"):
             show(case, image)
 
     def test_of_a_prediction_on_another_grid(self, write: Callable[..., tuple[Case, Path]]) -> None:

@@ -1,0 +1,143 @@
+"""What a segmentation tells without a reference: volumes, pieces, and where the scan's border cuts a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+from scipy import ndimage
+from tqdm import tqdm
+
+from nnunetv2_cfseg.data.checks import check_labels
+from nnunetv2_cfseg.data.parallel import run_all
+from nnunetv2_cfseg.evaluation.classes import Classes, SegmentationClass
+from nnunetv2_cfseg.evaluation.files import read_segmentation
+from nnunetv2_cfseg.evaluation.quantify.components import find_components
+from nnunetv2_cfseg.evaluation.report.grid import turned
+
+#: Of the table: one row a case and class.
+COLUMNS = ("case", "class", "label", "volume_ml", "pieces", "largest_piece_ml", "border")
+#: The scan's ends along z, y and x, from the patient's right, front and feet.
+ENDS = (("feet", "head"), ("front", "back"), ("right", "left"))
+#: An axis of fewer voxels has no inside.
+FEWEST_VOXELS = 3
+
+Box = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class Unreferenced:
+    """A segmentation that nothing is there to compare with."""
+
+    name: str
+    prediction: Path
+    truth: None = None
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What was measured.
+
+    Attributes:
+        table: a row for each case and class, cases sorted, classes in their order; its columns are COLUMNS. ``border``
+            names the ends of the scan that the class reaches, with commas between them.
+        classes: of the dataset.
+        cases: in the table's order.
+    """
+
+    table: pd.DataFrame
+    classes: Classes
+    cases: list[Unreferenced]
+
+
+def observe_folder(
+    files: dict[str, Path], classes: Classes, *, num_processes: int = 1, progress: bool = True
+) -> Observations:
+    """Measure every class of every segmentation.
+
+    Args:
+        files: of the cases, by name.
+        classes: of the dataset.
+        num_processes: that measure; each holds one case.
+        progress: show a bar.
+
+    Raises:
+        ValueError: no process, a file that cannot be read, or a label that the dataset lacks.
+    """
+    if num_processes < 1:
+        raise ValueError(f"the number of processes must be >= 1, got {num_processes}")
+    cases = [Unreferenced(name, file) for name, file in sorted(files.items())]
+    jobs = [(case, classes) for case in cases]
+    found: dict[str, list[dict[str, Any]]] = {}
+    with tqdm(total=len(jobs), desc="Measuring", unit="case", disable=not progress) as bar:
+        for name, rows in run_all(_observe, jobs, num_processes=min(num_processes, len(jobs))):
+            found[name] = rows
+            bar.update()
+    rows = [row for case in cases for row in found[case.name]]
+    return Observations(pd.DataFrame(rows, columns=list(COLUMNS)), classes, cases)
+
+
+def _observe(job: tuple[Unreferenced, Classes]) -> tuple[str, list[dict[str, Any]]]:
+    case, classes = job
+    segmentation = read_segmentation(case.prediction)
+    check_labels(segmentation.values, set(classes.values), case.prediction)
+    labels = sitk.GetArrayFromImage(turned(segmentation))
+    voxel_ml = float(np.prod(segmentation.spacing_mm)) / 1000
+    boxes = class_boxes(labels, classes)
+    return case.name, [
+        {"case": case.name, "class": one.name, "label": one.key, **observe(labels, one, boxes[one.key], voxel_ml)}
+        for one in classes.foreground
+    ]
+
+
+def observe(labels: np.ndarray, one: SegmentationClass, box: Box | None, voxel_ml: float) -> dict[str, Any]:
+    """Volume, pieces and border of a class.
+
+    Args:
+        labels: (z, y, x) from feet to head, front to back, right to left.
+        one: the class.
+        box: around it; None if there is none.
+        voxel_ml: volume of a voxel.
+    """
+    components = None if box is None else find_components(one.mask(labels[box]))
+    if box is None or components is None:
+        return {"volume_ml": 0.0, "pieces": 0, "largest_piece_ml": 0.0, "border": ""}
+    voxels = components.voxels[1:]
+    return {
+        "volume_ml": float(voxels.sum()) * voxel_ml,
+        "pieces": len(voxels),
+        "largest_piece_ml": float(voxels.max()) * voxel_ml,
+        "border": ", ".join(ends_reached(box, labels.shape)),
+    }
+
+
+def ends_reached(box: Box, shape: Sequence[int]) -> list[str]:
+    """The ends of a scan that a box reaches; an axis of one or two voxels is all border, and has none."""
+    reached = []
+    for part, size, (first, last) in zip(box, shape, ENDS, strict=True):
+        if size >= FEWEST_VOXELS:
+            reached += [first] * (part.start == 0) + [last] * (part.stop == size)
+    return reached
+
+
+def class_boxes(labels: np.ndarray, classes: Classes) -> dict[str, Box | None]:
+    """The box of each class by its key, None where there is none; one pass over the volume finds all."""
+    of_value = ndimage.find_objects(labels)  # of the values from 1
+    boxes: dict[str, Box | None] = {}
+    for one in classes.foreground:
+        found = [of_value[value - 1] for value in one.values if 0 < value <= len(of_value)]
+        boxes[one.key] = _around([box for box in found if box is not None])
+    return boxes
+
+
+def _around(boxes: Sequence[Box]) -> Box | None:
+    if not boxes:
+        return None
+    return tuple(
+        slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes)) for axis in range(3)
+    )

@@ -1,0 +1,226 @@
+"""The report of segmentations that nothing is there to compare with: what was found, and what is worth a look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from markupsafe import Markup
+from tqdm import tqdm
+
+from nnunetv2_cfseg.evaluation.report.class_colours import class_colours
+from nnunetv2_cfseg.evaluation.report.content import versions_table
+from nnunetv2_cfseg.evaluation.report.curve_figures import training_figures
+from nnunetv2_cfseg.evaluation.report.curves import read_trainings
+from nnunetv2_cfseg.evaluation.report.figures import Part, count_words
+from nnunetv2_cfseg.evaluation.report.links import case_links, unreferenced_files
+from nnunetv2_cfseg.evaluation.report.observations import Observations
+from nnunetv2_cfseg.evaluation.report.page import (
+    Anchored,
+    Assets,
+    File,
+    Section,
+    TrainingFigures,
+    anchored,
+    render_template,
+)
+from nnunetv2_cfseg.evaluation.report.remarks import RULES, Remark, find_remarks
+from nnunetv2_cfseg.evaluation.report.tables import Table
+from nnunetv2_cfseg.evaluation.report.unreferenced_tables import CHOICES, case_table, remarks_table, summary_table
+from nnunetv2_cfseg.evaluation.report.viewer import case_link, render_viewer, viewer_css, viewer_js
+from nnunetv2_cfseg.evaluation.report.volumes import BrowserCase, browser_case
+from nnunetv2_cfseg.evaluation.report.write import CASES, FOOTER, Extras, voxels_of_case, write_page
+
+
+@dataclass(frozen=True)
+class UnreferencedPage:
+    """All that the page shows, in its order."""
+
+    title: str
+    verdict: Sequence[Part]
+    lead: Sequence[str]
+    browser_notes: Sequence[str]
+    viewer: Markup
+    remarks: Table
+    remarks_note: str
+    summary: Table
+    nowhere: str
+    trainings: Sequence[TrainingFigures]
+    cases: Table
+    cases_note: str
+    choices: Sequence[tuple[str, str]]
+    command: str
+    command_note: str
+    settings: Table
+    files: Sequence[File]
+    footer: str = FOOTER
+    sections: Sequence[Section] = field(default_factory=tuple)
+
+
+def write_unreferenced_report(
+    observations: Observations,
+    output: Path,
+    *,
+    images: Mapping[str, Path] | None = None,
+    model: Path | None = None,
+    cases: int = CASES,
+    series: int | None = None,
+    extras: Extras | None = None,
+    progress: bool = False,
+) -> Path:
+    """Write what was found as one HTML file, which appears whole or not at all.
+
+    Args:
+        observations: to be shown.
+        output: the file.
+        images: the CT of each case; None shows labels on a plain background.
+        model: nnU-Net's folder of the trained model, for the curves of its training.
+        cases: as many at most are shown in the slice browser, those with most remarks first; 0 leaves it out.
+        series: which DICOM series of an image's folder, from 1, if there are several.
+        extras: title and the like.
+        progress: show a bar.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: a number of cases below 0, an image that does not fit, or a model without logs.
+        OSError: the file cannot be written.
+    """
+    if cases < 0:
+        raise ValueError(f"the number of cases to show must be >= 0, got {cases}")
+    remarks = find_remarks(observations.table)
+    shown = _most_remarks_first(observations, remarks)[:cases]
+    voxels = voxels_of_case(len(shown))
+    browser = [
+        _browser_case(observations, name, remarks, images or {}, output, voxels=voxels, series=series)
+        for name in tqdm(shown, desc="Reading scans", unit="case", disable=not progress)
+    ]
+    page = _page(observations, remarks, browser, output=output, images=images, model=model, extras=extras or Extras())
+    extra = anchored(page.sections)
+    assets = Assets(viewer_css(), viewer_js()) if browser else Assets()
+    html = render_template(
+        "unreferenced.html.j2",
+        page=page,
+        extra=extra,
+        contents=_contents(page, extra),
+        viewer_css=Markup(assets.css),
+        viewer_js=Markup(assets.js),
+    )
+    return write_page(html, output)
+
+
+def _most_remarks_first(observations: Observations, remarks: Sequence[Remark]) -> list[str]:
+    counts = {case.name: 0 for case in observations.cases}
+    for remark in remarks:
+        counts[remark.case] += 1
+    return sorted(counts, key=lambda name: -counts[name])
+
+
+def _browser_case(
+    observations: Observations,
+    name: str,
+    remarks: Sequence[Remark],
+    images: Mapping[str, Path],
+    output: Path,
+    *,
+    voxels: int,
+    series: int | None,
+) -> BrowserCase:
+    case = next(case for case in observations.cases if case.name == name)
+    own = [remark for remark in remarks if remark.case == name]
+    return browser_case(
+        case,
+        image=images.get(name),
+        series=series,
+        classes=observations.classes,
+        caption=count_words(len(own), "remark", "remarks"),
+        links=case_links(case, images.get(name), output),
+        remarks=own,
+        voxels=voxels,
+    )
+
+
+def _page(
+    observations: Observations,
+    remarks: Sequence[Remark],
+    browser: Sequence[BrowserCase],
+    *,
+    output: Path,
+    images: Mapping[str, Path] | None,
+    model: Path | None,
+    extras: Extras,
+) -> UnreferencedPage:
+    table, foreground = observations.table, observations.classes.foreground
+    names = [one.name for one in foreground]
+    hrefs = {case.name: case_link(case.name) for case in browser}
+    trainings = [] if model is None else read_trainings(model)
+    found = table.groupby("class", sort=False)["volume_ml"].max()
+    folder = observations.cases[0].prediction.resolve().parent
+    return UnreferencedPage(
+        title=extras.title or f"Segmentations of {folder.name}",
+        verdict=_verdict(observations),
+        lead=extras.lead,
+        browser_notes=_browser_notes(len(browser), len(observations.cases), images is not None),
+        viewer=render_viewer(browser, observations.classes) if browser else Markup(),
+        remarks=remarks_table(remarks, hrefs=_remark_links(remarks, browser)),
+        remarks_note=RULES if remarks else f"{RULES} There is none.",
+        summary=summary_table(table, colours=class_colours(len(names))),
+        nowhere=", ".join(str(name) for name in found[found == 0].index),
+        trainings=[training_figures(training, names) for training in trainings],
+        cases=case_table(table, remarks, hrefs=hrefs),
+        cases_note="A name leads to the slice browser." if browser else "",
+        choices=list(CHOICES.items()),
+        command=extras.command,
+        command_note=extras.command_note,
+        settings=versions_table(),
+        files=unreferenced_files(observations, output=output, images=images, model=model),
+        sections=extras.sections,
+    )
+
+
+def _remark_links(remarks: Sequence[Remark], browser: Sequence[BrowserCase]) -> dict[Remark, str]:
+    """Addresses of the places of the remarks on the cases that are shown; of what is nowhere, those of the cases."""
+    places = {case.name: {place.text: place.at for place in case.places} for case in browser}
+    return {
+        remark: case_link(remark.case, places[remark.case].get(remark.text))
+        for remark in remarks
+        if remark.case in places
+    }
+
+
+def _verdict(observations: Observations) -> tuple[Part, ...]:
+    table = observations.table
+    found, cases, classes = int((table["volume_ml"] > 0).sum()), len(observations.cases), table["class"].nunique()
+    where = f" in {count_words(cases, 'segmentation', 'segmentations')} of {count_words(classes, 'class', 'classes')}"
+    return (
+        Part("There is no reference", strong=True),
+        Part(": this page shows what was segmented, and cannot tell whether it is right. "),
+        Part(str(found) if found else "No", strong=True),
+        Part(
+            f" {'structure was' if found == 1 else 'structures were'} found{where}; a structure is a class in a case."
+        ),
+    )
+
+
+def _browser_notes(shown: int, of: int, with_images: bool) -> list[str]:
+    notes = ["Cases with most remarks first."]
+    if shown < of:
+        notes.append(f"Of {of} cases the browser holds {shown}; all {of} are in the tables.")
+    if not with_images:
+        notes.append("Without a folder of images, labels are shown alone.")
+    return [" ".join(notes)]
+
+
+def _contents(page: UnreferencedPage, extra: Sequence[Anchored]) -> list[tuple[str, str]]:
+    parts = [
+        ("browser", "Slice browser", bool(page.viewer)),
+        ("remarks", "Worth a look", True),
+        ("classes", "Classes", True),
+        ("training", "Training", bool(page.trainings)),
+        ("cases", "Cases", True),
+        *((one.anchor, one.section.title, True) for one in extra),
+        ("reproduce", "Settings and files", True),
+    ]
+    return [(anchor, words) for anchor, words, shown in parts if shown]
