@@ -54,7 +54,7 @@ class BeyondScan:
             return cls(mode)
         if not all(channels):
             raise ValueError(
-                "beyond_scan 'air' needs a network with CT windows for every channel, and this one has others"
+                "beyond_scan 'air' needs CT windows for every channel, and the network has a channel without"
             )
         return cls(mode, tuple((AIR_HU - one["mean"]) / one["std"] for one in channels if one))
 
