@@ -20,8 +20,8 @@ from torch import Tensor
 
 from nnunetv2_cfseg.networks.beyond_scan import ZEROS, BeyondScan
 
-#: Times that a centre which reaches beyond the scan is drawn again.
-DRAWS = 20
+#: Times that a centre which reaches beyond the scan is drawn again, and then without regard to its block.
+DRAWS = 10
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,11 @@ def draw_centers(
             group = (wanted == kind) & (may_be_cut != is_clear)
             voxels = wanted_voxels if wanted_voxels is not None and len(wanted_voxels[0]) else annotated
             low = clear_of_border if is_clear else np.zeros(3, dtype=np.int64)
-            draw = partial(_draw_starts, voxels=voxels, low=low, last=last, center=center, rng=rng)
+            draw = partial(_draw_starts, voxels=voxels, last=last, center=center, rng=rng)
             count = int(group.sum())
-            starts[group] = draw(count) if is_inside is None else _draw_inside(draw, count, is_inside, rng)
+            starts[group] = (
+                draw(count, low=low) if is_inside is None else _draw_inside(draw, count, low, is_inside, rng)
+            )
     return starts
 
 
@@ -161,15 +163,15 @@ def cut_blocks(
 
 
 def _draw_inside(
-    draw: Callable[[int], np.ndarray], count: int, is_inside: np.ndarray, rng: np.random.Generator
+    draw: Callable[..., np.ndarray], count: int, low: np.ndarray, is_inside: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Starts (count, 3), drawn again and again where they are not inside, and in the end anywhere inside."""
-    starts = draw(count)
-    for _ in range(DRAWS):
+    """Starts (count, 3), drawn again where they are not inside: then blocks may be cut, and in the end lie anywhere."""
+    starts = draw(count, low=low)
+    for again in range(2 * DRAWS):
         outside = ~is_inside[tuple(starts.T)]
         if not outside.any():
             return starts
-        starts[outside] = draw(int(outside.sum()))
+        starts[outside] = draw(int(outside.sum()), low=low if again < DRAWS else np.zeros_like(low))
     outside = ~is_inside[tuple(starts.T)]
     anywhere = np.argwhere(is_inside)
     starts[outside] = anywhere[rng.integers(len(anywhere), size=int(outside.sum()))]
