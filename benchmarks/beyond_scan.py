@@ -100,7 +100,7 @@ def run_scoring(args: argparse.Namespace) -> None:
     for folder in args.m:
         model = read_model(folder)
         training, _, seed = folder.name.rpartition("_")
-        steps = (folder / "steps").read_text()
+        steps = (folder / "steps").read_text().strip()
         for case in args.cases or scans:
             image = sitk.ReadImage(str(scans[case]))
             truth = sitk.GetArrayFromImage(sitk.ReadImage(str(args.l / f"{case}.nii.gz")))
