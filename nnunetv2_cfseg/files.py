@@ -26,6 +26,7 @@ JSON_LIMIT_BYTES = 64 * 2**20
 #: Of a table of patients or scans.
 TABLE_LIMIT_BYTES = 64 * 2**20
 
+
 @contextmanager
 def whole_or_not_at_all(file: str) -> Iterator[str]:
     """A hidden name to write to, renamed to ``file`` at the end and removed after an error."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import glob
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -39,6 +40,24 @@ def add_device_flags(command: argparse.ArgumentParser) -> None:
     flag("-device", default=None, choices=("cpu", "cuda", "mps"), help="default: cuda if there is one, else cpu")
     flag("--precision", default="auto", choices=("auto", "float32", "bfloat16"),
         help="auto tries for a moment which is faster (default: %(default)s)")  # fmt: skip
+
+
+def add_beyond_scan_flag(command: argparse.ArgumentParser) -> None:
+    """``--beyond_scan``."""
+    command.add_argument("--beyond_scan", choices=("mean", "edge", "air", "reflect"), metavar="MODE",
+        help="what blocks see beyond the ends of a scan: edge, its last voxels again; reflect, its mirror image; air; "
+        "mean, that of the foreground (default: what the model was trained with)")  # fmt: skip
+
+
+def check_beyond_scan(models: Sequence[Model], args: argparse.Namespace) -> None:
+    """Refuse a way of ``--beyond_scan`` that the models do not have.
+
+    Raises:
+        ValueError: air beyond scans that are not CT.
+    """
+    for model in models if args.beyond_scan else ():
+        for network in model.networks:
+            network.continued_by(args.beyond_scan)
 
 
 def model_folder(args: argparse.Namespace) -> Path:

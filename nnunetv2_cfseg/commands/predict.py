@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunetv2_cfseg.commands.model_flags import add_device_flags, add_model_flags, model_folder, on_device
+from nnunetv2_cfseg.commands.model_flags import (
+    add_beyond_scan_flag,
+    add_device_flags,
+    add_model_flags,
+    check_beyond_scan,
+    model_folder,
+    on_device,
+)
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -37,6 +44,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("--shifts", type=int, default=2, metavar="N",
         help="average over N grids of blocks, moved by fractions of a patch; at most 8, or as many as a patch has "
         "voxels along its longest axis (default: %(default)s)")  # fmt: skip
+    add_beyond_scan_flag(command)
     flag("--keep_air", action="store_true", help="look at blocks of air as well, which are left out otherwise")
     flag("--disable_progress_bar", action="store_true")
     command.set_defaults(run=_run)
@@ -57,9 +65,13 @@ def _run(args: argparse.Namespace) -> None:
         folder, folds=args.f, checkpoint=args.chk, configuration=args.c, trust_checkpoint=args.trust_checkpoint
     )
     check_shifts(models, args.shifts)
+    check_beyond_scan(models, args)
     first = models[0].configuration
     settings = Settings(
-        skip_air=not args.keep_air, mirror_axes=models[0].mirror_axes if args.mirror else (), shifts=args.shifts
+        skip_air=not args.keep_air,
+        mirror_axes=models[0].mirror_axes if args.mirror else (),
+        shifts=args.shifts,
+        beyond_scan=args.beyond_scan,
     )
     cases = find_cases(args.i, file_ending=first.file_ending, channels=len(first.channel_names), series=args.series)
     cases = cases[args.part_id :: args.num_parts]

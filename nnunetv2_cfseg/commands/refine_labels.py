@@ -6,7 +6,14 @@ import argparse
 from pathlib import Path
 
 from nnunetv2_cfseg import environment
-from nnunetv2_cfseg.commands.model_flags import add_device_flags, add_model_flags, model_folder, on_device
+from nnunetv2_cfseg.commands.model_flags import (
+    add_beyond_scan_flag,
+    add_device_flags,
+    add_model_flags,
+    check_beyond_scan,
+    model_folder,
+    on_device,
+)
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -27,6 +34,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("--shifts", type=int, default=4, metavar="N",
         help="average over N grids of blocks, moved by fractions of a patch; at most 8, or as many as a patch has "
         "voxels along its longest axis (default: %(default)s)")  # fmt: skip
+    add_beyond_scan_flag(command)
     flag("--disable_progress_bar", action="store_true")
     command.set_defaults(run=_run)
 
@@ -43,9 +51,10 @@ def _run(args: argparse.Namespace) -> None:
         folder, folds=args.f, checkpoint=args.chk, configuration=args.c, trust_checkpoint=args.trust_checkpoint
     )
     check_shifts(models, args.shifts)
+    check_beyond_scan(models, args)
     models = [on_device(model, args) for model in models]
     done = refine_dataset(
-        args.i, output, models, Settings(shifts=args.shifts),
+        args.i, output, models, Settings(shifts=args.shifts, beyond_scan=args.beyond_scan),
         made_with=f"{folder.parent.name}/{folder.name}/{args.chk}",
         progress=not args.disable_progress_bar,
     )  # fmt: skip

@@ -9,13 +9,19 @@ Shapes: C channels, Z Y X voxels of the crop, M blocks, R regions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from nnunetv2_cfseg.networks.beyond_scan import ZEROS, BeyondScan
+
+#: Times that a centre which reaches beyond the scan is drawn again, and then without regard to its block.
+DRAWS = 10
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class BlockSampling:
         foreground_share: share of the centres drawn to hold a foreground voxel, in [0, 1].
         lookalike_share: share of the centres drawn to hold a background voxel as bright as foreground is, in [0, 1].
         cut_share: share of the centres that may lie so near the crop's border that their block is cut there and
-            filled up with zeros, as blocks at the border of a scan are, in [0, 1]. The others stay clear of it.
+            filled up as blocks at the border of a scan are, in [0, 1]. The others stay clear of it.
 
     Raises:
         ValueError: a value out of range.
@@ -60,6 +66,7 @@ def draw_centers(
     ignore_label: int | None,
     rng: np.random.Generator,
     looks_like_foreground: Tensor | None = None,
+    beyond_scan: Tensor | None = None,
 ) -> np.ndarray:
     """Draw where centres start.
 
@@ -70,6 +77,7 @@ def draw_centers(
         block_size: voxels of a block along z, y, x.
         looks_like_foreground: booleans (Z, Y, X), voxels as bright as foreground is; without them no centre is drawn
             for that.
+        beyond_scan: booleans (Z, Y, X), voxels that are no scan, of which no centre holds one if that can be.
 
     Returns:
         (M, 3) int64, first voxel of each centre along z, y, x; every centre lies inside the crop.
@@ -88,39 +96,86 @@ def draw_centers(
     annotated = None if ignore_label is None else _annotated(target, ignore_label, is_regions)
 
     lookalikes = _lookalikes(target, looks_like_foreground, is_regions)
+    is_inside = None if beyond_scan is None else inside_starts(beyond_scan, center_size)
+    if is_inside is not None and not is_inside.any():
+        is_inside = None
 
-    count = sampling.blocks_per_crop
+    blocks = sampling.blocks_per_crop
     shares = np.cumsum([sampling.foreground_share, sampling.lookalike_share])
-    wanted = np.searchsorted(np.round(count * shares), np.arange(count), side="right")
-    may_be_cut = rng.random(count) < sampling.cut_share
-    starts = np.empty((count, 3), dtype=np.int64)
+    wanted = np.searchsorted(np.round(blocks * shares), np.arange(blocks), side="right")
+    may_be_cut = rng.random(blocks) < sampling.cut_share
+    starts = np.empty((blocks, 3), dtype=np.int64)
     for kind, wanted_voxels in enumerate((foreground, lookalikes, annotated)):
         for is_clear in (True, False):
             group = (wanted == kind) & (may_be_cut != is_clear)
             voxels = wanted_voxels if wanted_voxels is not None and len(wanted_voxels[0]) else annotated
             low = clear_of_border if is_clear else np.zeros(3, dtype=np.int64)
-            starts[group] = _draw_starts(group.sum(), voxels, low=low, last=last, center=center, rng=rng)
+            draw = partial(_draw_starts, voxels=voxels, last=last, center=center, rng=rng)
+            count = int(group.sum())
+            starts[group] = (
+                draw(count, low=low) if is_inside is None else _draw_inside(draw, count, low, is_inside, rng)
+            )
     return starts
 
 
-def cut_blocks(crop: Tensor, starts: np.ndarray, *, size: Sequence[int], margin: Sequence[int] = (0, 0, 0)) -> Tensor:
+def inside_starts(beyond_scan: Tensor, center_size: Sequence[int]) -> np.ndarray:
+    """Where centres can start without a voxel beyond the scan.
+
+    Args:
+        beyond_scan: booleans (Z, Y, X).
+        center_size: voxels of a centre along z, y, x.
+
+    Returns:
+        Booleans (Z - c_z + 1, Y - c_y + 1, X - c_x + 1).
+    """
+    counts = F.pad(beyond_scan.int().cumsum(0).cumsum(1).cumsum(2), (1, 0, 1, 0, 1, 0))
+    for axis, size in enumerate(center_size):
+        length = counts.shape[axis] - size
+        counts = counts.narrow(axis, size, length) - counts.narrow(axis, 0, length)
+    return (counts == 0).numpy()
+
+
+def cut_blocks(
+    crop: Tensor,
+    starts: np.ndarray,
+    *,
+    size: Sequence[int],
+    margin: Sequence[int] = (0, 0, 0),
+    beyond_scan: BeyondScan = ZEROS,
+) -> Tensor:
     """Cut boxes out of a crop.
 
     Args:
         crop: (C, Z, Y, X).
         starts: (M, 3), first voxel of each box along z, y, x.
         size: voxels of a box along z, y, x, margins included.
-        margin: voxels by which a box begins before its start; what lies outside the crop is zero.
+        margin: voxels by which a box begins before its start.
+        beyond_scan: how the crop is continued where boxes reach beyond it.
 
     Returns:
         (M, C, *size).
     """
-    pads = [side for m in reversed(tuple(margin)) for side in (m, m)]
-    padded = F.pad(crop, pads) if any(pads) else crop
+    padded = beyond_scan.extend(crop, [(m, m) for m in margin])
     boxes = torch.empty((len(starts), crop.shape[0], *size), dtype=crop.dtype)
     for box, (z, y, x) in zip(boxes, starts.tolist(), strict=True):
         box.copy_(padded[:, z : z + size[0], y : y + size[1], x : x + size[2]])
     return boxes
+
+
+def _draw_inside(
+    draw: Callable[..., np.ndarray], count: int, low: np.ndarray, is_inside: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Starts (count, 3), drawn again where they are not inside: then blocks may be cut, and in the end lie anywhere."""
+    starts = draw(count, low=low)
+    for again in range(2 * DRAWS):
+        outside = ~is_inside[tuple(starts.T)]
+        if not outside.any():
+            return starts
+        starts[outside] = draw(int(outside.sum()), low=low if again < DRAWS else np.zeros_like(low))
+    outside = ~is_inside[tuple(starts.T)]
+    anywhere = np.argwhere(is_inside)
+    starts[outside] = anywhere[rng.integers(len(anywhere), size=int(outside.sum()))]
+    return starts
 
 
 def _draw_starts(

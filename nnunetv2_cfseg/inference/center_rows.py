@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nnunetv2_cfseg.inference.slices import Slices
+from nnunetv2_cfseg.inference.slices import Continued, Slices
 from nnunetv2_cfseg.networks import BlockCenterTransformer
+from nnunetv2_cfseg.networks.beyond_scan import BeyondScan
 from nnunetv2_cfseg.networks.patches import (
     block_pads,
     block_token_indices,
@@ -50,7 +51,7 @@ class _PatchRow:
     Attributes:
         patches: (g_y g_x, C w^3), windowed intensities.
         tokens: (g_y g_x, D), embedded.
-        may_be_foreground: (g_y g_x,) bool.
+        may_be_foreground: (g_y g_x,) bool; a voxel beyond the scan counts as the one that it repeats.
     """
 
     patches: Tensor
@@ -64,6 +65,8 @@ class CenterRows:
     Args:
         network: in the precision that it is to compute in, on its device.
         volume: normalised intensities, (C, Z, Y, X).
+        beyond_scan: what blocks see beyond its ends; None for what the network was built with.
+        shift: voxels before the volume at which the grid of centres begins, z, y, x.
         chunk_blocks: blocks encoded at once.
         foreground: blocks without a voxel in its range are not looked at, but called background; None looks at all.
     """
@@ -73,6 +76,8 @@ class CenterRows:
         network: BlockCenterTransformer,
         volume: Slices,
         *,
+        beyond_scan: BeyondScan | None = None,
+        shift: Sequence[int] = (0, 0, 0),
         chunk_blocks: int = CHUNK_BLOCKS,
         foreground: Foreground | None = None,
     ) -> None:
@@ -85,11 +90,20 @@ class CenterRows:
         self.depth = network.center_size[0]
         weight = network.embedding.weight
         self._device, self._dtype = weight.device, weight.dtype
-        pads = block_pads(self.shape, network.patch_size, network.block_patches, network.center_patches)
-        self._before = [before for before, _ in pads]
-        padded = tuple(size + before + behind for size, (before, behind) in zip(self.shape, pads, strict=True))
-        self._plane = padded[1:]
-        _, grid_y, grid_x = patch_grid(padded, network.patch_size)
+        self._shift = tuple(shift)
+        on_grid = [size + voxels for size, voxels in zip(self.shape, self._shift, strict=True)]
+        pads = block_pads(on_grid, network.patch_size, network.block_patches, network.center_patches)
+        beyond_scan = network.beyond_scan if beyond_scan is None else beyond_scan
+        self._continued = Continued(
+            volume,
+            beyond_scan,
+            [(before + voxels, behind) for (before, behind), voxels in zip(pads, self._shift, strict=True)],
+        )
+        # Voxels that are not of the scan have nothing to look at, but for those that a shift puts before it.
+        self._on_grid = None if beyond_scan.shows_scan else [
+            slice(before, before + size) for (before, _), size in zip(pads, on_grid, strict=True)
+        ]  # fmt: skip
+        _, grid_y, grid_x = patch_grid(self._continued.shape, network.patch_size)
         row_of_blocks = (network.block_patches[0], grid_y, grid_x)
         self._centers = tuple(
             (g - n) // c + 1
@@ -105,6 +119,7 @@ class CenterRows:
 
     def read(self, start: int, stop: int) -> Tensor:
         """Logits, (P, stop - start, Y, X) float32, on the network's device."""
+        start, stop = start + self._shift[0], stop + self._shift[0]
         rows = range(start // self.depth, -(-stop // self.depth))
         self._logits = {row: self._logits[row] if row in self._logits else self._predict_row(row) for row in rows}
         first = start - rows.start * self.depth
@@ -138,8 +153,8 @@ class CenterRows:
         if self.foreground is not None and looked_at is not None:
             logits = self._with_background(logits, looked_at, self.foreground.background)
         volume = unpatch_centers(logits.flatten(2), 1, self._centers, network.center_patches, network.patch_size)[0]
-        _, y, x = self.shape
-        return volume[:, :, :y, :x]
+        (_, y, x), (_, size_y, size_x) = self._shift, self.shape
+        return volume[:, :, y : y + size_y, x : x + size_x]
 
     def _with_background(self, logits: Tensor, looked_at: Tensor, of_background: Sequence[float]) -> Tensor:
         """Logits of all blocks out of those that were looked at."""
@@ -152,29 +167,28 @@ class CenterRows:
         return filled
 
     def _embed_row(self, row: int) -> _PatchRow:
-        """Patches of a row of the padded volume."""
+        """Patches of a row of the continued volume."""
         network = self.network
         depth = network.patch_size[0]
-        start = row * depth - self._before[0]
-        low, high = (min(max(z, 0), self.shape[0]) for z in (start, start + depth))
-        window = torch.zeros(network.input_channels, depth, *self._plane, device=self._device)
-        may_be_foreground = torch.zeros(1, depth, *self._plane, dtype=torch.bool, device=self._device)
-        if low < high:
-            (_, y, x), (_, size_y, size_x) = self._before, self.shape
-            inside = self.volume.read(low, high).to(self._device)
-            place = (slice(low - start, high - start), slice(y, y + size_y), slice(x, x + size_x))
-            window[(slice(None), *place)] = inside
-            may_be_foreground[(0, *place)] = self._may_be_foreground(inside)
+        window = self._continued.read(row * depth, (row + 1) * depth).to(self._device)
         patches = patchify(network.windows(window[None]), network.patch_size).flatten(0, 3).to(self._dtype)
-        anywhere = patchify(may_be_foreground[None], network.patch_size).flatten(0, 3).any(-1)
+        may_be_foreground = self._may_be_foreground(window, row * depth)
+        anywhere = patchify(may_be_foreground[None, None], network.patch_size).flatten(0, 3).any(-1)
         return _PatchRow(patches, network.embedding(patches), anywhere)
 
-    def _may_be_foreground(self, values: Tensor) -> Tensor | bool:
-        """(C, Z, Y, X) to (Z, Y, X): is the voxel in the range of foreground in any channel?"""
+    def _may_be_foreground(self, values: Tensor, start: int) -> Tensor:
+        """(C, Z, Y, X) from a plane on to (Z, Y, X): is the voxel in the range of foreground in any channel?"""
         if self.foreground is None:
-            return True
+            return torch.ones_like(values[0], dtype=torch.bool)
         low, high = (
             torch.tensor(limit, device=values.device)[:, None, None, None]
             for limit in (self.foreground.low, self.foreground.high)
         )
-        return ((values >= low) & (values <= high)).any(0)
+        in_range = ((values >= low) & (values <= high)).any(0)
+        if self._on_grid is None:
+            return in_range
+        z, y, x = self._on_grid
+        first, last = (min(max(plane - start, 0), len(in_range)) for plane in (z.start, z.stop))
+        counts = torch.zeros_like(in_range)
+        counts[first:last, y, x] = in_range[first:last, y, x]
+        return counts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +21,7 @@ from nnunetv2_cfseg.imaging.orientation import LPS
 from nnunetv2_cfseg.inference.model import Model
 from nnunetv2_cfseg.inference.outputs import unfinished, write_labels, write_probabilities, write_properties
 from nnunetv2_cfseg.inference.scans import Case, Scan, read_scan
-from nnunetv2_cfseg.inference.segment import Settings, segment
+from nnunetv2_cfseg.inference.segment import Settings, segment, shorter_than_block
 
 #: What bad files, a full disk and a lack of memory raise; torch has RuntimeError for the last.
 FAILURES = (ValueError, OSError, RuntimeError, MemoryError)
@@ -119,6 +120,7 @@ class _Job:
             return scan
         model = closest_model(self.models, scan.spacing_mm[0])
         configuration = model.configuration
+        warn_if_short(case.name, scan, model)
         try:
             probabilities = turned = None
             if self.save_probabilities:
@@ -150,6 +152,12 @@ class _Job:
             return Outcome(case, str(error))
         finally:
             (place / f"{case.name}.npy").unlink(missing_ok=True)
+
+
+def warn_if_short(name: str, scan: Scan, model: Model) -> None:
+    """Say on stderr where a scan is shorter than a block of the model: less is seen there than training saw."""
+    for phrase in shorter_than_block(scan.channels[0].shape, scan.spacing_mm, model.networks[0], model.configuration):
+        tqdm.write(f"Warning: {name} has {phrase}; its segmentation is less certain", file=sys.stderr)
 
 
 def volumes_ml(labels: NDArray[np.integer], geometry: VolumeGeometry) -> dict[int, float]:

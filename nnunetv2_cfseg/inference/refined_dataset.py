@@ -19,7 +19,7 @@ from nnunetv2_cfseg.imaging.orientation import LPS
 from nnunetv2_cfseg.imaging.read import read_volume
 from nnunetv2_cfseg.inference.model import Model
 from nnunetv2_cfseg.inference.outputs import unfinished, write_labels
-from nnunetv2_cfseg.inference.predict import closest_model, on_disk
+from nnunetv2_cfseg.inference.predict import closest_model, on_disk, warn_if_short
 from nnunetv2_cfseg.inference.refine import refine
 from nnunetv2_cfseg.inference.scans import Case, find_cases, read_scan
 from nnunetv2_cfseg.inference.segment import Settings, segment
@@ -68,9 +68,11 @@ def refine_dataset(
     if dict(configuration.labels) != dataset["labels"]:
         raise ValueError(f"the model must have the dataset's labels, got {dict(configuration.labels)}: {source}")
     used = [f"{model.configuration.name}, folds {' '.join(model.folds)}" for model in models]
+    beyond_scan = {} if settings.beyond_scan is None else {"beyond_scan": settings.beyond_scan}
     _begin(output, {
         "factor": factor, "labels": "refined", "threshold": threshold, "source": source.resolve().name,
         "model": made_with, "configurations": used, "shifts": settings.shifts,
+        **beyond_scan,
     })  # fmt: skip
     thin_labels = partial(refine, factor=factor, threshold=threshold, ignore_label=dataset["labels"].get("ignore"))
     changed = []
@@ -105,6 +107,7 @@ def _refine_case(
     configuration = models[0].configuration
     scan = read_scan(case, configuration.channel_names, configuration.storage_order or LPS)
     model = closest_model(models, scan.spacing_mm[0])
+    warn_if_short(case.name, scan, model)
     memory = place / f"{case.name}.npy"
     probabilities = on_disk(memory, (model.configuration.heads, *scan.geometry.shape))
     segment(scan.channels, scan.spacing_mm, model.networks, model.configuration, settings,

@@ -18,8 +18,9 @@ from nnunetv2_cfseg.inference.configuration import Configuration
 from nnunetv2_cfseg.inference.intensity import intensity_of
 from nnunetv2_cfseg.inference.label_slices import interpolated_logits, label_slices
 from nnunetv2_cfseg.inference.scan_slices import ScanSlices
-from nnunetv2_cfseg.inference.slices import Flipped, Mean, Padded, Slices, Unpadded
+from nnunetv2_cfseg.inference.slices import Flipped, Mean, Slices
 from nnunetv2_cfseg.networks import BlockCenterTransformer
+from nnunetv2_cfseg.networks.beyond_scan import MODES
 
 #: Logit of background, and less of all else, in blocks that show nothing but air.
 SURE = 10.0
@@ -34,18 +35,25 @@ class Settings:
         skip_air: leave out blocks without a voxel that may be foreground; CT only.
         mirror_axes: average over all combinations of mirrors along these axes.
         shifts: average over this many grids of blocks, moved by fractions of a patch; 1 for one grid.
+        beyond_scan: what blocks see beyond the ends of a scan; None for what the plans say.
+
+    Raises:
+        ValueError: a value out of range.
     """
 
     chunk_blocks: int = CHUNK_BLOCKS
     skip_air: bool = True
     mirror_axes: tuple[int, ...] = ()
     shifts: int = 1
+    beyond_scan: str | None = None
 
     def __post_init__(self) -> None:
         if self.chunk_blocks < 1:
             raise ValueError(f"chunk_blocks must be >= 1, got {self.chunk_blocks}")
         if self.shifts < 1:
             raise ValueError(f"shifts must be >= 1, got {self.shifts}")
+        if self.beyond_scan is not None and self.beyond_scan not in MODES:
+            raise ValueError(f"beyond_scan must be one of {', '.join(MODES)}, got {self.beyond_scan!r}")
 
 
 def segment(
@@ -110,21 +118,52 @@ def segment(
     return labels
 
 
+def shorter_than_block(
+    shape: Sequence[int],
+    spacing_mm: Sequence[float],
+    network: BlockCenterTransformer,
+    configuration: Configuration,
+) -> list[str]:
+    """What to say of the axes along which a scan is shorter than what a block sees.
+
+    Args:
+        shape: z, y, x of the scan.
+        spacing_mm: z, y, x.
+
+    Returns:
+        A phrase for each such axis, ``3 slices, 7.5 mm of the 24 mm that a block sees``.
+    """
+    phrases = []
+    for axis, name in enumerate(("slices", "rows", "columns")):
+        planned = configuration.transpose.index(axis)
+        block_mm = network.block_size[planned] * configuration.spacing_mm[planned]
+        size_mm = shape[axis] * spacing_mm[axis]
+        if size_mm < block_mm:
+            count = f"{shape[axis]} {name if shape[axis] != 1 else name[:-1]}"
+            phrases.append(f"{count}, {size_mm:g} mm of the {block_mm:.4g} mm that a block sees")
+    return phrases
+
+
 def logits_of(
     scan: Slices, networks: Sequence[BlockCenterTransformer], settings: Settings, foreground: Foreground | None = None
 ) -> Slices:
     """The mean logits of several networks, mirrors and grids of blocks."""
 
-    def rows(network: BlockCenterTransformer, volume: Slices) -> Slices:
-        return CenterRows(network, volume, chunk_blocks=settings.chunk_blocks, foreground=foreground)
-
     every: list[Slices] = []
     for network in networks:
+        beyond_scan = (
+            network.beyond_scan if settings.beyond_scan is None else network.continued_by(settings.beyond_scan)
+        )
         for axes in mirrors(settings.mirror_axes):
-            for voxels in grid_shifts(network, settings.shifts):
-                moved = Padded(Flipped(scan, axes), voxels) if any(voxels) else Flipped(scan, axes) if axes else scan
-                logits = rows(network, moved)
-                logits = Unpadded(logits, voxels) if any(voxels) else logits
+            for shift in grid_shifts(network, settings.shifts):
+                logits = CenterRows(
+                    network,
+                    Flipped(scan, axes) if axes else scan,
+                    beyond_scan=beyond_scan,
+                    shift=shift,
+                    chunk_blocks=settings.chunk_blocks,
+                    foreground=foreground,
+                )
                 every.append(Flipped(logits, axes) if axes else logits)
     return Mean(every)
 

@@ -1,7 +1,7 @@
 """Volumes that are read some slices at a time, so that none of them has to be held whole.
 
-A pipeline is a chain of them: a scan on the grid of the plans, the same flipped or shifted, the logits of a network on
-it, the mean of several.
+A pipeline is a chain of them: a scan on the grid of the plans, the same flipped or continued beyond its ends, the
+logits of a network on it, the mean of several.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from nnunetv2_cfseg.networks.beyond_scan import BeyondScan
 
 
 class Slices(Protocol):
@@ -57,35 +58,35 @@ class Flipped:
         return self.source.read(start, stop).flip([axis + 1 for axis in self.axes])
 
 
-class Padded:
-    """Another volume behind some voxels of zero, which is what nnU-Net pads with, at the beginning of each axis."""
+class Continued:
+    """Another volume, continued beyond its ends.
 
-    def __init__(self, source: Slices, voxels: Sequence[int]) -> None:
+    Args:
+        source: the volume.
+        beyond_scan: what it is continued with.
+        pads: voxels before and behind each axis, z, y, x.
+    """
+
+    def __init__(self, source: Slices, beyond_scan: BeyondScan, pads: Sequence[tuple[int, int]]) -> None:
         self.source = source
-        self.voxels = tuple(voxels)
-        z, y, x = (size + added for size, added in zip(source.shape, self.voxels, strict=True))
+        self.beyond_scan = beyond_scan
+        self.pads = list(pads)
+        z, y, x = (size + before + behind for size, (before, behind) in zip(source.shape, pads, strict=True))
         self.shape = (z, y, x)
 
     def read(self, start: int, stop: int) -> Tensor:
         """A copy."""
-        z, y, x = self.voxels
-        window = self.source.read(max(start - z, 0), max(stop - z, 0))
-        return F.pad(window, (x, 0, y, 0, stop - start - window.shape[1], 0))
-
-
-class Unpadded:
-    """Another volume without some voxels at the beginning of each axis."""
-
-    def __init__(self, source: Slices, voxels: Sequence[int]) -> None:
-        self.source = source
-        self.voxels = tuple(voxels)
-        z, y, x = (size - left_out for size, left_out in zip(source.shape, self.voxels, strict=True))
-        self.shape = (z, y, x)
-
-    def read(self, start: int, stop: int) -> Tensor:
-        """A view."""
-        z, y, x = self.voxels
-        return self.source.read(start + z, stop + z)[:, :, y:, x:]
+        size, (before, behind) = self.source.shape[0], self.pads[0]
+        if self.beyond_scan.shows_scan:
+            places = self.beyond_scan.places(size, before, behind)[start:stop]
+            first = int(places.min())
+            window = self.source.read(first, int(places.max()) + 1)
+            window = window.index_select(1, (places - first).to(window.device))
+            return self.beyond_scan.extend(window, [(0, 0), *self.pads[1:]])
+        low, high = (min(max(z - before, 0), size) for z in (start, stop))
+        missing = min(max(before - start, 0), stop - start)
+        window = self.source.read(low, high)
+        return self.beyond_scan.extend(window, [(missing, stop - start - missing - (high - low)), *self.pads[1:]])
 
 
 class Mean:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nnunetv2_cfseg.networks.beyond_scan import BeyondScan
 from nnunetv2_cfseg.networks.decoders import build_decoder
 from nnunetv2_cfseg.networks.encoder import Encoder, select_tokens
 from nnunetv2_cfseg.networks.patches import (
@@ -51,6 +52,8 @@ class BlockCenterTransformer(nn.Module):
         voxel_features: features a voxel that the voxel decoder reads from a token.
         voxel_hidden: width of the voxel decoder's MLP.
         windows: what :class:`~.windows.WindowBank` takes, or ``None`` for none.
+        beyond_scan: what blocks see beyond the ends of a volume, see :data:`.beyond_scan.MODES`; ``air`` needs windows
+            for every channel. No weight depends on it.
         chunk_blocks: blocks encoded at once by the dense forward; changes memory and speed, not the result.
         deep_supervision: there is one output, so this must be False.
 
@@ -79,6 +82,7 @@ class BlockCenterTransformer(nn.Module):
         voxel_features: int = 16,
         voxel_hidden: int = 32,
         windows: Sequence[dict[str, Any] | None] | None = None,
+        beyond_scan: str = "mean",
         chunk_blocks: int = 512,
         deep_supervision: bool = False,
     ) -> None:
@@ -112,6 +116,7 @@ class BlockCenterTransformer(nn.Module):
         self.register_buffer("center_indices", centers, persistent=False)
 
         self.windows = WindowBank([None] * input_channels if windows is None else windows)
+        self.beyond_scan = self.continued_by(beyond_scan)
         channels = self.windows.out_channels
         patch_voxels = self.patch_size[0] * self.patch_size[1] * self.patch_size[2]
         self.embedding = nn.Linear(channels * patch_voxels, embed_dim)
@@ -132,6 +137,14 @@ class BlockCenterTransformer(nn.Module):
             nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
 
+    def continued_by(self, mode: str) -> BeyondScan:
+        """How a mode continues scans of the network's channels.
+
+        Raises:
+            ValueError: an unknown mode, or ``air`` where a channel has no windows.
+        """
+        return BeyondScan.of_windows(mode, self.windows.channels)
+
     @property
     def block_size(self) -> tuple[int, ...]:
         """W, voxels of a block along z, y, x."""
@@ -148,8 +161,8 @@ class BlockCenterTransformer(nn.Module):
         """Logits, without a softmax: nnU-Net applies its own.
 
         Args:
-            x: (B, C, Z, Y, X) in nnU-Net's normalised intensity, of any size. It is padded with zeros as far as
-                blocks reach.
+            x: (B, C, Z, Y, X) in nnU-Net's normalised intensity, of any size. ``beyond_scan`` continues it as
+                far as blocks reach.
             centers_only: x is a batch of whole blocks, (B, C, *block_size), and only their centres are wanted.
             with_features: of whole blocks, also give the centre tokens X^K that the logits were made of.
 
@@ -231,7 +244,10 @@ class BlockCenterTransformer(nn.Module):
 
     def _gather_plan(self, x: Tensor) -> tuple[Tensor, Tensor, tuple[int, ...]]:
         """Flat patches (B g, C w^3), the tokens of every block (blocks, N), and the centres along z, y, x."""
-        padded = pad_for_blocks(x, self.patch_size, self.block_patches, self.center_patches)
+        padded = pad_for_blocks(
+            x, self.patch_size, self.block_patches, self.center_patches, self.beyond_scan,
+            zeros_end_it=any(self.windows.channels),
+        )  # fmt: skip
         grid = patch_grid(padded.shape[2:], self.patch_size)
         patches = patchify(self.windows(padded), self.patch_size).flatten(1, 3)  # (B, g, C w^3)
         indices = block_token_indices(grid, self.block_patches, self.center_patches, x.device)

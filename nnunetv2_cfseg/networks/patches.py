@@ -11,8 +11,9 @@ from itertools import product
 from numbers import Real
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from nnunetv2_cfseg.networks.beyond_scan import ZEROS, BeyondScan
 
 Size3 = tuple[int, int, int]
 
@@ -93,14 +94,22 @@ def patch_grid(shape: tuple[int, ...] | torch.Size, patch_size: Size3) -> Size3:
     return gz, gy, gx
 
 
-def pad_for_blocks(volume: Tensor, patch_size: Size3, block_patches: Size3, center_patches: Size3) -> Tensor:
-    """Zero-pad so that centres tile the volume and each of them has its whole block around it.
+def pad_for_blocks(
+    volume: Tensor,
+    patch_size: Size3,
+    block_patches: Size3,
+    center_patches: Size3,
+    beyond_scan: BeyondScan = ZEROS,
+    *,
+    zeros_end_it: bool = False,
+) -> Tensor:
+    """Continue a volume so that centres tile it and each of them has its whole block around it.
 
-    Zero is what nnU-Net pads with, in normalised intensity. The end of each axis is filled up to whole centres,
-    then h patches are added on both sides.
+    The end of each axis is filled up to whole centres, then h patches are added on both sides. See
+    :meth:`.BeyondScan.extend` for ``zeros_end_it``.
     """
     pads = block_pads(volume.shape[2:], patch_size, block_patches, center_patches)
-    return F.pad(volume, [side for axis in reversed(pads) for side in axis])
+    return beyond_scan.extend(volume, pads, zeros_end_it=zeros_end_it)
 
 
 def block_pads(

@@ -282,6 +282,7 @@ class CFSegPlanner(ExperimentPlanner):
             "embed_dim": size.embed_dim,
             "depth": size.depth,
             "num_heads": size.num_heads,
+            "beyond_scan": "edge",
             **self.preset,
             "patch_size": list(patch),
         }

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 
-from nnunetv2_cfseg.data.blocks import BlockSampling, cut_blocks, draw_centers
+from nnunetv2_cfseg.data.blocks import BlockSampling, cut_blocks, draw_centers, inside_starts
+from nnunetv2_cfseg.networks.beyond_scan import ZEROS, BeyondScan
+from nnunetv2_cfseg.trainers.beyond_scan import BEYOND_KEY, continue_labels
 
 
 class DrawBlocks(BasicTransform):
@@ -18,6 +20,7 @@ class DrawBlocks(BasicTransform):
 
     Args:
         foreground_range: between which values of the first channel, normalised, foreground lies, if that is known.
+        beyond_scan: how the crop is continued where blocks reach beyond it.
     """
 
     def __init__(
@@ -28,6 +31,7 @@ class DrawBlocks(BasicTransform):
         center_size: Sequence[int],
         ignore_label: int | None,
         foreground_range: tuple[float, float] | None = None,
+        beyond_scan: BeyondScan = ZEROS,
     ) -> None:
         super().__init__()
         self.sampling = sampling
@@ -36,11 +40,15 @@ class DrawBlocks(BasicTransform):
         self.margin = tuple((b - c) // 2 for b, c in zip(self.block_size, self.center_size, strict=True))
         self.ignore_label = ignore_label
         self.foreground_range = foreground_range
+        self.beyond_scan = beyond_scan
 
     def apply(self, data_dict: dict, **params: object) -> dict:
         """Replace image and segmentation by blocks and centres."""
         image: torch.Tensor = data_dict["image"]
         target: torch.Tensor = data_dict["segmentation"]
+        beyond: torch.Tensor | None = data_dict.pop(BEYOND_KEY, None)
+        if beyond is not None and self.beyond_scan.shows_scan and not inside_starts(beyond, self.center_size).any():
+            target = continue_labels(target, beyond)
         # nnU-Net seeds numpy's global stream in every worker; all of this step's randomness comes from there.
         rng = np.random.default_rng(np.random.randint(2**31, size=4))
         starts = draw_centers(
@@ -51,8 +59,11 @@ class DrawBlocks(BasicTransform):
             ignore_label=self.ignore_label,
             rng=rng,
             looks_like_foreground=self._looks_like_foreground(image),
+            beyond_scan=beyond,
         )
-        data_dict["image"] = cut_blocks(image, starts, size=self.block_size, margin=self.margin)
+        data_dict["image"] = cut_blocks(
+            image, starts, size=self.block_size, margin=self.margin, beyond_scan=self.beyond_scan
+        )
         data_dict["segmentation"] = cut_blocks(target, starts, size=self.center_size)
         return data_dict
 

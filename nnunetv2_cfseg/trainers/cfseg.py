@@ -17,7 +17,9 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import Tensor, nn
 
 from nnunetv2_cfseg.networks import BlockCenterTransformer
+from nnunetv2_cfseg.trainers.beyond_scan import ContinueLabels, SetAsideBeyondScan, continue_in_augmentation
 from nnunetv2_cfseg.trainers.block_transform import DrawBlocks
+from nnunetv2_cfseg.trainers.crop_loader import crop_loaders
 from nnunetv2_cfseg.trainers.guarded import GuardedTrainer
 from nnunetv2_cfseg.trainers.hounsfield_transform import HounsfieldJitter, without_unitless_intensity
 from nnunetv2_cfseg.trainers.one_sentence import one_sentence
@@ -100,12 +102,31 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
         self.inference_allowed_mirroring_axes = axes or None
         return rotation, dummy_2d, initial_crop, axes
 
+    def crop_factor(self) -> int:
+        """Crops begin by whole units of so many slices."""
+        return 1
+
+    def get_dataloaders(self) -> tuple[Any, Any]:
+        """nnU-Net's, with crops that go on beyond the scan as the plans say."""
+        with crop_loaders(self.block_center_network().beyond_scan, factor=self.crop_factor()):
+            return super().get_dataloaders()
+
+    def get_validation_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:
+        """nnU-Net's, with labels that go on beyond the scan as the image does."""
+        transforms = cast(ComposeTransforms, nnUNetTrainer.get_validation_transforms(*args, **kwargs))
+        beyond_scan = self.block_center_network().beyond_scan
+        if beyond_scan.mode != "mean":
+            transforms.transforms = [SetAsideBeyondScan(), ContinueLabels(beyond_scan), *transforms.transforms]
+        return transforms
+
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:
         """nnU-Net's augmentation of a crop, then blocks drawn from it."""
         augmentation = cast(ComposeTransforms, nnUNetTrainer.get_training_transforms(*args, **kwargs))
         if self._seed is not None:
             without_stopwatch(augmentation.transforms)
         network = self.block_center_network()
+        if network.beyond_scan.mode != "mean":
+            augmentation.transforms = continue_in_augmentation(augmentation.transforms)
         section = self.configuration_manager.configuration["cfseg"]
         ct = [channel for channel in network.windows.channels if channel]
         if section.get("hounsfield_jitter", True) and len(ct) == network.input_channels:
@@ -123,6 +144,7 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
             center_size=network.center_size,
             ignore_label=self.label_manager.ignore_label,
             foreground_range=self.foreground_range(),
+            beyond_scan=network.beyond_scan,
         )
 
     def foreground_range(self) -> tuple[float, float] | None:

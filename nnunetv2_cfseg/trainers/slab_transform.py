@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nnunetv2_cfseg.data.blocks import BlockSampling, cut_blocks, draw_centers
+from nnunetv2_cfseg.trainers.beyond_scan import BEYOND_KEY, continue_labels
 from nnunetv2_cfseg.trainers.block_transform import DrawBlocks
 
 
@@ -77,21 +78,27 @@ class DrawSlabBlocks(DrawBlocks):
         """
         image: Tensor = data_dict["image"]
         target: Tensor = data_dict["segmentation"]
+        beyond: Tensor | None = data_dict.pop(BEYOND_KEY, None)
         thick_image, thick_target = average_slabs(image, self.factor), target[:, :: self.factor]
+        thick_beyond = None
+        if beyond is not None:
+            thick_beyond = beyond.unflatten(0, (-1, self.factor)).any(1)
+            if self.beyond_scan.shows_scan:  # the slabs next to a centre's tell where its labels change
+                thick_target = continue_labels(thick_target, thick_beyond)
         # nnU-Net seeds numpy's global stream in every worker; all of this step's randomness comes from there.
         rng = np.random.default_rng(np.random.randint(2**31, size=4))
-        thick = self._draw(self.blocks.columns + self.blocks.thick, thick_image, thick_target, rng)
+        thick = self._draw(self.blocks.columns + self.blocks.thick, thick_image, thick_target, thick_beyond, rng)
         # The thick centre's first slice is the first of c_z slabs, which c_z thin slices after another fill.
         depth, *in_plane = self.center_size
         below = thick[: self.blocks.columns, None] * (self.factor, 1, 1) + [
             [i * depth, 0, 0] for i in range(self.factor)
         ]
-        thin = np.concatenate([below.reshape(-1, 3), self._draw(self.blocks.thin, image, target, rng)])
+        thin = np.concatenate([below.reshape(-1, 3), self._draw(self.blocks.thin, image, target, beyond, rng)])
 
         data_dict["image"] = torch.cat(
             [
-                cut_blocks(thick_image, thick, size=self.block_size, margin=self.margin),
-                cut_blocks(image, thin, size=self.block_size, margin=self.margin),
+                cut_blocks(thick_image, thick, size=self.block_size, margin=self.margin, beyond_scan=self.beyond_scan),
+                cut_blocks(image, thin, size=self.block_size, margin=self.margin, beyond_scan=self.beyond_scan),
             ]
         )
         with_neighbours = torch.cat([thick_target[:, :1], thick_target, *[thick_target[:, -1:]] * 2], dim=1)
@@ -103,7 +110,9 @@ class DrawSlabBlocks(DrawBlocks):
         ]
         return data_dict
 
-    def _draw(self, count: int, image: Tensor, target: Tensor, rng: np.random.Generator) -> np.ndarray:
+    def _draw(
+        self, count: int, image: Tensor, target: Tensor, beyond: Tensor | None, rng: np.random.Generator
+    ) -> np.ndarray:
         """Where so many centres begin, (count, 3)."""
         if not count:
             return np.empty((0, 3), dtype=np.int64)
@@ -115,6 +124,7 @@ class DrawSlabBlocks(DrawBlocks):
             ignore_label=self.ignore_label,
             rng=rng,
             looks_like_foreground=self._looks_like_foreground(image),
+            beyond_scan=beyond,
         )
 
 

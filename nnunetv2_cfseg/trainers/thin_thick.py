@@ -27,7 +27,6 @@ from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
 from nnunetv2_cfseg.trainers.one_sentence import one_sentence
 from nnunetv2_cfseg.trainers.plans import block_sampling, read_configuration
 from nnunetv2_cfseg.trainers.precision import mixed_precision
-from nnunetv2_cfseg.trainers.slab_loader import slab_data_loaders
 from nnunetv2_cfseg.trainers.slab_transform import DrawSlabBlocks, SlabBlocks
 from nnunetv2_cfseg.trainers.thick_model import write_thick_model
 from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, thin_thick_section
@@ -105,10 +104,9 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         initial_crop[0] = crop[0]
         return rotation, True, initial_crop, axes
 
-    def get_dataloaders(self) -> tuple[Any, Any]:
-        """nnU-Net's, with crops that begin at a slab's first slice."""
-        with slab_data_loaders(self.factor):
-            return super().get_dataloaders()
+    def crop_factor(self) -> int:
+        """Crops begin at a slab's first slice."""
+        return self.factor
 
     def draw_blocks(self) -> BasicTransform:
         """The last step of the augmentation."""
@@ -121,6 +119,7 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
             factor=self.factor,
             ignore_label=self.label_manager.ignore_label,
             foreground_range=self.foreground_range(),
+            beyond_scan=network.beyond_scan,
         )
 
     def labels_of(self, batch: dict) -> list[Tensor]:

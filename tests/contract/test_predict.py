@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -159,3 +160,35 @@ def test_nnunet_ensembles_what_was_saved(
     assert (image.GetOrigin(), image.GetSpacing(), image.GetDirection()) == (
         scan.GetOrigin(), scan.GetSpacing(), scan.GetDirection(),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(1, 12, 16), (3, 12, 16), (3, 5, 7), (8, 1, 16)])
+@pytest.mark.parametrize("mode", ["mean", "edge", "air"])
+def test_nnunets_tiles_are_filled_up_with_zeros_which_are_beyond_the_scan(
+    shape: tuple[int, int, int], mode: str, plans_of: Callable[..., dict], dataset_json: dict
+) -> None:
+    """As ``nnUNetv2_predict`` predicts scans that are smaller than its tile of 8 x 12 x 16 voxels."""
+    plans = plans_of()
+    manager = PlansManager(plans)
+    arguments = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+    torch.manual_seed(0)
+    network = BlockCenterTransformer(1, 3, **{**arguments, "beyond_scan": mode}).eval()
+    predictor = nnUNetPredictor(
+        use_gaussian=False,
+        use_mirroring=False,
+        perform_everything_on_device=False,
+        device=torch.device("cpu"),
+        allow_tqdm=False,
+    )
+    predictor.manual_initialization(
+        network, manager, manager.get_configuration("3d_fullres"), None, dataset_json, "nnUNetTrainerCFSeg", None
+    )
+    scan = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
+    logits = predictor.predict_sliding_window_return_logits(scan).float()
+    pads = [
+        ((tile - size) // 2, tile - size - (tile - size) // 2) for size, tile in zip(shape, (8, 12, 16), strict=True)
+    ]
+    with torch.inference_mode():
+        expected = network(network.beyond_scan.extend(scan, pads)[None])[0]
+    inside = tuple(slice(before, before + size) for (before, _), size in zip(pads, shape, strict=True))
+    torch.testing.assert_close(logits, expected[(slice(None), *inside)], atol=2e-2, rtol=1e-2)

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnunetv2_cfseg.data.blocks import BlockSampling, cut_blocks, draw_centers
+from nnunetv2_cfseg.data.blocks import BlockSampling, cut_blocks, draw_centers, inside_starts
+from nnunetv2_cfseg.networks.beyond_scan import MODES, BeyondScan
 
 Size3 = tuple[int, int, int]
 
@@ -306,6 +307,23 @@ class TestCutBlocks:
         naive = np.stack([naive_box(values, start, crop["block"], crop["margin"]) for start in starts])
         np.testing.assert_array_equal(blocks.numpy(), naive)
 
+    @given(crops(), st.sampled_from(MODES))
+    def test_equal_cutting_from_a_continued_crop(self, crop: dict[str, Any], mode: str) -> None:
+        """Numpy continues the crop, as far as any block reaches."""
+        rng = np.random.default_rng(crop["seed"])
+        values = rng.normal(size=(1, *crop["shape"])).astype(np.float32)
+        starts = rng.integers(0, np.array(crop["shape"]) - crop["center"] + 1, size=(3, 3))
+        far = max(crop["margin"]) + max(crop["block"])
+        way: dict[str, Any] = {"constant_values": -3.0 if mode == "air" else 0.0}
+        way = {"mode": mode} if mode in ("edge", "reflect") else way
+        continued = np.pad(values[0], far, **way)[None]
+        beyond_scan = BeyondScan(mode, (-3.0,) if mode == "air" else ())
+        blocks = cut_blocks(
+            torch.from_numpy(values), starts, size=crop["block"], margin=crop["margin"], beyond_scan=beyond_scan
+        )
+        naive = np.stack([naive_box(continued, start + far, crop["block"], crop["margin"]) for start in starts])
+        np.testing.assert_array_equal(blocks.numpy(), naive)
+
     @given(crops())
     def test_have_their_centers_in_the_middle(self, crop: dict[str, Any]) -> None:
         index = torch.arange(1, int(np.prod(crop["shape"])) + 1).reshape(1, *crop["shape"])
@@ -323,6 +341,49 @@ class TestCutBlocks:
         assert blocks.dtype == dtype
         blocks.zero_()
         assert crop.all()
+
+
+class TestCentersBeyondTheScan:
+    """None is drawn, as long as the scan holds one."""
+
+    @given(crops(), st.integers(0, 2**31), st.floats(0, 1))
+    def test_starts_inside_are_those_without_a_voxel_beyond(
+        self, crop: dict[str, Any], seed: int, share: float
+    ) -> None:
+        beyond = torch.from_numpy(np.random.default_rng(seed).random(crop["shape"]) < share**4)
+        inside = inside_starts(beyond, crop["center"])
+        windows = np.lib.stride_tricks.sliding_window_view(beyond.numpy(), crop["center"])
+        np.testing.assert_array_equal(inside, ~windows.any(axis=(3, 4, 5)))
+
+    @pytest.mark.parametrize("foreground_share", [0.0, 0.5, 1.0])
+    @pytest.mark.parametrize("cut_share", [0.0, 1.0])
+    @pytest.mark.parametrize("rest", [4, 5, 11])
+    def test_are_not_drawn(self, foreground_share: float, cut_share: float, rest: int) -> None:
+        target = torch.zeros((1, 24, 24, 24), dtype=torch.int16)
+        target[:, :rest, 10, 10] = 1
+        beyond = torch.zeros((24, 24, 24), dtype=torch.bool)
+        beyond[rest:] = True
+        starts = draw_centers(
+            target,
+            BlockSampling(200, foreground_share=foreground_share, lookalike_share=0.0, cut_share=cut_share),
+            center_size=(4, 4, 4),
+            block_size=(8, 8, 8),
+            ignore_label=None,
+            rng=np.random.default_rng(0),
+            beyond_scan=beyond,
+        )
+        assert not voxels_of_centers(beyond[None], starts, (4, 4, 4)).any()
+        on_foreground = voxels_of_centers(target, starts, (4, 4, 4)).bool().any(dim=-1).float().mean()
+        assert on_foreground >= foreground_share
+
+    def test_are_drawn_where_the_scan_holds_none(self) -> None:
+        beyond = torch.ones((8, 8, 8), dtype=torch.bool)
+        beyond[3] = False
+        starts = draw_centers(
+            torch.zeros((1, 8, 8, 8), dtype=torch.int16), BlockSampling(50), center_size=(2, 2, 2),
+            block_size=(4, 4, 4), ignore_label=None, rng=np.random.default_rng(0), beyond_scan=beyond,
+        )  # fmt: skip
+        assert len(np.unique(starts, axis=0)) > 10
 
 
 class TestBackgroundThatLooksLikeForeground:

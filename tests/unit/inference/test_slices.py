@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnunetv2_cfseg.inference.slices import Flipped, Mean, Padded, Slices, Unpadded, WholeVolume, read_all
+from nnunetv2_cfseg.inference.slices import Continued, Flipped, Mean, Slices, WholeVolume, read_all
+from nnunetv2_cfseg.networks.beyond_scan import MODES, BeyondScan
 
 VOLUME = torch.rand(2, 7, 5, 6, generator=torch.Generator().manual_seed(0))
 
@@ -23,15 +24,20 @@ def test_flipped(axes: set[int], depth: int) -> None:
     assert torch.equal(in_pieces(Flipped(flipped, sorted(axes)), depth), VOLUME)
 
 
-@given(voxels=st.tuples(*[st.integers(0, 4)] * 3), depth=st.integers(1, 9))
-def test_padded_and_back(voxels: tuple[int, int, int], depth: int) -> None:
-    padded = Padded(WholeVolume(VOLUME), voxels)
-    z, y, x = voxels
-    whole = in_pieces(padded, depth)
-    assert whole.shape[1:] == padded.shape == (7 + z, 5 + y, 6 + x)
-    assert torch.equal(whole[:, z:, y:, x:], VOLUME)
-    assert whole.count_nonzero() == VOLUME.count_nonzero()
-    assert torch.equal(in_pieces(Unpadded(padded, voxels), depth), VOLUME)
+@given(
+    mode=st.sampled_from(MODES),
+    pads=st.tuples(*[st.tuples(st.integers(0, 17), st.integers(0, 17))] * 3),
+    axes=st.sets(st.integers(0, 2)),
+    depth=st.integers(1, 9),
+)
+def test_continued(mode: str, pads: tuple[tuple[int, int], ...], axes: set[int], depth: int) -> None:
+    """Read in pieces it is the whole, continued at once."""
+    beyond_scan = BeyondScan(mode, (-7.0, -9.0) if mode == "air" else ())
+    flipped = Flipped(WholeVolume(VOLUME), sorted(axes))
+    continued = Continued(flipped, beyond_scan, pads)
+    whole = in_pieces(continued, depth)
+    assert whole.shape[1:] == continued.shape
+    assert torch.equal(whole, beyond_scan.extend(read_all(flipped), pads))
 
 
 def test_mean_of_several_leaves_them_alone() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nnunetv2_cfseg.networks import BlockCenterTransformer
+from nnunetv2_cfseg.networks.beyond_scan import MODES, BeyondScan
 
 NetworkFactory = Callable[..., BlockCenterTransformer]
 Size3 = tuple[int, int, int]
@@ -67,14 +69,24 @@ def centre_by_hand(network: BlockCenterTransformer, block: Tensor) -> Tensor:
     return centre
 
 
+def continued_by_numpy(x: np.ndarray, pads: list[tuple[int, int]], beyond_scan: BeyondScan) -> np.ndarray:
+    """(B, C, Z, Y, X), each channel of each volume on its own."""
+    ways: dict[str, dict[str, Any]] = {"mean": {}, "edge": {"mode": "edge"}, "reflect": {"mode": "reflect"}}
+    return np.stack([
+        np.stack([
+            np.pad(values, pads, **ways.get(beyond_scan.mode, {"constant_values": air}))
+            for values, air in zip(volume, beyond_scan.air or (0.0,) * len(volume), strict=True)
+        ]) for volume in x
+    ])  # fmt: skip
+
+
 def dense_by_hand(network: BlockCenterTransformer, x: Tensor) -> Tensor:
     """Pad by hand, cut every block out, write its prediction to its centre; a voxel left out would stay NaN."""
     shape, size, centre = tuple(x.shape[2:]), network.block_size, network.center_size
     # A block starts (W - centre) / 2 voxels before its centre and ends at most W voxels after the volume.
     before = tuple((whole - inner) // 2 for whole, inner in zip(size, centre, strict=True))
-    padded = torch.zeros(*x.shape[:2], *(b + s + whole for b, s, whole in zip(before, shape, size, strict=True)))
-    inside = tuple(slice(b, b + s) for b, s in zip(before, shape, strict=True))
-    padded[(..., *inside)] = x
+    pads = [(b, whole) for b, whole in zip(before, size, strict=True)]
+    padded = torch.from_numpy(continued_by_numpy(x.numpy(), pads, network.beyond_scan))
     out = torch.full((len(x), network.num_classes, *shape), torch.nan)
     starts = [range(0, s, step) for s, step in zip(shape, centre, strict=True)]
     for volume, z, y, x_ in product(range(len(x)), *starts):
@@ -100,6 +112,22 @@ def test_dense_forward_equals_blocks_cut_out_by_hand(name: str, decoder: str, ti
     network = tiny_network(2, windows=WINDOWS, decoder=decoder, norm="pre", chunk_blocks=7, **options)
     x = random_volume(2, 2, *size)
     assert_same(network(x), dense_by_hand(network, x))
+
+
+@settings(deadline=None, max_examples=40)
+@given(mode=st.sampled_from(MODES), shape=st.tuples(*[st.integers(1, 9)] * 3), seed=st.integers(0, 99))
+@torch.no_grad()
+def test_dense_forward_equals_blocks_cut_out_of_a_continued_volume(
+    mode: str, shape: Size3, seed: int, tiny_network: NetworkFactory
+) -> None:
+    network = tiny_network(
+        2, windows=[WINDOWS[0]] * 2, decoder="voxel", patch_size=(1, 2, 3), block_patches=(4, 5, 3),
+        center_patches=(2, 1, 1), beyond_scan=mode, chunk_blocks=7,
+    )  # fmt: skip
+    x = torch.randn(2, 2, *shape, generator=torch.Generator().manual_seed(seed))
+    actual, expected = network(x), dense_by_hand(network, x)
+    assert actual.shape == expected.shape
+    assert (actual - expected).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize("position", ["sine", "learned", "none"])

@@ -124,6 +124,15 @@ class TestPlansOfACT:
         with torch.no_grad():
             assert network(torch.zeros(1, 1, *crop)).shape == (1, 3, *crop)
 
+    @pytest.mark.parametrize("preset", PRESETS)
+    def test_continue_a_scan_with_its_last_voxels(self, ct: Planning, preset: str) -> None:
+        """The key is in new plans, whatever their preset; in plans without it the network keeps to zeros."""
+        plans = ct.plan(preset=preset, gpu_memory_target_gb=8)
+        assert arch_kwargs(plans)["beyond_scan"] == "edge"
+        assert network_from_plans(plans).beyond_scan.mode == "edge"
+        del arch_kwargs(plans)["beyond_scan"]
+        assert network_from_plans(plans).beyond_scan.mode == "mean"
+
     def test_let_the_network_undo_the_normalisation(self, ct: Planning) -> None:
         plans = ct.plan()
         network = network_from_plans(plans)

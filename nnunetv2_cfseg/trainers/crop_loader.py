@@ -1,0 +1,62 @@
+"""nnU-Net's loader with crops that go on beyond the scan, and that begin at a slab's first slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
+from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer_module
+from torch import Tensor
+
+from nnunetv2_cfseg.networks.beyond_scan import ZEROS, BeyondScan
+from nnunetv2_cfseg.trainers.beyond_scan import continue_crop
+
+
+class CropLoader(nnUNetDataLoader):
+    """Crops for blocks.
+
+    Args:
+        beyond_scan: how they go on beyond the scan; ``mean`` is nnU-Net's own way, labels included.
+        factor: they begin, along z, by whole slabs of so many slices; those that begin above the scan too.
+    """
+
+    def __init__(self, *args: Any, beyond_scan: BeyondScan = ZEROS, factor: int = 1, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.beyond_scan = beyond_scan
+        self.factor = factor
+        #: Voxels of the last crop that are before and behind the scan.
+        self.pads: list[tuple[int, int]] = [(0, 0)] * 3
+        self._augment: Callable[..., dict[str, Any]] | None = kwargs.get("transforms")
+        if beyond_scan.mode != "mean":
+            self.transforms = self._continue
+
+    def get_bbox(self, data_shape: Any, *args: Any, **kwargs: Any) -> tuple[list[int], list[int]]:
+        """nnU-Net's, moved up by less than a slab."""
+        starts, ends = super().get_bbox(data_shape, *args, **kwargs)
+        surplus = starts[0] % self.factor
+        starts, ends = [starts[0] - surplus, *starts[1:]], [ends[0] - surplus, *ends[1:]]
+        self.pads = [
+            (max(0, -start), max(0, end - size)) for start, end, size in zip(starts, ends, data_shape, strict=True)
+        ]
+        return starts, ends
+
+    def _continue(self, image: Tensor, segmentation: Tensor) -> dict[str, Any]:
+        """A crop as nnU-Net fills it up, continued and augmented."""
+        if any(side for pad in self.pads for side in pad):
+            continue_crop(image, segmentation, self.pads, self.beyond_scan)
+        crop = {"image": image, "segmentation": segmentation}
+        return crop if self._augment is None else self._augment(**crop)
+
+
+@contextmanager
+def crop_loaders(beyond_scan: BeyondScan = ZEROS, *, factor: int = 1) -> Iterator[None]:
+    """Within it nnU-Net's trainer makes loaders of this kind; it has no other way to name a loader's class."""
+    stock = trainer_module.nnUNetDataLoader
+    trainer_module.nnUNetDataLoader = partial(CropLoader, beyond_scan=beyond_scan, factor=factor)
+    try:
+        yield
+    finally:
+        trainer_module.nnUNetDataLoader = stock
