@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 from pathlib import Path
 
@@ -83,15 +84,21 @@ def command_line(args: argparse.Namespace) -> str:
     Args:
         args: of this command; flags at their default are left out.
     """
-    words = [f"cfseg report {shlex.quote(str(args.gt_folder))} {shlex.quote(str(args.pred_folder))}"]
+    words = [f"cfseg report {shlex.quote(shown(args.gt_folder))} {shlex.quote(shown(args.pred_folder))}"]
     defaults = {"title": "", "cases": 20, "tolerance": 1.0, "lesion_overlap": 0.1, "chill": False, "seed": 0}
     for name in ("i", "djfile", "pfile", "o", "model", *defaults, "factor"):
         value = getattr(args, name)
         if value is None or value == defaults.get(name):
             continue
+        value = shown(value) if isinstance(value, Path) else value
         flag = f"{'--' if name in (*defaults, 'factor') else '-'}{name}"
         words.append(flag if value is True else f"{flag} {shlex.quote(str(value))}")
     return " \\\n    ".join(words)
+
+
+def shown(path: Path) -> str:
+    """A path as it leads from where the command is typed: where a machine has its data is in no page."""
+    return os.path.relpath(path) if path.is_absolute() else str(path)
 
 
 def _check(args: argparse.Namespace, output: Path, dataset_json: Path) -> None:

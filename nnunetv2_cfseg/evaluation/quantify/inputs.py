@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnunetv2_cfseg.case_names import check_utf8, one_name_each
 from nnunetv2_cfseg.evaluation.files import case_files
 
 
@@ -48,11 +49,7 @@ def find_scans(inputs: Sequence[Path], *, file_ending: str, images: Path | None 
         ValueError: a path that does not exist, a folder without segmentations, a file with another ending, a case that
             is named twice, or one without an image.
     """
-    named: dict[str, Path] = {}
-    for case, file in _files(inputs, file_ending):
-        if case in named:
-            raise ValueError(f"a case must be named once, and {case} is {named[case]} and {file}")
-        named[case] = file
+    named = one_name_each(_files(inputs, file_ending))
     if images is not None and images.is_file() and len(named) > 1:
         raise ValueError(f"the images of {len(named)} segmentations must be a folder, and are a file: {images}")
     return [Scan(case, file, _image(images, case, file_ending)) for case, file in named.items()]
@@ -70,6 +67,7 @@ def _files(inputs: Sequence[Path], file_ending: str) -> Iterator[tuple[str, Path
 
 
 def _check_exists(path: Path) -> None:
+    check_utf8(path)
     if not path.exists():
         raise ValueError(f"a segmentation must be a file or a folder of some, and there is none: {path}")
 

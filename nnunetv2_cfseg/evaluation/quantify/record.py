@@ -22,6 +22,7 @@ from nnunetv2_cfseg.evaluation.quantify.tables import (
     class_row,
     lesion_rows,
 )
+from nnunetv2_cfseg.output_paths import seen_from
 
 LIBRARIES = ("numpy", "scipy", "scikit-image", "SimpleITK", "connected-components-3d", "trimesh")
 MESHES = "meshes"
@@ -51,6 +52,7 @@ def record(
     *,
     changes: Sequence[Mapping[str, Any]],
     settings: QuantifySettings,
+    folder: Path,
 ) -> dict[str, Any]:
     """Everything that was measured.
 
@@ -60,6 +62,7 @@ def record(
         foreground: the classes.
         changes: rows of ``longitudinal.csv``.
         settings: of the measures.
+        folder: in which the record will be; paths lead from there.
     """
     return {
         "versions": {
@@ -71,21 +74,21 @@ def record(
         "coordinates": "patient, LPS: x to the left, y to the back, z to the head",
         "settings": {
             **asdict(settings),
-            "scans": None if settings.scans is None else str(settings.scans),
+            "scans": None if settings.scans is None else seen_from(settings.scans, folder),
             "connectivity": CONNECTIVITY,
             "both_share": BOTH_SHARE,
         },
         "columns": {"classes": CLASS_COLUMNS, "lesions": LESION_COLUMNS, "longitudinal": LONGITUDINAL_COLUMNS},
-        "cases": [_of_case(case, scan, foreground) for case, scan in zip(cases, scans, strict=True)],
+        "cases": [_of_case(case, scan, foreground, folder) for case, scan in zip(cases, scans, strict=True)],
         "longitudinal": list(changes),
     }
 
 
-def _of_case(case: CaseQuantities, scan: Scan, foreground: Sequence[SegmentationClass]) -> dict[str, Any]:
+def _of_case(case: CaseQuantities, scan: Scan, foreground: Sequence[SegmentationClass], folder: Path) -> dict[str, Any]:
     return {
         "case": case.case,
-        "segmentation": str(scan.segmentation),
-        "image": None if scan.image is None else str(scan.image),
+        "segmentation": seen_from(scan.segmentation, folder),
+        "image": None if scan.image is None else seen_from(scan.image, folder),
         "shape_zyx": case.grid.shape,
         "spacing_mm_zyx": case.grid.spacing_mm,
         "midline": asdict(case.midline),

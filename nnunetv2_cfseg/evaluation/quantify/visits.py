@@ -10,6 +10,8 @@ from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 
+from nnunetv2_cfseg.csv_cells import original_cell
+
 SECONDS_A_DAY = 86400
 
 
@@ -98,7 +100,9 @@ def _read(file: Path) -> Iterable[_Row]:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             table = csv.DictReader(stream)
             columns = list(table.fieldnames or [])
-            lines = [{key: (value or "").strip() for key, value in line.items() if key} for line in table]
+            lines = [
+                {key: original_cell((value or "").strip()) for key, value in line.items() if key} for line in table
+            ]
     except (FileNotFoundError, IsADirectoryError) as error:
         raise ValueError(f"a table of scans must be a file, and there is none: {file}") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -111,6 +115,10 @@ def _read(file: Path) -> Iterable[_Row]:
             raise ValueError(f"each row must have a case and a patient, and one has case {line['case']!r}: {file}")
         date = line.get("date", "")
         yield _Row(line["patient"], line["case"], date, _time(date, line["case"], file))
+
+
+def _cell(text: str | None) -> str:
+    return original_cell((text or "").strip())
 
 
 def _time(date: str, case: str, file: Path) -> datetime | None:

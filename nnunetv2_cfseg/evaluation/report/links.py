@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from nnunetv2_cfseg.csv_cells import table_to_csv
 from nnunetv2_cfseg.evaluation.evaluate import Evaluation
 from nnunetv2_cfseg.evaluation.files import Case
 from nnunetv2_cfseg.evaluation.report.page import File
+from nnunetv2_cfseg.evaluation.summary import with_files_from
 
 
 def find_images(cases: Sequence[Case], folder: Path) -> dict[str, Path]:
@@ -51,7 +53,8 @@ def page_files(
 ) -> list[File]:
     """The numbers, which the page holds itself, and the folders that it was made from."""
     stem = output.stem
-    table = evaluation.table.to_csv(index=False, lineterminator="\n")
+    table = table_to_csv(evaluation.table)
+    summary = with_files_from(summary, evaluation.cases, output.parent)
     folders = {
         "ground truth": evaluation.cases[0].truth.parent,
         "predictions": evaluation.cases[0].prediction.parent,
