@@ -40,7 +40,10 @@ def lock_folder(folder: Path, *, part: str | None = None) -> Iterator[None]:
     try:
         with ExitStack() as stack:
             stack.enter_context(lock_file(folder / LOCK, folder, shared=part is not None))
-            if part is not None:
+            if part is None:
+                for left in folder.glob(f"{LOCK}_*"):  # by parts that were killed: nobody else is here
+                    left.unlink(missing_ok=True)
+            else:
                 stack.enter_context(lock_file(folder / f"{LOCK}_{part}", folder))
             yield
     finally:

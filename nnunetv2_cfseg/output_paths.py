@@ -28,11 +28,11 @@ def check_not_read(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> No
         ValueError: an output is an input, under this name or another.
     """
     sources = [file for file in inputs if file is not None]
-    places = {file.resolve() for file in sources}
+    places = {os.path.realpath(file) for file in sources}  # Path.resolve fails of links that go round in a circle
     files = {(state.st_dev, state.st_ino) for state in map(_state, sources) if state is not None}
     for output in outputs:
         state = _state(output)
-        if output.resolve() in places or (state is not None and (state.st_dev, state.st_ino) in files):
+        if os.path.realpath(output) in places or (state is not None and (state.st_dev, state.st_ino) in files):
             raise ValueError(f"an output must not replace a file that is read, and this one would: {printable(output)}")
 
 
@@ -49,8 +49,8 @@ def check_not_taken(outputs: Iterable[Path]) -> None:
 
 def seen_from(file: Path, folder: Path) -> str:
     """A path as it leads from a folder, so that no record holds where a machine has its data."""
-    place = file.parent.resolve() / file.name  # a link stays what it is called
-    return Path(os.path.relpath(place, folder.resolve())).as_posix()
+    place = os.path.join(os.path.realpath(file.parent), file.name)  # a link stays what it is called
+    return Path(os.path.relpath(place, os.path.realpath(folder))).as_posix()
 
 
 def _state(file: Path) -> os.stat_result | None:

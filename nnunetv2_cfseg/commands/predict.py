@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ def _run(args: argparse.Namespace) -> None:
     folder = model_folder(args)
     if not 0 <= args.part_id < args.num_parts:
         raise ValueError(f"-part_id must be from 0 to -num_parts - 1 = {args.num_parts - 1}, got {args.part_id}")
-    if args.i.is_dir() and args.i.resolve() == args.o.resolve():
+    if args.i.is_dir() and os.path.realpath(args.i) == os.path.realpath(args.o):
         raise ValueError(f"-o must be another folder than the scans' own, or the next run would read both: {args.o}")
     from nnunetv2_cfseg.folder_lock import lock_folder
     from nnunetv2_cfseg.inference.models import load_models
@@ -91,11 +92,13 @@ def _predict(
     args: argparse.Namespace, models: list[Model], cases: list[Case], recipe: Recipe, settings: Settings
 ) -> None:
     """Segment what is to be segmented, in a folder that no other run writes to."""
-    from nnunetv2_cfseg.inference.outputs import write_volumes
+    from nnunetv2_cfseg.inference.outputs import remove_leftovers, write_volumes
     from nnunetv2_cfseg.inference.predict import PROBABILITIES, Outcome, predict
     from nnunetv2_cfseg.inference.standing import Policy, check_model_files, look, write_model_files
 
     first = models[0].configuration
+    if args.num_parts == 1:
+        remove_leftovers(args.o)
     # Where nnUNetv2_predict leaves them, for evaluation and postprocessing.
     model_files = {"dataset.json": models[0].dataset_json, "plans.json": models[0].plans}
     check_model_files(args.o, model_files, overwrite=args.overwrite)

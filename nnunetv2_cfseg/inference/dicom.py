@@ -187,10 +187,6 @@ def _is_positive(text: str) -> bool:
 
 def _why_none(folder: Path) -> str:
     """What a folder without a volume holds instead."""
-    single = find_series(folder, least=1)
-    if single:
-        slices = "one slice" if len(single) == 1 else f"{len(single)} single slices"
-        return f"a DICOM scan must have two slices or more, and this folder holds {slices}: {printable(folder)}"
     below = folders_of_slices(folder)
     if below:
         named = ", ".join(printable(place.relative_to(folder)) for place in below[:MOST_NAMED])
@@ -199,6 +195,10 @@ def _why_none(folder: Path) -> str:
             f"-i must be the folder of one DICOM series, and the series are in its subfolders ({named}{more}): "
             f"{printable(folder)}"
         )
+    single = find_series(folder, least=1)
+    if single:
+        slices = "one slice" if len(single) == 1 else f"{len(single)} single slices"
+        return f"a DICOM scan must have two slices or more, and this folder holds {slices}: {printable(folder)}"
     return f"-i must hold scans or DICOM slices, and there are none: {printable(folder)}"
 
 

@@ -37,6 +37,14 @@ def unfinished(folder: Path, part: str) -> Iterator[Path]:
         rmtree(place, ignore_errors=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed runs left in a folder that no other run writes to."""
+    for place in folder.glob(f"{UNFINISHED}_*"):
+        rmtree(place, ignore_errors=True)
+    for file in (*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp")):
+        file.unlink(missing_ok=True)
+
+
 def write_labels(
     labels: NDArray[np.integer], grid: VolumeGeometry, file: Path, place: Path, *, like: Path | None = None
 ) -> None:
