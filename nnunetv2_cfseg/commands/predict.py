@@ -92,37 +92,40 @@ def _predict(
     args: argparse.Namespace, models: list[Model], cases: list[Case], recipe: Recipe, settings: Settings
 ) -> None:
     """Segment what is to be segmented, in a folder that no other run writes to."""
-    from nnunetv2_cfseg.inference.outputs import remove_leftovers, write_volumes
+    from nnunetv2_cfseg.inference.outputs import read_volumes, remove_leftovers, write_volumes
     from nnunetv2_cfseg.inference.predict import PROBABILITIES, Outcome, predict
-    from nnunetv2_cfseg.inference.standing import Policy, check_model_files, look, write_model_files
+    from nnunetv2_cfseg.inference.standing import Policy, check_model_files, look, model_files
 
     first = models[0].configuration
-    if args.num_parts == 1:
+    alone = args.num_parts == 1
+    if alone:
         remove_leftovers(args.o)
     # Where nnUNetv2_predict leaves them, for evaluation and postprocessing.
-    model_files = {"dataset.json": models[0].dataset_json, "plans.json": models[0].plans}
-    check_model_files(args.o, model_files, overwrite=args.overwrite)
+    files = {"dataset.json": models[0].dataset_json, "plans.json": models[0].plans}
+    check_model_files(args.o, files, overwrite=args.overwrite)
     endings = [first.file_ending, *(PROBABILITIES if args.save_probabilities else ())]
     standing = look(
         cases, args.o, recipe, endings=endings, policy=Policy(args.continue_prediction, args.overwrite)
     )  # fmt: skip
     if standing.unrecorded:
         print(f"Left as they are, though nothing says which scan they were made of: {_listed(standing.unrecorded)}")
-    write_model_files(args.o, model_files)
     volumes: dict[str, Mapping[int, float]] = dict(standing.volumes_ml)
     table = args.o / (f"volumes_{args.part_id}.csv" if args.num_parts > 1 else "volumes.csv")
+    if args.volumes:
+        read_volumes(table)  # or refuse another table of this name
 
     def add_volumes(outcome: Outcome) -> None:
         volumes[outcome.case.name] = outcome.volumes_ml
         write_volumes(volumes, first.labels, table)
 
-    if args.volumes:
-        write_volumes(volumes, first.labels, table)
-    outcomes = predict(
-        standing.to_do, models, args.o, settings, recipe=recipe,
-        part=str(args.part_id), save_probabilities=args.save_probabilities,
-        after_each=add_volumes if args.volumes else lambda outcome: None, progress=not args.disable_progress_bar,
-    )  # fmt: skip
+    with model_files(args.o, files, file_ending=first.file_ending, alone=alone):
+        if args.volumes and volumes:
+            write_volumes(volumes, first.labels, table)
+        outcomes = predict(
+            standing.to_do, models, args.o, settings, recipe=recipe,
+            part=str(args.part_id), save_probabilities=args.save_probabilities,
+            after_each=add_volumes if args.volumes else lambda outcome: None, progress=not args.disable_progress_bar,
+        )  # fmt: skip
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     done = len(outcomes) - len(failed)
     print(f"{done} {'case' if done == 1 else 'cases'}: {args.o}")

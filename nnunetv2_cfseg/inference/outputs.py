@@ -114,7 +114,7 @@ def write_volumes(cases: Mapping[str, Mapping[int, float]], labels: Mapping[str,
         for name, values in classes.items()
         if name not in ("background", "ignore")
     ]
-    rows += [row for row in _read_volumes(file) if row["case"] not in cases]
+    rows += [row for row in read_volumes(file) if row["case"] not in cases]
     with whole_or_not_at_all(str(file)) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, VOLUME_COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -122,7 +122,7 @@ def write_volumes(cases: Mapping[str, Mapping[int, float]], labels: Mapping[str,
             writer.writerow({name: safe_cell(value) for name, value in row.items()})
 
 
-def _read_volumes(file: Path) -> list[dict[str, str]]:
+def read_volumes(file: Path) -> list[dict[str, str]]:
     """Rows of a table that stands there.
 
     Raises:

@@ -175,7 +175,7 @@ class _Job:
                     self.settings, probabilities=turned, progress=bar.update)  # fmt: skip
             labels = np.ascontiguousarray(scan.turn.undo(labels))
         except Exception as error:
-            return explain(error, (case.place, *case.sources), doing="segmented")
+            return explain(error, (case.place, *case.sources, place / f"{case.name}.npy"), doing="segmented")
         return _Segmented(labels, scan.geometry, probabilities, read.source, configuration.name)
 
     def write(self, case: Case, segmented: _Segmented | str, place: Path) -> Outcome:
@@ -199,7 +199,7 @@ class _Job:
             return outcome
         except Exception as error:
             self._forget(case, file)
-            return Outcome(case, explain(error, [file], doing="written"))
+            return Outcome(case, explain(error, [file, place / file.name], doing="written"))
         finally:
             with suppress(OSError):
                 (place / f"{case.name}.npy").unlink(missing_ok=True)
@@ -218,9 +218,12 @@ def on_disk(file: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
     Raises:
         OSError: the disk is full.
     """
-    array = open_memmap(file, "w+", np.dtype(np.float32), shape)
-    with file.open("r+b") as stream:
-        os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)  # or writing to it would end the process
+    try:
+        array = open_memmap(file, "w+", np.dtype(np.float32), shape)
+        with file.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)  # or writing to it would end the process
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from error  # which names none where the disk is full
     return array
 
 

@@ -237,3 +237,4 @@ def _begun(output: Path, origin: dict[str, object]) -> Iterator[None]:
         if not any((output / LABELS).glob("*")):
             with suppress(OSError):
                 record.unlink(missing_ok=True)
+                (output / LABELS).rmdir()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -119,11 +120,26 @@ def check_model_files(output: Path, files: Mapping[str, Mapping[str, Any]], *, o
             )
 
 
-def write_model_files(output: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write them where they are not there already."""
-    for name, content in files.items():
-        if not (output / name).exists() or not _is_json_of(output / name, content):
-            write_json(output / name, content)
+@contextmanager
+def model_files(
+    output: Path, files: Mapping[str, Mapping[str, Any]], *, file_ending: str, alone: bool
+) -> Iterator[None]:
+    """Write them where they are not there already, and take them back if no segmentation comes to lie beside them.
+
+    Args:
+        files: names and contents.
+        file_ending: of segmentations.
+        alone: no other run writes there.
+    """
+    missing = [name for name, content in files.items() if not _is_json_of(output / name, content)]
+    try:
+        for name in missing:
+            write_json(output / name, files[name])
+        yield
+    finally:
+        if alone and not any(file.name.endswith(file_ending) for file in output.iterdir()):
+            for name in missing:
+                (output / name).unlink(missing_ok=True)
 
 
 def read_back(file: Path, case: Case) -> Volume | None:

@@ -50,7 +50,7 @@ def series(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def read(folder: Path):  # noqa: ANN201
+def read(folder: Path):
     (case,) = find_cases(folder, file_ending=".nii.gz", channels=1)
     return read_scan(case, ("CT",))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import locale
 import os
 import shutil
 import subprocess
@@ -74,6 +75,7 @@ def batch(tmp_path: Path, write_scan: Write, write_model: Write, capsys: pytest.
 def write_slices(folder: Path, *, hu: int = 0, uid: str = "1.2.3", count: int = 4, **tags: str) -> Path:
     """DICOM slices of a small scan."""
     folder.mkdir(parents=True, exist_ok=True)
+    locale_before = locale.setlocale(locale.LC_ALL)  # which GDCM changes when it writes, and Python reads files by
     values = np.random.default_rng(0).normal(0, 300, (count, 6, 8)).round().astype(np.int16) + np.int16(hu)
     values[:, :2] = -1000
     writer = sitk.ImageFileWriter()
@@ -90,6 +92,7 @@ def write_slices(folder: Path, *, hu: int = 0, uid: str = "1.2.3", count: int = 
             image.SetMetaData(tag, value)
         writer.SetFileName(str(folder / f"{uid}_{index}.dcm"))
         writer.Execute(image)
+    locale.setlocale(locale.LC_ALL, locale_before)
     return folder
 
 
@@ -370,7 +373,7 @@ class TestOneBadCase:
         code, text = batch("--save_probabilities")
         assert code == 2
         assert "No space left" in text
-        assert {file.name for file in batch.out.iterdir()} == {"dataset.json", "plans.json"}
+        assert not batch.out.exists()
 
     def test_a_full_disk_from_the_start_leaves_nothing(self, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
         batch.add("a")
