@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -25,16 +26,28 @@ KINDS = {
 JSON_LIMIT_BYTES = 64 * 2**20
 #: Of a table of patients or scans.
 TABLE_LIMIT_BYTES = 64 * 2**20
+#: Bytes of a name that fit into that of its temporary file.
+LONGEST = 200
 
 
 @contextmanager
 def whole_or_not_at_all(file: str) -> Iterator[str]:
-    """A hidden name to write to, renamed to ``file`` at the end and removed after an error."""
+    """A hidden name to write to, renamed to ``file`` at the end and removed after an error.
+
+    Raises:
+        OSError: the disk is full or cannot be written to; it names the file.
+    """
     place = Path(file)
-    temporary = str(place.with_name(f".{place.name}.{os.getpid()}.tmp"))
+    name = os.fsencode(place.name)
+    short = place.name if len(name) <= LONGEST else hashlib.sha256(name).hexdigest()
+    temporary = str(place.with_name(f".{short}.{os.getpid()}.tmp"))
     try:
         yield temporary
         os.replace(temporary, file)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # of a write, as on a full disk
+            error.filename = file
+        raise
     finally:
         Path(temporary).unlink(missing_ok=True)
 

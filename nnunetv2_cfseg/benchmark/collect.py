@@ -11,6 +11,7 @@ import pandas as pd
 
 from nnunetv2_cfseg.benchmark.cell import RECORD, TABLE, is_done
 from nnunetv2_cfseg.benchmark.matrix import Cell
+from nnunetv2_cfseg.csv_cells import table_to_csv
 from nnunetv2_cfseg.files import read_json
 
 #: Columns that say of which cell a line is.
@@ -36,8 +37,8 @@ class Results:
 
     def write(self, folder: Path) -> None:
         """As ``results.csv`` and ``costs.csv``."""
-        self.figures.to_csv(folder / "results.csv", index=False, lineterminator="\n")
-        self.costs.to_csv(folder / "costs.csv", index=False, lineterminator="\n")
+        for name, table in (("results.csv", self.figures), ("costs.csv", self.costs)):
+            (folder / name).write_text(table_to_csv(table), encoding="utf-8")
 
 
 def collect(cells: Iterable[Cell], output: Path) -> Results:

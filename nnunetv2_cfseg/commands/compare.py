@@ -49,7 +49,7 @@ def _run(args: argparse.Namespace) -> None:
     from nnunetv2_cfseg.evaluation.comparison_markdown import markdown
     from nnunetv2_cfseg.evaluation.metrics import MetricSettings
 
-    check_output(args.o)
+    check_output(args.o, [args.djfile, args.pfile])
     comparison = compare_folders(
         args.folders,
         args.gt,

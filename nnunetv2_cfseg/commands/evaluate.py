@@ -44,7 +44,7 @@ def _run(args: argparse.Namespace) -> None:
     from nnunetv2_cfseg.evaluation.summary import check_output, summarise, write_summary
 
     output = args.o or args.pred_folder / "summary.json"
-    check_output(output)
+    check_output(output, [args.djfile, args.pfile])
     if args.seed < 0:
         raise ValueError(f"a seed must be >= 0, got {args.seed}")
     dataset_json = inputs.dataset_json(args.djfile, args.pred_folder)

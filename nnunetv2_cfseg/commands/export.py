@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nnunetv2_cfseg.commands.model_flags import add_model_flags, model_folder
 from nnunetv2_cfseg.files import require_new_folder
+from nnunetv2_cfseg.folder_lock import lock_file
 from nnunetv2_cfseg.plain_name import plain_name
 
 
@@ -37,7 +38,9 @@ def _run(args: argparse.Namespace) -> None:
         folder, folds=args.f, checkpoint=args.chk, configuration=args.c, trust_checkpoint=args.trust_checkpoint
     )
     card = Card(args.licence, args.training_data, args.intended_use or INTENDED_USE)
-    write_bundle(models, args.o, card, _validation(folder, models[0].folds))
+    args.o.parent.mkdir(parents=True, exist_ok=True)
+    with lock_file(args.o.with_name(f".{args.o.name}.lock"), args.o):
+        write_bundle(models, args.o, card, _validation(folder, models[0].folds))
     names = ", ".join(model.configuration.name for model in models)
     print(f"{names}, {len(models[0].folds)} {'fold' if len(models[0].folds) == 1 else 'folds'}: {args.o}")
 

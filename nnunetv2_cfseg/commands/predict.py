@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnunetv2_cfseg.commands.model_flags import (
     add_beyond_scan_flag,
@@ -13,6 +17,15 @@ from nnunetv2_cfseg.commands.model_flags import (
     model_folder,
     on_device,
 )
+
+if TYPE_CHECKING:
+    from nnunetv2_cfseg.inference.model import Model
+    from nnunetv2_cfseg.inference.records import Recipe
+    from nnunetv2_cfseg.inference.scans import Case
+    from nnunetv2_cfseg.inference.segment import Settings
+
+#: Files that a line of a message names.
+MOST_NAMED = 5
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -32,12 +45,16 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="a folder of CASE_0000 files, one scan, or a folder of DICOM slices",
     )
     flag("--series", type=int, metavar="N", help="which DICOM series, where there are several")
+    flag("--name", metavar="NAME",
+        help="of the only scan's files (default: its own, or that of the folder of DICOM slices)")  # fmt: skip
     flag("-o", type=Path, required=True, metavar="FOLDER", help="where to write segmentations")
     add_model_flags(command)
     add_device_flags(command)
     flag("-num_parts", type=int, default=1, metavar="N", help="calls that share the cases (default: %(default)s)")
     flag("-part_id", type=int, default=0, metavar="N", help="which of them this is, from 0 (default: %(default)s)")
     flag("--continue_prediction", "--c", action="store_true", help="leave out cases that are segmented already")
+    flag("--overwrite", action="store_true",
+        help="replace segmentations of other scans, of unknown ones and of other models, and edited ones")  # fmt: skip
     flag("--save_probabilities", action="store_true", help="also write nnU-Net's .npz and .pkl")
     flag("--volumes", action="store_true", help="also write volumes.csv, with the ml of each class in each case")
     flag("--mirror", action="store_true", help="average over the mirrors that training used")
@@ -54,11 +71,13 @@ def _run(args: argparse.Namespace) -> None:
     folder = model_folder(args)
     if not 0 <= args.part_id < args.num_parts:
         raise ValueError(f"-part_id must be from 0 to -num_parts - 1 = {args.num_parts - 1}, got {args.part_id}")
-    from nnunetv2_cfseg.files import write_json
+    if args.i.is_dir() and os.path.realpath(args.i) == os.path.realpath(args.o):
+        raise ValueError(f"-o must be another folder than the scans' own, or the next run would read both: {args.o}")
+    from nnunetv2_cfseg.folder_lock import lock_folder
     from nnunetv2_cfseg.inference.models import check_shifts, load_models
-    from nnunetv2_cfseg.inference.outputs import write_volumes
-    from nnunetv2_cfseg.inference.predict import predict
-    from nnunetv2_cfseg.inference.scans import find_cases
+    from nnunetv2_cfseg.inference.predict import check_outputs
+    from nnunetv2_cfseg.inference.records import Recipe
+    from nnunetv2_cfseg.inference.scans import find_cases, passed_over
     from nnunetv2_cfseg.inference.segment import Settings
 
     models = load_models(
@@ -73,26 +92,64 @@ def _run(args: argparse.Namespace) -> None:
         shifts=args.shifts,
         beyond_scan=args.beyond_scan,
     )
-    cases = find_cases(args.i, file_ending=first.file_ending, channels=len(first.channel_names), series=args.series)
-    cases = cases[args.part_id :: args.num_parts]
-    if args.continue_prediction:
-        endings = [first.file_ending, *([".npz", ".pkl"] if args.save_probabilities else [])]
-        cases = [case for case in cases if not all((args.o / f"{case.name}{end}").is_file() for end in endings)]
+    cases = find_cases(
+        args.i, file_ending=first.file_ending, channels=len(first.channel_names), series=args.series, name=args.name
+    )
+    check_outputs(cases, args.o, first.file_ending)
+    if others := passed_over(args.i, cases):
+        print(f"cfseg predict: passed over, for scans end with {first.file_ending}: {_listed(others)}", file=sys.stderr)
+    recipe = Recipe.of(models, settings, name=f"{folder.resolve().parent.name}/{folder.name}")
     models = [on_device(model, args) for model in models]
-    outcomes = predict(
-        cases, models, args.o, settings, part=str(args.part_id), save_probabilities=args.save_probabilities,
-        progress=not args.disable_progress_bar,
+    with lock_folder(args.o, part=f"part_{args.part_id}" if args.num_parts > 1 else None):
+        _predict(args, models, cases[args.part_id :: args.num_parts], recipe, settings)
+
+
+def _predict(
+    args: argparse.Namespace, models: list[Model], cases: list[Case], recipe: Recipe, settings: Settings
+) -> None:
+    """Segment what is to be segmented, in a folder that no other run writes to."""
+    from nnunetv2_cfseg.inference.outputs import read_volumes, remove_leftovers, write_volumes
+    from nnunetv2_cfseg.inference.predict import PROBABILITIES, Outcome, predict
+    from nnunetv2_cfseg.inference.standing import Policy, check_model_files, look, model_files
+
+    first = models[0].configuration
+    alone = args.num_parts == 1
+    if alone:
+        remove_leftovers(args.o)
+    # Where nnUNetv2_predict leaves them, for evaluation and postprocessing.
+    files = {"dataset.json": models[0].dataset_json, "plans.json": models[0].plans}
+    check_model_files(args.o, files, overwrite=args.overwrite)
+    endings = [first.file_ending, *(PROBABILITIES if args.save_probabilities else ())]
+    standing = look(
+        cases, args.o, recipe, endings=endings, policy=Policy(args.continue_prediction, args.overwrite)
     )  # fmt: skip
-    for name, content in (("dataset.json", models[0].dataset_json), ("plans.json", models[0].plans)):
-        write_json(args.o / name, content)  # where nnUNetv2_predict leaves them, for evaluation and postprocessing
-    done = [outcome for outcome in outcomes if outcome.error is None]
+    if standing.unrecorded:
+        print(f"Left as they are, though nothing says which scan they were made of: {_listed(standing.unrecorded)}")
+    volumes: dict[str, Mapping[int, float]] = dict(standing.volumes_ml)
+    table = args.o / (f"volumes_{args.part_id}.csv" if args.num_parts > 1 else "volumes.csv")
     if args.volumes:
-        part = f"_{args.part_id}" if args.num_parts > 1 else ""
-        write_volumes(
-            {outcome.case.name: outcome.volumes_ml for outcome in done}, first.labels, args.o / f"volumes{part}.csv"
-        )
-    print(f"{len(done)} {'case' if len(done) == 1 else 'cases'}: {args.o}")
+        read_volumes(table)  # or refuse another table of this name
+
+    def add_volumes(outcome: Outcome) -> None:
+        volumes[outcome.case.name] = outcome.volumes_ml
+        write_volumes(volumes, first.labels, table)
+
+    with model_files(args.o, files, file_ending=first.file_ending, alone=alone):
+        if args.volumes and volumes:
+            write_volumes(volumes, first.labels, table)
+        outcomes = predict(
+            standing.to_do, models, args.o, settings, recipe=recipe,
+            part=str(args.part_id), save_probabilities=args.save_probabilities,
+            after_each=add_volumes if args.volumes else lambda outcome: None, progress=not args.disable_progress_bar,
+        )  # fmt: skip
     failed = [outcome for outcome in outcomes if outcome.error is not None]
+    done = len(outcomes) - len(failed)
+    print(f"{done} {'case' if done == 1 else 'cases'}: {args.o}")
     if failed:
         lines = [f"  {outcome.case.name}: {outcome.error}" for outcome in failed]
         raise ValueError("\n".join([f"{len(failed)} of {len(outcomes)} cases could not be segmented", *lines]))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{', '.join(names[:MOST_NAMED])}{more}"

@@ -199,6 +199,7 @@ def _check(
     """
     from nnunetv2_cfseg.evaluation.case_images import find_case_images
     from nnunetv2_cfseg.evaluation.report.curves import read_trainings
+    from nnunetv2_cfseg.output_paths import check_not_read
 
     if output.suffix != ".html" or output.is_dir():
         raise ValueError(f"the output must be a file that ends with .html, got: {output}")
@@ -217,7 +218,5 @@ def _check(
         images = find_case_images(cases, args.i, first.name.removeprefix(cases[0]))
     if args.series is not None and not any(image.is_dir() for image in (images or {}).values()):
         raise ValueError("--series chooses among the series of a DICOM folder, and -i has none")
-    sources = [*read, *(images or {}).values()]
-    if output.resolve() in [file.resolve() for file in sources if file is not None]:
-        raise ValueError(f"the output must not replace a file that is read, and this one would: {output}")
+    check_not_read([output], [*read, *(images or {}).values()])
     return images

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,13 @@ from typing import Any
 import pandas as pd
 
 from nnunetv2_cfseg import __version__
+from nnunetv2_cfseg.csv_cells import table_to_csv
 from nnunetv2_cfseg.evaluation.columns import BY_KEY
 from nnunetv2_cfseg.evaluation.compare import FolderComparison
 from nnunetv2_cfseg.evaluation.comparison_markdown import markdown
 from nnunetv2_cfseg.evaluation.comparison_notes import notes
 from nnunetv2_cfseg.files import whole_or_not_at_all
+from nnunetv2_cfseg.output_paths import check_not_read, seen_from
 
 RESULTS = "comparison.csv"
 CASES = "cases.csv"
@@ -23,12 +25,17 @@ TABLES = "comparison.md"
 RECORD = "comparison.json"
 
 
-def check_output(folder: Path) -> None:
+def check_output(folder: Path, inputs: Iterable[Path | None] = ()) -> None:
     """Refuse a place where no folder can be, before anything is measured.
 
+    Args:
+        folder: of the comparison.
+        inputs: files that are read.
+
     Raises:
-        ValueError: a file is there, or where one of its parents would be.
+        ValueError: a file is there, or where one of its parents would be, or a file that is read would be replaced.
     """
+    check_not_read([folder / name for name in (RESULTS, CASES, TABLES, RECORD)], inputs)
     for place in (folder, *folder.parents):
         if place.exists():
             if not place.is_dir():
@@ -52,21 +59,21 @@ def write_comparison(comparison: FolderComparison, folder: Path) -> None:
     check_output(folder)
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
-        RESULTS: _csv(comparison.comparison.results),
-        CASES: _csv(comparison.comparison.cases),
+        RESULTS: table_to_csv(comparison.comparison.results),
+        CASES: table_to_csv(comparison.comparison.cases),
         TABLES: markdown(comparison),
-        RECORD: json.dumps(_record(comparison), indent=2, allow_nan=False, ensure_ascii=False) + "\n",
+        RECORD: json.dumps(_record(comparison, folder), indent=2, allow_nan=False, ensure_ascii=False) + "\n",
     }
     for name, text in texts.items():
         _write(folder / name, text)
 
 
-def _record(comparison: FolderComparison) -> dict[str, Any]:
+def _record(comparison: FolderComparison, folder: Path) -> dict[str, Any]:
     of = comparison.comparison
     return {
         "version": __version__,
-        "folders": {name: str(path) for name, path in comparison.folders.items()},
-        "truth": str(comparison.truth),
+        "folders": {name: seen_from(path, folder) for name, path in comparison.folders.items()},
+        "truth": seen_from(comparison.truth, folder),
         "reference": of.reference,
         "metrics": {metric: {"unit": BY_KEY[metric].unit, "better": BY_KEY[metric].better} for metric in of.metrics},
         "settings": asdict(comparison.settings),
@@ -85,10 +92,6 @@ def _tests(results: pd.DataFrame, metric: str) -> int:
 
 def _without_nan(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(key): None if isinstance(value, float) and pd.isna(value) else value for key, value in row.items()}
-
-
-def _csv(table: pd.DataFrame) -> str:
-    return table.to_csv(index=False, lineterminator="\n")
 
 
 def _write(file: Path, text: str) -> None:

@@ -25,6 +25,7 @@ from nnunetv2_cfseg.evaluation.files import (
     read_segmentation,
 )
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings, measure
+from nnunetv2_cfseg.failures import explain
 from nnunetv2_cfseg.nnunet.plans import LIMIT_BYTES as PLANS_LIMIT_BYTES
 from nnunetv2_cfseg.nnunet.plans import ReaderPlans
 from nnunetv2_cfseg.schema import read_document
@@ -149,8 +150,9 @@ def _try_case(job: _Job) -> _Outcome:
     """An error is a result here: which case fails first depends on the processes, which one is reported must not."""
     try:
         return _Outcome(job.index, _measure_case(job.case, job.classes, job.settings))
-    except ValueError as error:
-        return _Outcome(job.index, [], error)
+    except Exception as error:
+        files = (job.case.prediction, job.case.truth)
+        return _Outcome(job.index, [], ValueError(explain(error, files, doing="measured")))
 
 
 def _measure_case(case: Case, classes: Classes, settings: MetricSettings) -> list[dict[str, Any]]:

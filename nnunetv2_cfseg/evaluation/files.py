@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nnunetv2_cfseg.case_names import check_utf8
 from nnunetv2_cfseg.data.pairing.sidecar import MOST_SLICES, SIDECAR
 from nnunetv2_cfseg.files import read_json
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry, grid_difference
@@ -78,6 +79,8 @@ def case_files(folder: Path, file_ending: str) -> dict[str, Path]:
         raise ValueError(f"segmentations must lie in a folder, and there is none: {folder}")
     files = (file for file in folder.glob(f"[!.]*{file_ending}") if file.is_file())
     named = {file.name.removesuffix(file_ending): file for file in files}
+    for file in (folder, *named.values()):
+        check_utf8(file)
     if not named:
         raise ValueError(f"a folder of segmentations must hold files that end with {file_ending}, got none: {folder}")
     return dict(sorted(named.items()))

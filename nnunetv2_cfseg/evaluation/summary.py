@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from math import nan
@@ -15,11 +15,13 @@ import numpy as np
 import pandas as pd
 
 from nnunetv2_cfseg import __version__
+from nnunetv2_cfseg.csv_cells import table_to_csv
 from nnunetv2_cfseg.evaluation.classes import SegmentationClass
 from nnunetv2_cfseg.evaluation.columns import COLUMNS, KEYS
 from nnunetv2_cfseg.evaluation.evaluate import COUNTS, Evaluation
 from nnunetv2_cfseg.evaluation.files import Case
 from nnunetv2_cfseg.evaluation.intervals import bootstrap_mean, nan_mean
+from nnunetv2_cfseg.output_paths import check_not_read, check_not_taken, seen_from
 
 CONFIDENCE = 0.95
 #: Measures of quality: those with a direction.
@@ -81,7 +83,8 @@ def summarise(evaluation: Evaluation, *, resamples: int = 2000, seed: int = 0) -
 def write_summary(evaluation: Evaluation, summary: Mapping[str, Any], output: Path) -> None:
     """Write the summary and, beside it with the ending ``.csv``, the table; each appears whole or not at all.
 
-    NaN is written as nnU-Net writes it, ``NaN`` in the summary, and as an empty field in the table.
+    Files are named as they are found from the summary's folder. NaN is written as nnU-Net writes it, ``NaN`` in the
+    summary, and as an empty field in the table.
 
     Raises:
         ValueError: the output's name does not end with ``.json``.
@@ -90,8 +93,8 @@ def write_summary(evaluation: Evaluation, summary: Mapping[str, Any], output: Pa
     check_output(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     texts = {
-        output.with_suffix(".csv"): evaluation.table.to_csv(index=False, lineterminator="\n"),
-        output: json.dumps(summary, indent=4) + "\n",
+        output.with_suffix(".csv"): table_to_csv(evaluation.table),
+        output: json.dumps(with_files_from(summary, evaluation.cases, output.parent), indent=4) + "\n",
     }
     with ExitStack() as stack:
         unfinished = {file: file.with_name(f".{file.name}.{os.getpid()}") for file in texts}
@@ -102,17 +105,38 @@ def write_summary(evaluation: Evaluation, summary: Mapping[str, Any], output: Pa
             unfinished[file].replace(file)
 
 
-def check_output(output: Path) -> None:
+def with_files_from(summary: Mapping[str, Any], cases: Sequence[Case], folder: Path) -> dict[str, Any]:
+    """A summary whose files are named as they are found from a folder."""
+    named = [
+        {
+            **entry,
+            "prediction_file": seen_from(case.prediction, folder),
+            "reference_file": seen_from(case.truth, folder),
+        }
+        for entry, case in zip(summary["metric_per_case"], cases, strict=True)
+    ]
+    return {**summary, "metric_per_case": named}
+
+
+def check_output(output: Path, inputs: Iterable[Path | None] = ()) -> None:
     """Refuse a summary's file before it is measured what shall be in it.
 
+    Args:
+        output: of the summary.
+        inputs: files that are read.
+
     Raises:
-        ValueError: its name does not end with ``.json``, or it or its table is a folder.
+        ValueError: its name does not end with ``.json``, it or its table is a folder or a file that is read, or has a
+            name that other files have.
     """
     if output.suffix != ".json":
         raise ValueError(f"the output must end with .json, got: {output}")
-    for file in (output, output.with_suffix(".csv")):
+    files = (output, output.with_suffix(".csv"))
+    for file in files:
         if file.is_dir():
             raise ValueError(f"the output must be a file, and is a folder: {file}")
+    check_not_taken(files)
+    check_not_read(files, inputs)
 
 
 def _of_case(case: Case, foreground: Sequence[SegmentationClass], per_case: Mapping[Any, Any]) -> dict[str, Any]:

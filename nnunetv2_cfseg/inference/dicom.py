@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
+from nnunetv2_cfseg.case_names import printable
 from nnunetv2_cfseg.imaging.geometry import Volume, geometry_of
 from nnunetv2_cfseg.imaging.notices import say
 from nnunetv2_cfseg.imaging.read import check_spacing
@@ -16,6 +20,15 @@ from nnunetv2_cfseg.imaging.read import check_spacing
 LARGEST_IRREGULARITY = 0.1
 #: Sine of the angle between the line of the slices and their normal, as with a tilted gantry.
 LARGEST_TILT = 0.01
+#: What tells series apart, by its tag: none of it names a patient.
+TOLD = {
+    "0008|0060": "{}", "0008|103e": '"{}"', "0018|1210": "kernel {}", "0018|0050": "slices of {} mm",
+    "0028|0030": "pixels of {} mm", "0008|0008": "{}", "0020|0011": "number {}",
+}  # fmt: skip
+SERIES_UID = "0020|000e"
+#: Folders named in a message, files and folders looked into for it, and characters of a tag that it shows.
+MOST_NAMED, MOST_LOOKED_AT, LONGEST_TAG = 5, 5000, 60
+FOLDERS_DEEP = 4
 
 
 MODALITY, PIXEL_SPACING, RESCALE_TYPE, LOSSY = "0008|0060", "0028|0030", "0028|1054", "0028|2110"
@@ -30,26 +43,66 @@ class Series:
         spacing_mm: between slices, the usual one.
         irregularity: largest share of it by which a distance differs.
         tilt: sine of the angle between the line of the slices and their normal.
+        uid: the series' own.
+        description: modality, description, kernel, thickness, pixels and type, as the first slice has them.
     """
 
     files: tuple[Path, ...]
     spacing_mm: float
     irregularity: float
     tilt: float
+    uid: str = ""
+    description: str = ""
 
     def __str__(self) -> str:
-        return f"{len(self.files)} slices every {self.spacing_mm:.3g} mm"
+        slices = f"{len(self.files)} slices every {self.spacing_mm:.3g} mm"
+        return f"{slices}, {self.description}" if self.description else slices
 
 
-def find_series(folder: Path) -> list[Series]:
-    """Series of a folder that have slices enough to be volumes, the longest first."""
+def is_dicom(file: Path) -> bool:
+    """Whether a file begins as DICOM files do."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def is_one_slice(file: Path) -> bool:
+    """Whether a DICOM file holds no more than one; what cannot be read is left to the reader."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(file))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return False
+    return reader.GetDimension() < 3 or reader.GetSize()[2] == 1
+
+
+def folders_of_slices(folder: Path) -> list[Path]:
+    """Folders below this one that hold DICOM, some of them where there are many."""
+    found: list[Path] = []
+    for file in islice(_files_below(folder, FOLDERS_DEEP), MOST_LOOKED_AT):
+        if file.parent != folder and file.parent not in found and file.name != "DICOMDIR" and is_dicom(file):
+            found.append(file.parent)
+            if len(found) > MOST_NAMED:
+                break
+    return found
+
+
+def find_series(folder: Path, *, least: int = 2) -> list[Series]:
+    """Series of a folder that have slices enough to be volumes, the longest first.
+
+    Args:
+        least: slices.
+    """
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # of every file that is no DICOM
     try:
         ids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
         files = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), one) for one in ids]
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(True)
-    return sorted((_series(names) for names in files if len(names) > 1), key=lambda series: -len(series.files))
+    return sorted((_series(names) for names in files if len(names) >= least), key=lambda series: -len(series.files))
 
 
 def choose_series(folder: Path, number: int | None) -> Series:
@@ -59,13 +112,15 @@ def choose_series(folder: Path, number: int | None) -> Series:
         ValueError: there are several and no number, or none of that number; the message lists them.
     """
     found = find_series(folder)
-    listed = "; ".join(f"{index}: {series}" for index, series in enumerate(found, start=1))
+    listed = "".join(f"\n  {index}: {series}" for index, series in enumerate(found, start=1))
     if not found:
-        raise ValueError(f"-i must hold scans or DICOM slices, and there are none: {folder}")
+        raise ValueError(_why_none(folder))
     if number is None and len(found) > 1:
-        raise ValueError(f"one of {len(found)} DICOM series must be chosen with --series N ({listed}): {folder}")
-    if not 1 <= (number or 1) <= len(found):
-        raise ValueError(f"--series must be from 1 to {len(found)} ({listed}), got {number}: {folder}")
+        raise ValueError(
+            f"one of {len(found)} DICOM series must be chosen with --series N: {printable(folder)}{listed}"
+        )
+    if number is not None and not 1 <= number <= len(found):
+        raise ValueError(f"--series must be from 1 to {len(found)}, got {number}: {printable(folder)}{listed}")
     return found[(number or 1) - 1]
 
 
@@ -130,14 +185,63 @@ def _is_positive(text: str) -> bool:
         return False
 
 
+def _why_none(folder: Path) -> str:
+    """What a folder without a volume holds instead."""
+    below = folders_of_slices(folder)
+    if below:
+        named = ", ".join(printable(place.relative_to(folder)) for place in below[:MOST_NAMED])
+        more = " and more" if len(below) > MOST_NAMED else ""
+        return (
+            f"-i must be the folder of one DICOM series, and the series are in its subfolders ({named}{more}): "
+            f"{printable(folder)}"
+        )
+    single = find_series(folder, least=1)
+    if single:
+        slices = "one slice" if len(single) == 1 else f"{len(single)} single slices"
+        return f"a DICOM scan must have two slices or more, and this folder holds {slices}: {printable(folder)}"
+    return f"-i must hold scans or DICOM slices, and there are none: {printable(folder)}"
+
+
+def _files_below(folder: Path, depth: int) -> Iterator[Path]:
+    """A few files of each folder, links to folders left out."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return
+    yield from (Path(entry) for entry in islice((entry for entry in entries if entry.is_file()), 20))
+    for entry in entries:
+        if depth and entry.is_dir(follow_symlinks=False):
+            yield from _files_below(Path(entry), depth - 1)
+
+
+def _described(reader: sitk.ImageFileReader) -> str:
+    """What the header of a slice says of its series."""
+    told = []
+    for tag, form in TOLD.items():
+        text = reader.GetMetaData(tag).strip(" \0") if reader.HasMetaDataKey(tag) else ""
+        if text:
+            text = printable(text.replace("\\", " x " if tag == "0028|0030" else " "))
+            told.append(form.format(text[:LONGEST_TAG]))
+    return ", ".join(told)
+
+
 def _series(names: tuple[str, ...]) -> Series:
+    uid = description = ""
     positions, normal = np.empty((len(names), 3)), np.array([0.0, 0.0, 1.0])
     for index, name in enumerate(names):
         reader = sitk.ImageFileReader()
         reader.SetFileName(name)
-        reader.ReadImageInformation()
+        try:
+            reader.ReadImageInformation()
+        except RuntimeError as error:
+            raise ValueError(f"the header of a DICOM slice cannot be read: {printable(name)}") from error
         positions[index] = reader.GetOrigin()
         normal = np.reshape(reader.GetDirection(), (3, 3))[:, 2]
+        if index == 0:
+            uid = reader.GetMetaData(SERIES_UID).strip(" \0") if reader.HasMetaDataKey(SERIES_UID) else ""
+            description = _described(reader)
+    if len(names) == 1:
+        return Series((Path(names[0]),), 0.0, 0.0, 0.0, uid, description)
     steps = np.diff(positions, axis=0)
     along = steps @ normal
     along *= np.sign(along.sum()) or 1  # one that goes back is as far off as can be
@@ -146,4 +250,4 @@ def _series(names: tuple[str, ...]) -> Series:
     across = np.linalg.norm(steps - (steps @ normal)[:, None] * normal, axis=1)
     lengths = np.linalg.norm(steps, axis=1)
     tilt = float((across / np.where(lengths, lengths, 1)).max())
-    return Series(tuple(Path(name) for name in names), usual, irregularity, tilt)
+    return Series(tuple(Path(name) for name in names), usual, irregularity, tilt, uid, description)

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunetv2_cfseg.csv_cells import original_cell, safe_cell
 from nnunetv2_cfseg.files import whole_or_not_at_all
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 from nnunetv2_cfseg.imaging.write import write_volume
 
 #: In the output folder: what is being written.
 UNFINISHED = ".unfinished"
+VOLUME_COLUMNS = ["case", "class", "volume_ml"]
 
 
 @contextmanager
@@ -33,6 +35,14 @@ def unfinished(folder: Path, part: str) -> Iterator[Path]:
         yield place
     finally:
         rmtree(place, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed runs left in a folder that no other run writes to."""
+    for place in folder.glob(f"{UNFINISHED}_*"):
+        rmtree(place, ignore_errors=True)
+    for file in (*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp")):
+        file.unlink(missing_ok=True)
 
 
 def write_labels(
@@ -82,6 +92,13 @@ def write_properties(segmentation: Path, plans: Mapping[str, Any], file: Path, p
     os.replace(part, file)
 
 
+def volumes_ml(labels: NDArray[np.integer], geometry: VolumeGeometry) -> dict[int, float]:
+    """Of each label value, (Z, Y, X)."""
+    most = int(labels.max()) + 1
+    voxels = sum(np.bincount(plane.ravel(), minlength=most) for plane in labels)  # of a plane: it copies to int64
+    return {value: float(count) * geometry.voxel_ml for value, count in enumerate(np.atleast_1d(voxels))}
+
+
 def write_volumes(cases: Mapping[str, Mapping[int, float]], labels: Mapping[str, Any], file: Path) -> None:
     """A table of cases and classes, ``case,class,volume_ml``; other cases that it holds are kept.
 
@@ -90,10 +107,6 @@ def write_volumes(cases: Mapping[str, Mapping[int, float]], labels: Mapping[str,
         labels: of dataset.json; a region has the volume of its values.
         file: the CSV.
     """
-    kept = []
-    if file.is_file():
-        with file.open(newline="") as stream:
-            kept = [row for row in csv.DictReader(stream) if row["case"] not in cases]
     classes = {name: value if isinstance(value, list) else [value] for name, value in labels.items()}
     rows = [
         {"case": case, "class": name, "volume_ml": f"{sum(volumes.get(int(value), 0) for value in values):.4f}"}
@@ -101,7 +114,29 @@ def write_volumes(cases: Mapping[str, Mapping[int, float]], labels: Mapping[str,
         for name, values in classes.items()
         if name not in ("background", "ignore")
     ]
-    with whole_or_not_at_all(str(file)) as temporary, open(temporary, "w", newline="") as stream:
-        writer = csv.DictWriter(stream, ["case", "class", "volume_ml"], lineterminator="\n")
+    rows += [row for row in read_volumes(file) if row["case"] not in cases]
+    with whole_or_not_at_all(str(file)) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, VOLUME_COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(sorted([*kept, *rows], key=lambda row: row["case"]))
+        for row in sorted(rows, key=lambda row: row["case"]):
+            writer.writerow({name: safe_cell(value) for name, value in row.items()})
+
+
+def read_volumes(file: Path) -> list[dict[str, str]]:
+    """Rows of a table that stands there.
+
+    Raises:
+        ValueError: it is another table.
+    """
+    if not file.is_file():
+        return []
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            rows = [{name: original_cell(row[name] or "") for name in VOLUME_COLUMNS} for row in reader]
+            columns = list(reader.fieldnames or [])
+    except (KeyError, UnicodeDecodeError, csv.Error):
+        columns = []
+    if columns != VOLUME_COLUMNS:
+        raise ValueError(f"a table of volumes must have the columns {', '.join(VOLUME_COLUMNS)}, and has not: {file}")
+    return rows

@@ -5,26 +5,38 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
-from math import log
+from functools import partial
+from math import inf, log
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from nnunetv2_cfseg.failures import explain
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 from nnunetv2_cfseg.imaging.orientation import LPS
 from nnunetv2_cfseg.inference.model import Model
-from nnunetv2_cfseg.inference.outputs import unfinished, write_labels, write_probabilities, write_properties
+from nnunetv2_cfseg.inference.outputs import (
+    unfinished,
+    volumes_ml,
+    write_labels,
+    write_probabilities,
+    write_properties,
+)
+from nnunetv2_cfseg.inference.records import Recipe, describe_input, record_file, write_record
 from nnunetv2_cfseg.inference.scans import Case, Scan, read_scan
 from nnunetv2_cfseg.inference.segment import Settings, segment, shorter_than_block
+from nnunetv2_cfseg.output_paths import check_not_read
 
-#: What bad files, a full disk and a lack of memory raise; torch has RuntimeError for the last.
-FAILURES = (ValueError, OSError, RuntimeError, MemoryError)
+#: Endings of nnU-Net's files of probabilities.
+PROBABILITIES = (".npz", ".pkl")
 
 
 @dataclass(frozen=True)
@@ -48,33 +60,32 @@ def predict(
     output: Path,
     settings: Settings,
     *,
+    recipe: Recipe,
     part: str = "0",
     save_probabilities: bool = False,
+    after_each: Callable[[Outcome], object] = lambda outcome: None,
     progress: bool = True,
 ) -> list[Outcome]:
-    """Segment cases and write the segmentations; a case that fails does not stop the others.
+    """Segment cases and write the segmentations; a case that fails does not stop the others, whatever it fails of.
 
     Args:
         models: of the same classes; each case is segmented with that whose slices are most like its own.
         output: folder, made if it is not there.
+        recipe: what the cases' records say of models and settings.
         part: a name that no other process that writes there has.
         save_probabilities: also write nnU-Net's ``.npz`` and ``.pkl``, of which ``nnUNetv2_ensemble`` makes labels.
+        after_each: called when a segmentation is in its place; what it raises is the case's failure.
 
     Returns:
         How each case ended, in order.
 
     Raises:
-        ValueError: a segmentation would replace its scan.
+        ValueError: a segmentation would replace a scan.
         OSError: the output folder cannot be made.
     """
     output.mkdir(parents=True, exist_ok=True)
-    for case in cases:
-        file = (output / f"{case.name}{models[0].configuration.file_ending}").resolve()
-        if file in (source.resolve() for source in case.files):
-            raise ValueError(
-                f"-o must be another folder than the scan's, whose name its segmentation would have: {file}"
-            )
-    job = _Job(models, output, settings, save_probabilities, progress)
+    check_outputs(cases, output, models[0].configuration.file_ending)
+    job = _Job(models, output, settings, recipe, save_probabilities, after_each, progress)
     with unfinished(output, part) as place, ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         ended: list[Future[Outcome]] = []
         scans = _read_ahead(cases, job, reader)
@@ -86,9 +97,33 @@ def predict(
         return [future.result() for future in ended]
 
 
+def check_outputs(cases: Sequence[Case], output: Path, file_ending: str) -> None:
+    """Refuse to write segmentations over scans.
+
+    Raises:
+        ValueError: a case's output is a file of a case.
+    """
+    outputs = [output / f"{case.name}{ending}" for case in cases for ending in (file_ending, *PROBABILITIES)]
+    check_not_read(outputs, [file for case in cases for file in case.sources])
+
+
 def closest_model(models: Sequence[Model], thickness_mm: float) -> Model:
-    """The model whose slices are most like a scan's, as a ratio."""
+    """The model whose slices are most like a scan's, as a ratio.
+
+    Raises:
+        ValueError: a thickness that is none.
+    """
+    if not 0 < thickness_mm < inf:
+        raise ValueError(f"slices must be more than 0 mm apart, got {thickness_mm:g}")
     return min(models, key=lambda model: abs(log(model.configuration.spacing_mm[0] / thickness_mm)))
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A case that is to be segmented; ``source`` is what its record says of its files."""
+
+    scan: Scan
+    source: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -98,30 +133,38 @@ class _Segmented:
     labels: NDArray[np.integer]
     geometry: VolumeGeometry
     probabilities: NDArray[np.float32] | None
+    source: Mapping[str, Any]
+    configuration: str
 
 
 @dataclass(frozen=True)
 class _Job:
+    """The three steps of a case; each returns what went wrong instead of what it should."""
+
     models: Sequence[Model]
     output: Path
     settings: Settings
+    recipe: Recipe
     save_probabilities: bool
+    after_each: Callable[[Outcome], object]
     progress: bool
 
-    def read(self, case: Case) -> Scan | str:
+    def read(self, case: Case) -> _Read | str:
         try:
-            configuration = self.models[0].configuration
-            return read_scan(case, configuration.channel_names, configuration.storage_order or LPS)
-        except FAILURES as error:
-            return str(error)
+            source, configuration = describe_input(case), self.models[0].configuration
+            order = configuration.storage_order or LPS
+            return _Read(read_scan(case, configuration.channel_names, order), source)
+        except Exception as error:
+            return explain(error, (case.place, *case.sources))
 
-    def segment(self, case: Case, scan: Scan | str, place: Path) -> _Segmented | str:
-        if isinstance(scan, str):
-            return scan
-        model = closest_model(self.models, scan.spacing_mm[0])
-        configuration = model.configuration
-        warn_if_short(case.name, scan, model)
+    def segment(self, case: Case, read: _Read | str, place: Path) -> _Segmented | str:
+        if isinstance(read, str):
+            return read
+        scan = read.scan
         try:
+            model = closest_model(self.models, scan.spacing_mm[0])
+            configuration = model.configuration
+            warn_if_short(case.name, scan, model)
             probabilities = turned = None
             if self.save_probabilities:
                 # As nnU-Net's reader would have the scan: RAS if it turns all to that, else as the file does.
@@ -132,26 +175,43 @@ class _Job:
                       disable=not self.progress, delay=2) as bar:  # fmt: skip
                 labels = segment(scan.channels, scan.spacing_mm, model.networks, configuration,
                     self.settings, probabilities=turned, progress=bar.update)  # fmt: skip
-        except FAILURES as error:
-            return str(error)
-        return _Segmented(np.ascontiguousarray(scan.turn.undo(labels)), scan.geometry, probabilities)
+            labels = np.ascontiguousarray(scan.turn.undo(labels))
+        except Exception as error:
+            return explain(error, (case.place, *case.sources, place / f"{case.name}.npy"), doing="segmented")
+        return _Segmented(labels, scan.geometry, probabilities, read.source, configuration.name)
 
     def write(self, case: Case, segmented: _Segmented | str, place: Path) -> Outcome:
         if isinstance(segmented, str):
             return Outcome(case, segmented)
-        configuration = self.models[0].configuration
-        file = self.output / f"{case.name}{configuration.file_ending}"
+        file = self.output / f"{case.name}{self.models[0].configuration.file_ending}"
+        endings = () if segmented.probabilities is None else PROBABILITIES
+        outputs = [file, *(file.with_name(f"{case.name}{ending}") for ending in endings)]
+        record = partial(write_record, self.output, case.name, source=segmented.source, recipe=self.recipe)
         try:
+            record()
             if segmented.probabilities is not None:
-                write_probabilities(segmented.probabilities, file.with_name(f"{case.name}.npz"), place)
+                write_probabilities(segmented.probabilities, outputs[1], place)
             write_labels(segmented.labels, segmented.geometry, file, place, like=case.files[0] if case.files else None)
             if segmented.probabilities is not None:
-                write_properties(file, self.models[0].plans, file.with_name(f"{case.name}.pkl"), place)
-            return Outcome(case, None, volumes_ml(segmented.labels, segmented.geometry))
-        except FAILURES as error:
-            return Outcome(case, str(error))
+                write_properties(file, self.models[0].plans, outputs[2], place)
+            outcome = Outcome(case, None, volumes_ml(segmented.labels, segmented.geometry))
+            results = {"configuration": segmented.configuration, "volumes_ml": outcome.volumes_ml}
+            record(outputs=outputs, results=results)
+            self.after_each(outcome)
+            return outcome
+        except Exception as error:
+            self._forget(case, file)
+            return Outcome(case, explain(error, [file, place / file.name], doing="written"))
         finally:
-            (place / f"{case.name}.npy").unlink(missing_ok=True)
+            with suppress(OSError):
+                (place / f"{case.name}.npy").unlink(missing_ok=True)
+
+    def _forget(self, case: Case, file: Path) -> None:
+        """Remove the record of a segmentation that was not written."""
+        with suppress(OSError):
+            if not file.exists():
+                record_file(self.output, case.name).unlink(missing_ok=True)
+                record_file(self.output, case.name).parent.rmdir()  # where it is empty
 
 
 def warn_if_short(name: str, scan: Scan, model: Model) -> None:
@@ -160,28 +220,24 @@ def warn_if_short(name: str, scan: Scan, model: Model) -> None:
         tqdm.write(f"Warning: {name} has {phrase}; its segmentation is less certain", file=sys.stderr)
 
 
-def volumes_ml(labels: NDArray[np.integer], geometry: VolumeGeometry) -> dict[int, float]:
-    """Of each label value, (Z, Y, X)."""
-    most = int(labels.max()) + 1
-    voxels = sum(np.bincount(plane.ravel(), minlength=most) for plane in labels)  # of a plane: it copies to int64
-    return {value: float(count) * geometry.voxel_ml for value, count in enumerate(np.atleast_1d(voxels))}
-
-
 def on_disk(file: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """An array that is too large for memory.
 
     Raises:
         OSError: the disk is full.
     """
-    array = open_memmap(file, "w+", np.dtype(np.float32), shape)
-    with file.open("r+b") as stream:
-        os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)  # or writing to it would end the process
+    try:
+        array = open_memmap(file, "w+", np.dtype(np.float32), shape)
+        with file.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)  # or writing to it would end the process
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from error  # which names none where the disk is full
     return array
 
 
-def _read_ahead(cases: Sequence[Case], job: _Job, reader: ThreadPoolExecutor) -> Iterable[tuple[Case, Scan | str]]:
+def _read_ahead(cases: Sequence[Case], job: _Job, reader: ThreadPoolExecutor) -> Iterable[tuple[Case, _Read | str]]:
     """Scans, or why they cannot be read, each read while the one before is worked on."""
-    coming: deque[Future[Scan | str]] = deque()
+    coming: deque[Future[_Read | str]] = deque()
     for index, case in enumerate(cases):
         for following in cases[index + len(coming) : index + 2]:
             coming.append(reader.submit(job.read, following))

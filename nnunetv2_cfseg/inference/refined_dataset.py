@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR, read_pairing
+from nnunetv2_cfseg.failures import explain
 from nnunetv2_cfseg.files import read_json, write_json
+from nnunetv2_cfseg.folder_lock import lock_folder
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry, grid_difference
 from nnunetv2_cfseg.imaging.orientation import LPS
 from nnunetv2_cfseg.imaging.read import read_volume
 from nnunetv2_cfseg.inference.model import Model
 from nnunetv2_cfseg.inference.outputs import unfinished, write_labels
 from nnunetv2_cfseg.inference.predict import closest_model, on_disk, warn_if_short
+from nnunetv2_cfseg.inference.records import (
+    Recipe,
+    describe_files,
+    is_whole,
+    read_record,
+    same_input,
+    write_record,
+)
 from nnunetv2_cfseg.inference.refine import refine
 from nnunetv2_cfseg.inference.scans import Case, find_cases, read_scan
 from nnunetv2_cfseg.inference.segment import Settings, segment
 from nnunetv2_cfseg.planners.splits import SPLITS
 
+LABELS = "labelsTr"
 #: Of the source, what is copied as it is.
 COPIED = ("imagesTr", "imagesTs", "labelsTs", "labelsTs_thin")
 
@@ -67,59 +80,110 @@ def refine_dataset(
         raise ValueError(f"labels must exclude each other to be refined, and these are regions: {source}")
     if dict(configuration.labels) != dataset["labels"]:
         raise ValueError(f"the model must have the dataset's labels, got {dict(configuration.labels)}: {source}")
-    used = [f"{model.configuration.name}, folds {' '.join(model.folds)}" for model in models]
-    beyond_scan = {} if settings.beyond_scan is None else {"beyond_scan": settings.beyond_scan}
-    _begin(output, {
-        "factor": factor, "labels": "refined", "threshold": threshold, "source": source.resolve().name,
-        "model": made_with, "configurations": used, "shifts": settings.shifts,
-        **beyond_scan,
-    })  # fmt: skip
-    thin_labels = partial(refine, factor=factor, threshold=threshold, ignore_label=dataset["labels"].get("ignore"))
-    changed = []
     cases = find_cases(
         source / "imagesTr", file_ending=dataset["file_ending"], channels=len(configuration.channel_names)
     )
-    with unfinished(output, "0") as place:
-        for case in tqdm(cases, unit="case", disable=not progress):
-            file = Path("labelsTr", f"{case.name}{dataset['file_ending']}")
-            if not (output / file).is_file():
-                _refine_case(case, source / file, output / file, thin_labels, models, settings, place)
-            changed.append(_changed(source / file, output / file))
-    for folder in COPIED:
-        if (source / folder).is_dir():
-            shutil.copytree(source / folder, output / folder, dirs_exist_ok=True)
-    if (source / SPLITS).is_file():
-        shutil.copy2(source / SPLITS, output / SPLITS)
-    write_json(output / "dataset.json", dataset)  # last: nnU-Net takes it for a dataset
+    used = [f"{model.configuration.name}, folds {' '.join(model.folds)}" for model in models]
+    origin = {
+        "factor": factor, "labels": "refined", "threshold": threshold, "source": source.resolve().name,
+        "model": made_with, "configurations": used, "shifts": settings.shifts,
+        **({} if settings.beyond_scan is None else {"beyond_scan": settings.beyond_scan}),
+    }  # fmt: skip
+    thin_labels = partial(refine, factor=factor, threshold=threshold, ignore_label=dataset["labels"].get("ignore"))
+    recipe = Recipe.of(models, settings, name=made_with)
+    with lock_folder(output), _begun(output, origin):
+        with unfinished(output, "0") as place:
+            job = _Job(models, settings, thin_labels, recipe, output, place)
+            changed = _refine_cases(cases, job, source, progress)
+        _copy(source, output)
+        write_json(output / "dataset.json", dataset)  # last: nnU-Net takes it for a dataset
     return Refined(len(cases), float(np.mean(changed)))
 
 
-def _refine_case(
-    case: Case,
-    annotation: Path,
-    file: Path,
-    thin_labels: Callable[[NDArray[np.floating], NDArray[np.integer]], NDArray[np.integer]],
-    models: Sequence[Model],
-    settings: Settings,
-    place: Path,
-) -> None:
-    """Segment a scan and write what its annotation and the network allow."""
-    configuration = models[0].configuration
-    scan = read_scan(case, configuration.channel_names, configuration.storage_order or LPS)
-    model = closest_model(models, scan.spacing_mm[0])
-    warn_if_short(case.name, scan, model)
-    memory = place / f"{case.name}.npy"
-    probabilities = on_disk(memory, (model.configuration.heads, *scan.geometry.shape))
-    segment(scan.channels, scan.spacing_mm, model.networks, model.configuration, settings,
-            probabilities=scan.turn.apply(probabilities))  # fmt: skip
+@dataclass(frozen=True)
+class _Job:
+    """What all cases have in common."""
+
+    models: Sequence[Model]
+    settings: Settings
+    thin_labels: Callable[[NDArray[np.floating], NDArray[np.integer]], NDArray[np.integer]]
+    recipe: Recipe
+    output: Path
+    place: Path
+
+
+def _refine_cases(cases: Sequence[Case], job: _Job, source: Path, progress: bool) -> list[float]:
+    """Refine all that is not done; a case that fails does not stop the others.
+
+    Returns:
+        Of each case the share of its foreground that was changed.
+
+    Raises:
+        ValueError: cases failed; the message names them and why.
+    """
+    changed, failed = [], []
+    for case in tqdm(cases, unit="case", disable=not progress):
+        name = case.files[0].name.replace(f"{case.name}_0000", case.name, 1)
+        annotation, file = source / LABELS / name, job.output / LABELS / name
+        try:
+            made_from = describe_files([*case.files, annotation])
+            if not _is_done(case.name, file, made_from, job):
+                _refine_case(case, annotation, file, job)
+                outputs = [file]
+                write_record(job.output, case.name, source=made_from, recipe=job.recipe, outputs=outputs)
+            changed.append(_changed(annotation, file))
+        except Exception as error:
+            failed.append(f"  {case.name}: {explain(error, (annotation, file, *case.files), doing='refined')}")
+    if failed:
+        raise ValueError("\n".join([f"{len(failed)} of {len(cases)} cases could not be refined", *failed]))
+    return changed
+
+
+def _is_done(case: str, file: Path, made_from: Mapping[str, Any], job: _Job) -> bool:
+    """Whether labels of the same scan, annotation and model are there, whole."""
+    if not file.is_file():
+        return False
+    record = read_record(job.output, case)
+    if record is None:  # of an older version, which began the dataset with the same settings
+        return _is_readable(file)
+    if not same_input(record["input"], made_from) or not job.recipe.made(record):
+        return False
+    return is_whole(record, [file]) or _is_readable(file)  # or somebody edited it
+
+
+def _is_readable(file: Path) -> bool:
     try:
-        labels = thin_labels(probabilities, _labels_on(scan.geometry, annotation))
-    except ValueError as error:
-        raise ValueError(f"{error}: {annotation}") from error
+        read_volume(file)
+    except ValueError:
+        return False
+    return True
+
+
+def _refine_case(case: Case, annotation: Path, file: Path, job: _Job) -> None:
+    """Segment a scan and write what its annotation and the network allow."""
+    configuration = job.models[0].configuration
+    scan = read_scan(case, configuration.channel_names, configuration.storage_order or LPS)
+    model = closest_model(job.models, scan.spacing_mm[0])
+    warn_if_short(case.name, scan, model)
+    memory = job.place / f"{case.name}.npy"
+    try:
+        probabilities = on_disk(memory, (model.configuration.heads, *scan.geometry.shape))
+        segment(scan.channels, scan.spacing_mm, model.networks, model.configuration, job.settings,
+                probabilities=scan.turn.apply(probabilities))  # fmt: skip
+        labels = _thin(probabilities, annotation, scan.geometry, job)
     finally:
-        memory.unlink()
+        memory.unlink(missing_ok=True)
     file.parent.mkdir(exist_ok=True)
-    write_labels(labels, scan.geometry, file, place, like=annotation)
+    write_labels(labels, scan.geometry, file, job.place, like=annotation)
+
+
+def _thin(
+    probabilities: NDArray[np.floating], annotation: Path, geometry: VolumeGeometry, job: _Job
+) -> NDArray[np.integer]:
+    try:
+        return job.thin_labels(probabilities, _labels_on(geometry, annotation))
+    except ValueError as error:
+        raise ValueError(explain(error, [annotation], doing="refined")) from error
 
 
 def _labels_on(geometry: VolumeGeometry, annotation: Path) -> NDArray[np.integer]:
@@ -130,6 +194,23 @@ def _labels_on(geometry: VolumeGeometry, annotation: Path) -> NDArray[np.integer
     return labels.values
 
 
+def _copy(source: Path, output: Path) -> None:
+    """What stays as it is.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    for folder in COPIED:
+        if (source / folder).is_dir():
+            try:
+                shutil.copytree(source / folder, output / folder, dirs_exist_ok=True)
+            except shutil.Error as error:  # it holds a list of files with their reasons
+                _, file, reason = error.args[0][0]
+                raise OSError(f"a file cannot be copied ({reason}): {file}") from error
+    if (source / SPLITS).is_file():
+        shutil.copy2(source / SPLITS, output / SPLITS)
+
+
 def _changed(before: Path, after: Path) -> float:
     """Share of a case's foreground, in either labels, that is of another class now."""
     one, other = (read_volume(file).values for file in (before, after))
@@ -137,8 +218,9 @@ def _changed(before: Path, after: Path) -> float:
     return float((one != other)[either].mean()) if either.any() else 0.0
 
 
-def _begin(output: Path, origin: dict[str, object]) -> None:
-    """Take a folder, new or begun with the same source.
+@contextmanager
+def _begun(output: Path, origin: dict[str, object]) -> Iterator[None]:
+    """Take a folder, new or begun with the same source; what was begun without one label made is taken back.
 
     Raises:
         ValueError: it holds something else.
@@ -147,8 +229,14 @@ def _begin(output: Path, origin: dict[str, object]) -> None:
     if record.is_file():
         if (before := read_json(record)) != origin:
             raise ValueError(f"refined labels go on with what they were begun with, {before}, got {origin}: {output}")
-        return
-    if output.exists() and any(output.glob("[!.]*")):
+    elif any(output.glob("[!.]*")):
         raise ValueError(f"a refined dataset needs a folder of its own, and this one is not empty: {output}")
-    output.mkdir(parents=True, exist_ok=True)
-    write_json(record, origin)
+    else:
+        write_json(record, origin)
+    try:
+        yield
+    finally:
+        if not any((output / LABELS).glob("*")):
+            with suppress(OSError):
+                record.unlink(missing_ok=True)
+                (output / LABELS).rmdir()

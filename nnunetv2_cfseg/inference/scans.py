@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 from numpy.typing import NDArray
 
+from nnunetv2_cfseg.case_names import check_case_name, check_distinct, check_utf8, printable
 from nnunetv2_cfseg.data.checks import check_hounsfield
 from nnunetv2_cfseg.imaging.geometry import Triple, VolumeGeometry, grid_difference
 from nnunetv2_cfseg.imaging.orientation import Turn, turn
 from nnunetv2_cfseg.imaging.read import read_scan as read_image
-from nnunetv2_cfseg.inference.dicom import Series, choose_series, read_series
+from nnunetv2_cfseg.inference.dicom import Series, choose_series, find_series, is_dicom, is_one_slice, read_series
+
+#: Endings of images, the longer first, and of what images are sent in.
+IMAGES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".img", ".hdr", ".gipl", ".tif", ".tiff", ".png", ".jpg")
+ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+#: Endings of what lies beside scans and is not meant to be one.
+NO_SCANS = (".json", ".csv", ".txt", ".md")
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,16 @@ class Case:
     name: str
     files: tuple[Path, ...]
     series: Series | None = None
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """All files that it is read from."""
+        return self.files if self.series is None else self.series.files
+
+    @property
+    def place(self) -> Path:
+        """What a message names: its first file, or the folder of its slices."""
+        return self.files[0] if self.series is None else self.series.files[0].parent
 
 
 @dataclass(frozen=True)
@@ -54,7 +73,9 @@ class Scan:
         return z, y, x
 
 
-def find_cases(path: Path, *, file_ending: str, channels: int, series: int | None = None) -> list[Case]:
+def find_cases(
+    path: Path, *, file_ending: str, channels: int, series: int | None = None, name: str | None = None
+) -> list[Case]:
     """Scans at a path.
 
     Args:
@@ -62,34 +83,106 @@ def find_cases(path: Path, *, file_ending: str, channels: int, series: int | Non
         file_ending: of dataset.json.
         channels: that the model takes.
         series: which of a folder's DICOM series, from 1; needed where there are several.
+        name: of the only case; None: that of its file, or of the folder of its slices.
 
     Raises:
-        ValueError: there are none, a case lacks a channel or has one too many.
+        ValueError: there are none, a case lacks a channel or has one too many, or names that are no names or are alike.
     """
+    check_utf8(path)
     if path.is_file():
-        if channels != 1:
-            raise ValueError(f"one file is one channel, and the model takes {channels}; give a folder: {path}")
-        return [Case(_stem(path).removesuffix("_0000"), (path,))]
+        cases = [_one_file(path, file_ending, channels)]
+    elif path.is_dir():
+        cases = _of_folder(path, file_ending, channels)
+        if not cases and (channels != 1 or not find_series(path)):
+            _check_endings(path, file_ending)
+        if not cases and channels == 1:
+            cases = [Case(path.resolve().name, (), choose_series(path, series))]
+    else:
+        raise ValueError(f"-i must be a folder of scans or a scan, and {_what(path)}: {printable(path)}")
+    if not cases:
+        raise ValueError(f"-i must hold scans named CASE_0000{file_ending}, and there are none: {printable(path)}")
+    if name is not None:
+        if len(cases) > 1:
+            raise ValueError(f"--name is for one scan, and there are {len(cases)}: {printable(path)}")
+        cases = [replace(cases[0], name=name)]
+    for case in cases:
+        check_case_name(case.name, case.place, ending=file_ending)
+    check_distinct((case.name, case.place) for case in cases)
+    return cases
+
+
+def passed_over(path: Path, cases: Sequence[Case]) -> list[str]:
+    """Names of files in a folder that are of no case, unless they are hidden or tables and the like."""
     if not path.is_dir():
-        raise ValueError(f"-i must be a folder of scans or a scan, and there is none: {path}")
-    files: dict[str, dict[str, Path]] = {}
+        return []
+    used = {file for case in cases for file in case.sources}
+    is_series = any(case.series is not None for case in cases)  # whose slices may be called anything
+    return [
+        printable(file.name)
+        for file in sorted(path.iterdir())
+        if file not in used
+        and not file.name.startswith(".")
+        and not file.name.lower().endswith(NO_SCANS)
+        and (not is_series or file.name.lower().endswith(IMAGES))
+        and file.is_file()
+    ]
+
+
+def _one_file(path: Path, file_ending: str, channels: int) -> Case:
+    if channels != 1:
+        raise ValueError(f"one file is one channel, and the model takes {channels}; give a folder: {printable(path)}")
+    if path.name.lower().endswith(ARCHIVES) or (path.suffix.lower() != ".npz" and is_zipfile(path)):
+        raise ValueError(f"-i must be a scan, and this is an archive, which has to be unpacked: {printable(path)}")
+    if path.name == "DICOMDIR":
+        raise ValueError(f"-i must be the folder of a DICOM series, and this is a list of several: {printable(path)}")
+    if is_dicom(path) and is_one_slice(path):
+        raise ValueError(
+            f"-i must be the folder of a DICOM series, and this file is one slice; give {printable(path.parent)}, and "
+            f"--series N where it holds several: {printable(path)}"
+        )
+    stem = path.name.removesuffix(file_ending) if path.name.endswith(file_ending) else _stem(path)
+    return Case(stem.removesuffix("_0000"), (path,))
+
+
+def _of_folder(path: Path, file_ending: str, channels: int) -> list[Case]:
+    """``CASE_0000`` files; none where the folder holds no file of the ending."""
+    found: dict[str, dict[str, Path]] = {}
     for file in sorted(path.iterdir()):
         if file.name.endswith(file_ending) and not file.name.startswith("."):
-            name, _, channel = file.name.removesuffix(file_ending).rpartition("_")
-            if not name or len(channel) != 4 or not channel.isdigit():
-                raise ValueError(f"scans must be named CASE_0000{file_ending}, the four digits for the channel: {file}")
-            files.setdefault(name, {})[channel] = file
-    if not files and channels == 1:
-        return [Case(path.resolve().name, (), choose_series(path, series))]
-    if not files:
-        raise ValueError(f"-i must hold scans named CASE_0000{file_ending}, and there are none: {path}")
-    for name, found in files.items():
-        if sorted(found) != [f"{channel:04d}" for channel in range(channels)]:
+            check_utf8(file)
+            case, _, channel = file.name.removesuffix(file_ending).rpartition("_")
+            if not case or len(channel) != 4 or not (channel.isascii() and channel.isdigit()):
+                raise ValueError(
+                    f"scans must be named CASE_0000{file_ending}, the four digits for the channel: {printable(file)}"
+                )
+            found.setdefault(case, {})[channel] = file
+    for case, files in found.items():
+        if sorted(files) != [f"{channel:04d}" for channel in range(channels)]:
             raise ValueError(
-                f"the model takes {channels} channels, numbered from 0000, and of {name} there are "
-                f"{', '.join(sorted(found))}: {path}"
+                f"the model takes {channels} {'channel' if channels == 1 else 'channels'}, numbered from 0000, and of "
+                f"{printable(case)} there are {', '.join(sorted(files))}: {printable(path)}"
             )
-    return [Case(name, tuple(found[channel] for channel in sorted(found))) for name, found in files.items()]
+    return [Case(case, tuple(files[channel] for channel in sorted(files))) for case, files in found.items()]
+
+
+def _check_endings(path: Path, file_ending: str) -> None:
+    """Refuse a folder of images or archives that end otherwise than the model's."""
+    names = [file.name.lower() for file in path.iterdir() if not file.name.startswith(".")]
+    for ending in (*IMAGES, *ARCHIVES):
+        count = sum(name.endswith(ending) for name in names)
+        if count:
+            rule = (
+                "and archives have to be unpacked" if ending in ARCHIVES else "the ending of the model's dataset.json"
+            )
+            files = "file" if count == 1 else "files"
+            raise ValueError(
+                f"-i must hold scans named CASE_0000{file_ending}, {rule}, and it holds {count} {files} named "
+                f"*{ending}: {printable(path)}"
+            )
+
+
+def _what(path: Path) -> str:
+    return "this is neither" if os.path.lexists(path) else "there is none"
 
 
 def read_scan(case: Case, channel_names: Sequence[str], order: str | None = None) -> Scan:

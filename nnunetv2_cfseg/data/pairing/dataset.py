@@ -18,6 +18,7 @@ from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR, begin, begun
 from nnunetv2_cfseg.data.pairing.sources import TEST, TRAINING, Source, Sources
 from nnunetv2_cfseg.data.parallel import run_all
 from nnunetv2_cfseg.files import write_json
+from nnunetv2_cfseg.folder_lock import lock_folder
 
 
 @dataclass(frozen=True)
@@ -62,21 +63,39 @@ def make_dataset(
         The sidecar's content.
 
     Raises:
-        ValueError: a case that cannot be paired, bad numbers, or a folder that holds something else.
+        ValueError: a case that cannot be paired, bad numbers, or a folder that holds something else or that another
+            run is at work in.
         OSError: a file cannot be read or written, or a process was killed.
     """
     if num_processes < 1:
         raise ValueError(f"the number of processes must be >= 1, got {num_processes}")
     cases = assign_parts(sources, split)
     start = begin(cases, settings, sources.dataset_json, patients=split.patients, folds=split.folds, seed=split.seed)
+    with lock_folder(folder):
+        return _make(cases, folder, start, settings=settings, split=split, source=sources.dataset_json,
+                     num_processes=num_processes, pictures=pictures, progress=progress)  # fmt: skip
+
+
+def _make(
+    cases: Sequence[Source],
+    folder: Path,
+    start: dict[str, Any],
+    *,
+    settings: PairSettings,
+    split: Split,
+    source: Mapping[str, Any],
+    num_processes: int,
+    pictures: bool,
+    progress: bool,
+) -> dict[str, Any]:
+    """Write what the folder lacks."""
     known = begun(folder, start)
     jobs = [CaseFiles(case, settings, folder, pictures, known.get(case.name)) for case in cases]
     done = dict(_each(check_case, jobs, "Checking cases", num_processes, progress))
     sidecar = {**start, "cases": {name: known[name] for name in sorted(done) if done[name]}}
-    folder.mkdir(parents=True, exist_ok=True)
     _write_cases([job for job in jobs if not done[job.source.name]], folder, sidecar, num_processes, progress)
     _write_splits(folder, sidecar, split)
-    content = _dataset_json(sources.dataset_json, len(sidecar["training"]))
+    content = _dataset_json(source, len(sidecar["training"]))
     write_json(folder / "dataset.json", content)  # last: nnU-Net takes it for a dataset
     return sidecar
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_cfseg.case_names import check_case_name, check_distinct, check_utf8
 from nnunetv2_cfseg.data.checks import read_dataset_json
 
 TRAINING, TEST = "Tr", "Ts"
@@ -76,10 +77,13 @@ def find_sources(
             cases += _cases(images, labels, thick_images, part=TEST, ending=ending)
         else:
             unlabelled = tuple(_images(images / "imagesTs", ending))
-    names = [case.name for case in cases]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"a case must be in the training or in the test set, and {name} is in both: {images}")
+    in_test = {case.name for case in cases if case.part == TEST}
+    for case in cases:
+        if case.part == TRAINING and case.name in in_test:
+            raise ValueError(f"a case must be in the training or in the test set, and {case.name} is in both: {images}")
+    check_distinct((case.name, case.image) for case in cases)
+    for case in cases:
+        check_case_name(case.name, case.image, ending=ending)
     return Sources(tuple(cases), content, file, unlabelled)
 
 
@@ -140,7 +144,10 @@ def _labels(folder: Path, ending: str) -> dict[str, Path]:
 def _files(folder: Path, ending: str) -> list[Path]:
     if not folder.is_dir():
         raise ValueError(f"there must be a folder of images or labels, and there is none: {folder}")
-    return sorted(file for file in folder.glob(f"[!.]*{ending}") if file.is_file())
+    files = sorted(file for file in folder.glob(f"[!.]*{ending}") if file.is_file())
+    for file in (folder, *files):
+        check_utf8(file)
+    return files
 
 
 def _check_has(files: Collection[str], needed: Collection[str], folder: Path, other: Path) -> None:

@@ -20,6 +20,7 @@ from nnunetv2_cfseg.data.phantom.files import FILE_ENDING, UNFINISHED, CaseFiles
 from nnunetv2_cfseg.data.phantom.folds import choose_folds
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
 from nnunetv2_cfseg.files import read_json, write_json
+from nnunetv2_cfseg.folder_lock import lock_folder
 
 #: What the dataset was begun with; a folder that has it is one of ours.
 RECORD = "phantom.json"
@@ -46,25 +47,28 @@ def make_dataset(
         seed: with a case's number it decides the case; the number of processes has no influence.
 
     Raises:
-        ValueError: bad numbers, or a folder that holds something else.
+        ValueError: bad numbers, or a folder that holds something else or that another run is at work in.
         OSError: a file cannot be read or written, or a process was killed.
     """
     _check_numbers(num_training, num_test, seed=seed, num_processes=num_processes)
     settings = replace(settings, frequencies={name: settings.frequencies.get(name, 0.0) for name in CLASSES})
     record = _record(settings, num_training=num_training, num_test=num_test, seed=seed)
-    _check_folder(folder, record)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / RECORD, record)
     parts = ["Tr"] * num_training + ["Ts"] * num_test
     cases = [CaseFiles(settings, folder, seed, index, part) for index, part in enumerate(parts)]
-    try:
-        _write_cases(cases, num_processes, progress)
-    finally:
-        shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
-    if num_training > 1:
-        shown = {case.name: _classes_shown(case) for case in cases[:num_training]}
-        write_json(folder / "splits_final.json", choose_folds(shown, seed=seed))
-    write_json(folder / "dataset.json", _dataset_json(settings, num_training))  # last: nnU-Net takes it for a dataset
+    with lock_folder(folder):
+        _check_folder(folder, record)
+        write_json(folder / RECORD, record)
+        try:
+            _write_cases(cases, num_processes, progress)
+        finally:
+            shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+            if not any(case.provenance.is_file() for case in cases):  # refused: a corrected try may begin anew
+                (folder / RECORD).unlink(missing_ok=True)
+        if num_training > 1:
+            shown = {case.name: _classes_shown(case) for case in cases[:num_training]}
+            write_json(folder / "splits_final.json", choose_folds(shown, seed=seed))
+        content = _dataset_json(settings, num_training)
+        write_json(folder / "dataset.json", content)  # last: nnU-Net takes it for a dataset
 
 
 def dataset_folder(parent: Path, dataset_id: int, name: str) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnunetv2_cfseg.case_names import check_utf8, one_name_each
 from nnunetv2_cfseg.evaluation.case_images import find_case_images
 from nnunetv2_cfseg.evaluation.files import case_files
 
@@ -55,11 +56,7 @@ def find_scans(
         ValueError: a path that does not exist, a folder without segmentations, a file with another ending, a case that
             is named twice, or one without an image.
     """
-    named: dict[str, Path] = {}
-    for case, file in _files(inputs, file_ending):
-        if case in named:
-            raise ValueError(f"a case must be named once, and {case} is {named[case]} and {file}")
-        named[case] = file
+    named = one_name_each(_files(inputs, file_ending))
     if images is None:
         return [Scan(case, file) for case, file in named.items()]
     found = find_case_images(named, images, file_ending, channel_needed=True)
@@ -78,5 +75,6 @@ def _files(inputs: Sequence[Path], file_ending: str) -> Iterator[tuple[str, Path
 
 
 def _check_exists(path: Path) -> None:
+    check_utf8(path)
     if not path.exists():
         raise ValueError(f"a segmentation must be a file or a folder of some, and there is none: {path}")

@@ -10,6 +10,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_cfseg.csv_cells import safe_cell
 from nnunetv2_cfseg.files import whole_or_not_at_all
 
 DECIMALS = 6
@@ -49,7 +50,7 @@ def write_json(file: Path, content: Any) -> None:
 def _field(value: Any) -> Any:
     if value is None or (isinstance(value, float) and isnan(value)):
         return ""
-    return f"{round(value, DECIMALS) + 0.0:.15g}" if isinstance(value, float) else value
+    return f"{round(value, DECIMALS) + 0.0:.15g}" if isinstance(value, float) else safe_cell(value)
 
 
 def _without_nan(content: Any) -> Any:

@@ -64,7 +64,7 @@ def record(
         foreground: the classes.
         changes: rows of ``longitudinal.csv``.
         settings: of the measures.
-        folder: of the record, from which paths lead.
+        folder: in which the record will be; paths lead from there.
     """
     return {
         "versions": {

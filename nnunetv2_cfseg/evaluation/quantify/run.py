@@ -25,6 +25,11 @@ from nnunetv2_cfseg.evaluation.quantify.tables import (
     longitudinal_rows,
 )
 from nnunetv2_cfseg.evaluation.quantify.visits import Visit, visits_from_csv, visits_from_names
+from nnunetv2_cfseg.failures import explain
+from nnunetv2_cfseg.output_paths import check_not_read
+
+#: What is written.
+TABLES = ("classes.csv", "lesions.csv", "longitudinal.csv", "quantities.json")
 
 
 @dataclass(frozen=True)
@@ -90,11 +95,18 @@ def quantify(
     visits = _visits(settings, [scan.case for scan in scans])
     if settings.mesh:
         _check_mesh_names(scans, classes.foreground)
+    check_not_read([output / name for name in TABLES], _inputs(scans, dataset_json, settings))
     output.mkdir(parents=True, exist_ok=True)
     jobs = [_Job(scan, classes, settings.smallest_ml, output / MESHES if settings.mesh else None) for scan in scans]
     quantities = Quantities(_measure(jobs, num_processes, progress), classes, visits)
     _write(quantities, scans, settings, output)
     return quantities
+
+
+def _inputs(scans: Sequence[Scan], dataset_json: Path, settings: QuantifySettings) -> list[Path | None]:
+    """All files that are read."""
+    files = [file for scan in scans for file in (scan.segmentation, scan.image)]
+    return [*files, dataset_json, settings.scans]
 
 
 @dataclass(frozen=True)
@@ -145,7 +157,16 @@ def _measure(jobs: Sequence[_Job], num_processes: int, progress: bool) -> list[C
 
 
 def _run_job(job: _Job) -> CaseQuantities:
-    return quantify_case(job.scan, job.classes, smallest_ml=job.smallest_ml, mesh_folder=job.mesh_folder)
+    """Measure a case.
+
+    Raises:
+        ValueError: it cannot be measured, whatever for; the message names a file of it.
+    """
+    try:
+        return quantify_case(job.scan, job.classes, smallest_ml=job.smallest_ml, mesh_folder=job.mesh_folder)
+    except Exception as error:
+        files = [file for file in (job.scan.segmentation, job.scan.image) if file is not None]
+        raise ValueError(explain(error, files, doing="measured")) from error
 
 
 def _write(quantities: Quantities, scans: Sequence[Scan], settings: QuantifySettings, output: Path) -> None:
@@ -153,11 +174,10 @@ def _write(quantities: Quantities, scans: Sequence[Scan], settings: QuantifySett
     changes = longitudinal_rows(quantities.visits, {case.case: case for case in quantities.cases}, foreground)
     classes = [class_row(case, one) for case in quantities.cases for one in foreground]
     lesions = [row for case in quantities.cases for one in foreground for row in lesion_rows(case, one)]
-    write_csv(output / "classes.csv", list(CLASS_COLUMNS), classes)
-    write_csv(output / "lesions.csv", list(LESION_COLUMNS), lesions)
+    table, lesion_table, changes_table, numbers = (output / name for name in TABLES)
+    write_csv(table, list(CLASS_COLUMNS), classes)
+    write_csv(lesion_table, list(LESION_COLUMNS), lesions)
     if quantities.visits:
-        write_csv(output / "longitudinal.csv", list(LONGITUDINAL_COLUMNS), changes)
-    write_json(
-        output / "quantities.json",
-        record(quantities.cases, scans, foreground, changes=changes, settings=settings, folder=output),
-    )
+        write_csv(changes_table, list(LONGITUDINAL_COLUMNS), changes)
+    content = record(quantities.cases, scans, foreground, changes=changes, settings=settings, folder=output)
+    write_json(numbers, content)

@@ -11,6 +11,7 @@ from io import StringIO
 from itertools import groupby
 from pathlib import Path
 
+from nnunetv2_cfseg.csv_cells import original_cell
 from nnunetv2_cfseg.files import TABLE_LIMIT_BYTES, read_text
 
 SECONDS_A_DAY = 86400
@@ -100,7 +101,7 @@ def _read(file: Path) -> Iterable[_Row]:
     try:
         table = csv.DictReader(StringIO(read_text(file, limit_bytes=TABLE_LIMIT_BYTES)))
         columns = list(table.fieldnames or [])
-        lines = [{key: (value or "").strip() for key, value in line.items() if key} for line in table]
+        lines = [{key: original_cell((value or "").strip()) for key, value in line.items() if key} for line in table]
     except csv.Error as error:
         raise ValueError(f"a table of scans must be CSV ({error}): {file}") from error
     missing = [column for column in ("case", "patient") if column not in columns]
@@ -111,6 +112,10 @@ def _read(file: Path) -> Iterable[_Row]:
             raise ValueError(f"each row must have a case and a patient, and one has case {line['case']!r}: {file}")
         date = line.get("date", "")
         yield _Row(line["patient"], line["case"], date, _time(date, line["case"], file))
+
+
+def _cell(text: str | None) -> str:
+    return original_cell((text or "").strip())
 
 
 def _time(date: str, case: str, file: Path) -> datetime | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from nnunetv2_cfseg.csv_cells import table_to_csv
 from nnunetv2_cfseg.evaluation.case_images import find_case_images
 from nnunetv2_cfseg.evaluation.evaluate import Evaluation
 from nnunetv2_cfseg.evaluation.files import Case
@@ -47,7 +48,7 @@ def page_files(
     first = evaluation.cases[0]
     told = {**summary, "metric_per_case": [_without_folders(case, output) for case in summary["metric_per_case"]]}
     return [
-        _table(evaluation.table.to_csv(index=False, lineterminator="\n"), output),
+        _table(table_to_csv(evaluation.table), output),
         File(
             _data("application/json", json.dumps(told, indent=1)),
             f"{output.stem}.json",
@@ -66,7 +67,7 @@ def unreferenced_files(
     predictions = observations.cases[0].prediction.parent
     folder = next(iter(images.values())).parent if images else None
     return [
-        _table(observations.table.to_csv(index=False, lineterminator="\n"), output),
+        _table(table_to_csv(observations.table), output),
         *_folders({"predictions": predictions, "images": folder, "model": model}, output),
     ]
 

@@ -22,7 +22,7 @@ def predict(*arguments: object) -> int:
 
 
 def written(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.iterdir() if file.suffix != ".json")
+    return sorted(file.name for file in folder.iterdir() if file.suffix != ".json" and file.is_file())
 
 
 def labels(file: Path) -> np.ndarray:
@@ -107,7 +107,7 @@ def test_a_scan_is_not_written_over(write_scan: Write, write_model: Write, capsy
     scan = write_scan("head.nii.gz")
     before = scan.read_bytes()
     assert predict("-i", scan, "-o", scan.parent, "-m", write_model()) == 2
-    assert "-o must be another folder than the scan's" in capsys.readouterr().err
+    assert f"must not replace a file that is read, and this one would: {scan}" in capsys.readouterr().err
     assert scan.read_bytes() == before
 
 
@@ -115,7 +115,9 @@ def test_a_device_that_is_not_there(scans: Path, write_model: Write, capsys: pyt
     import torch
 
     absent = "mps" if not torch.backends.mps.is_available() else "cuda"
-    assert main(["predict", "-i", str(scans), "-o", str(scans), "-m", str(write_model()), "-device", absent]) == 2
+    out = scans / "out"
+    assert main(["predict", "-i", str(scans), "-o", str(out), "-m", str(write_model()), "-device", absent]) == 2
+    assert not out.exists()
     assert f"-device must be one that this machine and its torch have, got {absent}" in capsys.readouterr().err
 
 
@@ -145,7 +147,8 @@ def test_an_interruption_leaves_whole_files_alone(
     monkeypatch.setattr(module, "segment", second_time)
     out = tmp_path / "out"
     assert predict("-i", scans, "-o", out, "-m", write_model()) == 130
-    assert [file.name for file in out.iterdir()] == ["a.nii.gz"]
+    assert written(out) == ["a.nii.gz"]
+    assert [file.name for file in (out / "provenance").iterdir()] == ["a.json"]
     assert labels(out / "a.nii.gz").shape == (9, 14, 15)
 
 

@@ -62,7 +62,7 @@ def test_a_dataset_that_nnunet_can_plan(
     assert refine() == 0
     made = pairs.with_name("Dataset901_Refined")
     assert sorted(file.name for file in made.iterdir()) == [
-        "dataset.json", "imagesTr", "labelsTr", "splits_final.json", "thin_thick.json",
+        "dataset.json", "imagesTr", "labelsTr", "provenance", "splits_final.json", "thin_thick.json",
     ]  # fmt: skip
     assert json.loads((made / "thin_thick.json").read_text())["factor"] == FACTOR
     assert "3 cases, " in capsys.readouterr().out

@@ -187,7 +187,12 @@ class TestWriteSummary:
         write_summary(evaluation, summary, output)
         assert sorted(path.name for path in output.parent.iterdir()) == ["scores.csv", "scores.json"]
         assert "NaN" in output.read_text()
-        assert json.dumps(json.loads(output.read_text())) == json.dumps(summary)
+        written = json.loads(output.read_text())
+        for case, own in zip(written["metric_per_case"], summary["metric_per_case"], strict=True):
+            for name in ("prediction_file", "reference_file"):
+                assert (output.parent / case[name]).resolve() == Path(own[name]).resolve()
+                assert not Path(case[name]).is_absolute()
+        assert json.dumps({**written, "metric_per_case": 0}) == json.dumps({**summary, "metric_per_case": 0})
         with output.with_suffix(".csv").open(newline="") as stream:
             rows = list(csv.DictReader(stream))
         assert len(rows) == 8

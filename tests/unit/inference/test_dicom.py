@@ -61,10 +61,10 @@ def test_one_of_several_must_be_chosen(write_series: Write) -> None:
     folder = write_series()
     write_series((0, 5, 10), uid="1.2.4", folder=folder)
     write_series((0,), uid="1.2.5", folder=folder)  # a scout is no volume
-    listed = r"\(1: 6 slices every 2 mm; 2: 3 slices every 5 mm\)"
-    with pytest.raises(ValueError, match=rf"one of 2 DICOM series must be chosen with --series N {listed}"):
+    listed = rf"{folder}\n  1: 6 slices every 2 mm, CT.*\n  2: 3 slices every 5 mm, CT"
+    with pytest.raises(ValueError, match=rf"one of 2 DICOM series must be chosen with --series N: {listed}"):
         choose_series(folder, None)
-    with pytest.raises(ValueError, match=rf"--series must be from 1 to 2 {listed}, got 3"):
+    with pytest.raises(ValueError, match=rf"--series must be from 1 to 2, got 3: {listed}"):
         choose_series(folder, 3)
     assert choose_series(folder, 2).spacing_mm == 5
 
