@@ -349,7 +349,7 @@ class TestRefusals:
 
     def test_of_a_dataset_without_dataset_json(self, ct: Planning) -> None:
         (ct.folders.raw / NAME / "dataset.json").unlink()
-        with pytest.raises(ValueError, match=r"needs a dataset\.json, and there is none: .*dataset\.json"):
+        with pytest.raises(ValueError, match=r"dataset\.json must be a file, and there is none: .*dataset\.json"):
             ct.plan()
         assert ct.written() == []
 
