@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +58,11 @@ def write_comparison(comparison: FolderComparison, folder: Path) -> None:
     """
     check_output(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    seen = {name: Path(seen_from(path, folder)) for name, path in comparison.folders.items()}
     texts = {
         RESULTS: table_to_csv(comparison.comparison.results),
         CASES: table_to_csv(comparison.comparison.cases),
-        TABLES: markdown(comparison),
+        TABLES: markdown(replace(comparison, folders=seen)),
         RECORD: json.dumps(_record(comparison, folder), indent=2, allow_nan=False, ensure_ascii=False) + "\n",
     }
     for name, text in texts.items():
