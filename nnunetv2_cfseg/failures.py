@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nnunetv2_cfseg.case_names import printable
-
-#: In what torch and numpy raise where memory is short.
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "bad allocation", "std::bad_alloc")
+from nnunetv2_cfseg.error_sentence import is_out_of_memory
 
 
 def explain(error: BaseException, files: Iterable[Path], *, doing: str = "read") -> str:
@@ -28,7 +26,7 @@ def explain(error: BaseException, files: Iterable[Path], *, doing: str = "read")
 
 def _reason(error: BaseException) -> str:
     text = str(error).strip()
-    if isinstance(error, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY):
+    if is_out_of_memory(error):
         return "there is too little memory"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"

@@ -47,12 +47,6 @@ def check_not_taken(outputs: Iterable[Path]) -> None:
             raise ValueError(f"an output must have a name of its own, and {output.name} is another file's: {output}")
 
 
-def seen_from(file: Path, folder: Path) -> str:
-    """A path as it leads from a folder, so that no record holds where a machine has its data."""
-    place = os.path.join(os.path.realpath(file.parent), file.name)  # a link stays what it is called
-    return Path(os.path.relpath(place, os.path.realpath(folder))).as_posix()
-
-
 def _state(file: Path) -> os.stat_result | None:
     try:
         return file.stat()

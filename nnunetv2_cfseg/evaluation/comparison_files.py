@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from nnunetv2_cfseg.evaluation.columns import BY_KEY
 from nnunetv2_cfseg.evaluation.compare import FolderComparison
 from nnunetv2_cfseg.evaluation.comparison_markdown import markdown
 from nnunetv2_cfseg.evaluation.comparison_notes import notes
+from nnunetv2_cfseg.evaluation.private_paths import told
 from nnunetv2_cfseg.files import whole_or_not_at_all
-from nnunetv2_cfseg.output_paths import check_not_read, seen_from
+from nnunetv2_cfseg.output_paths import check_not_read
 
 RESULTS = "comparison.csv"
 CASES = "cases.csv"
@@ -58,10 +59,11 @@ def write_comparison(comparison: FolderComparison, folder: Path) -> None:
     """
     check_output(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    seen = {name: Path(told(path, folder)) for name, path in comparison.folders.items()}
     texts = {
         RESULTS: table_to_csv(comparison.comparison.results),
         CASES: table_to_csv(comparison.comparison.cases),
-        TABLES: markdown(comparison),
+        TABLES: markdown(replace(comparison, folders=seen)),
         RECORD: json.dumps(_record(comparison, folder), indent=2, allow_nan=False, ensure_ascii=False) + "\n",
     }
     for name, text in texts.items():
@@ -72,8 +74,8 @@ def _record(comparison: FolderComparison, folder: Path) -> dict[str, Any]:
     of = comparison.comparison
     return {
         "version": __version__,
-        "folders": {name: seen_from(path, folder) for name, path in comparison.folders.items()},
-        "truth": seen_from(comparison.truth, folder),
+        "folders": {name: told(path, folder) for name, path in comparison.folders.items()},
+        "truth": told(comparison.truth, folder),
         "reference": of.reference,
         "metrics": {metric: {"unit": BY_KEY[metric].unit, "better": BY_KEY[metric].better} for metric in of.metrics},
         "settings": asdict(comparison.settings),

