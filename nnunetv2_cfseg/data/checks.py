@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nnunetv2_cfseg.imaging.geometry import grid_difference
+from nnunetv2_cfseg.imaging.hounsfield import check_hounsfield as check_hounsfield
 from nnunetv2_cfseg.imaging.read import read_scan, read_volume
 from nnunetv2_cfseg.nnunet import dataset_json as dataset_json_schema
 
@@ -48,23 +49,6 @@ def check_cases(
     jobs = [(case["images"], case["label"], is_ct, known) for case in cases.values()]
     for _ in tqdm(_run(jobs, num_processes), total=len(jobs), desc="Checking cases", disable=not progress):
         pass
-
-
-def check_hounsfield(values: np.ndarray, file: str | Path) -> None:
-    """Refuse a CT whose values cannot be HU.
-
-    A scan in HU holds air near -1000, or nothing but tissue where everything else was cut away. Values from 0 to 255
-    are a windowed picture; values from 0 to some thousands lack the rescale intercept; a range below 50 was rescaled.
-
-    Raises:
-        ValueError: with the range found and the file.
-    """
-    low, high = float(values.min()), float(values.max())
-    is_picture_or_raw = low >= 0 and (100 < high <= 255 or high >= 1000)
-    if not np.isfinite(high - low) or high - low < 50 or is_picture_or_raw:
-        raise ValueError(
-            f"a CT must be in Hounsfield units (air near -1000), and its values run from {low:g} to {high:g}: {file}"
-        )
 
 
 def check_labels(values: np.ndarray, known: set[int], file: str | Path) -> None:
