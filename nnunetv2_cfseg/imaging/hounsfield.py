@@ -37,12 +37,15 @@ PADDING_WIDTH = 64.0
 AIR_HU = (-1100.0, -870.0)
 #: Least that lungs and airways show. Above it no scan has a peak of its own up to fat.
 LUNG_TOP_HU = -650.0
+FAT_BEGINS_HU = -340.0
 #: Fat, muscle, organs, blood with some contrast.
 SOFT_HU = (-200.0, 200.0)
 #: Where the commonest soft tissue lies: from fat at -112 in obese patients to 100 in plastic heads, and some tolerance.
 TISSUE_HU = (-150.0, 150.0)
 #: Blood in arteries with contrast, the brightest tissue but bone, can be this bright.
 BRIGHTEST_TISSUE_HU = 600.0
+#: What lies beyond is wrong whatever it is, and has no place in float32.
+FARTHEST = 1e30
 BIN_HU = 8.0
 HISTOGRAM_HU = (-4096.0, 8192.0)
 #: Scaled to 0 to 1, -1 to 1 or to a standard deviation of one, scans span less than this; noise alone spans more.
@@ -304,14 +307,15 @@ def _stored(v: _Values) -> str:
 
 def _air_moved(v: _Values) -> str:
     peak, share = v.air_peak
-    is_moved = share > 0.05 and peak > LUNG_TOP_HU
+    is_moved = share > 0.08 and LUNG_TOP_HU < peak < FAT_BEGINS_HU
     return f"{share:.0%} of them peak near {peak:.0f}, where a body has no peak" if is_moved else ""
 
 
 def _no_soft_tissue(v: _Values) -> str:
     body, soft, tissue = v.share(-300), v.share(*SOFT_HU), v.mode(-300, None)
     where = f"soft tissue is not near 0: what is no air peaks near {tissue:.0f}"
-    if (body > 0.05 and soft < 0.02 * body and tissue > BRIGHTEST_TISSUE_HU) or v.share(1500) > 0.3:
+    is_high = v.share(1500) > 0.3 and v.fullest(1500, 320)[1] > 0.5 * v.share(1500)
+    if is_high or (body > 0.05 and soft < 0.02 * body and tissue > BRIGHTEST_TISSUE_HU):
         return where
     if not _tissue_elsewhere(v):
         return ""
@@ -391,8 +395,10 @@ def _sample(values: NDArray[Any]) -> NDArray[np.float32]:
     step = max(1, -(-values.size // MOST_VOXELS))
     while step > 1 and (not _is_prime(step) or any(side % step == 0 for side in values.shape)):
         step += 1
-    sample = values.ravel(order="K")[::step].astype(np.float32)
-    return sample[np.isfinite(sample)]
+    sample = values.ravel(order="K")[::step]
+    if sample.dtype.kind == "f":
+        sample = sample[np.isfinite(sample)]
+    return np.clip(sample, -FARTHEST, FARTHEST).astype(np.float32)
 
 
 def _set_aside(sample: NDArray[np.float32], *, declared: bool) -> _Values:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.preprocessing.resampling.resample_torch import resample_torch_fornnunet
 
 from nnunetv2_cfseg.networks.patches import Size3, as_size3
@@ -255,7 +259,21 @@ class CFSegPlanner(ExperimentPlanner):
                     strict=True,
                 )
             }
-        super().save_plans(plans)
+        self._write_plans(plans)
+
+    def _write_plans(self, plans: dict[str, Any]) -> None:
+        """nnU-Net's file, which joins plans that are there, under a hidden name until it is whole."""
+        folder, name = Path(str(nnUNet_preprocessed)) / self.dataset_name, str(self.plans_identifier)  # type: ignore[has-type]
+        file, hidden = folder / f"{name}.json", folder / f".{name}.{os.getpid()}.json"
+        try:
+            if file.is_file():
+                shutil.copyfile(file, hidden)
+            self.plans_identifier = hidden.stem
+            super().save_plans(plans)
+            os.replace(hidden, file)
+        finally:
+            self.plans_identifier = name
+            hidden.unlink(missing_ok=True)
 
     def _choose_network(self, patch: Size3) -> tuple[dict[str, Any], Size, int]:
         """The largest size whose step fits the memory target, as network arguments, and its blocks a step."""
