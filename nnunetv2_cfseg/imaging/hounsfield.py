@@ -74,7 +74,7 @@ class Verdict:
 
 
 def check_hounsfield(
-    values: ArrayLike, file: str | Path, *, padding: float | None = None, assume_hu: bool = False
+    values: ArrayLike, file: str | Path, *, padding: float | None = None, assume_hu: bool | None = None
 ) -> None:
     """Refuse a CT whose values cannot be HU; one that is doubtful gets a line on stderr.
 
@@ -82,7 +82,7 @@ def check_hounsfield(
         values: of the scan, of any shape.
         file: to name.
         padding: value of pixels that were not measured, where the file says it (DICOM's Pixel Padding Value, in HU).
-        assume_hu: do not look.
+        assume_hu: do not look; None where a command has no such flag, which is not spoken of then.
 
     Raises:
         ValueError: with what was found, the range of values and the file.
@@ -97,10 +97,8 @@ def check_hounsfield(
     span = f"its values run from {finite.min():g} to {finite.max():g}" if finite.size else "it has no values"
     found = f"{verdict.reason}; {span}"
     if verdict.level == "not_hu":
-        raise ValueError(
-            f"a CT must be in Hounsfield units (air at -1000, water at 0), and {found}; if it is, --assume_hu skips "
-            f"this check: {file}"
-        )
+        hint = "" if assume_hu is None else "; if it is, --assume_hu skips this check"
+        raise ValueError(f"a CT must be in Hounsfield units (air at -1000, water at 0), and {found}{hint}: {file}")
     say(f"a CT should be in Hounsfield units (air at -1000, water at 0), and {found}: {file}")
 
 
@@ -314,7 +312,8 @@ def _air_moved(v: _Values) -> str:
 def _no_soft_tissue(v: _Values) -> str:
     body, soft, tissue = v.share(-300), v.share(*SOFT_HU), v.mode(-300, None)
     where = f"soft tissue is not near 0: what is no air peaks near {tissue:.0f}"
-    is_high = v.share(1500) > 0.3 and v.fullest(1500, 320)[1] > 0.5 * v.share(1500)
+    is_peak = v.fullest(1500, 320)[1] > 0.5 * v.share(1500)
+    is_high = v.share(1500) > 0.3 and (is_peak or v.share(None, 0) < 0.001)
     if is_high or (body > 0.05 and soft < 0.02 * body and tissue > BRIGHTEST_TISSUE_HU):
         return where
     if not _tissue_elsewhere(v):

@@ -111,7 +111,8 @@ class _Job:
     def read(self, case: Case) -> Scan | str:
         try:
             configuration = self.models[0].configuration
-            return read_scan(case, configuration.channel_names, configuration.storage_order or LPS)
+            order = configuration.storage_order or LPS
+            return read_scan(case, configuration.channel_names, order, assume_hu=self.settings.assume_hu)
         except FAILURES as error:
             return str(error)
 

@@ -105,7 +105,8 @@ def _refine_case(
 ) -> None:
     """Segment a scan and write what its annotation and the network allow."""
     configuration = models[0].configuration
-    scan = read_scan(case, configuration.channel_names, configuration.storage_order or LPS)
+    order = configuration.storage_order or LPS
+    scan = read_scan(case, configuration.channel_names, order, assume_hu=settings.assume_hu)
     model = closest_model(models, scan.spacing_mm[0])
     warn_if_short(case.name, scan, model)
     memory = place / f"{case.name}.npy"

@@ -34,7 +34,7 @@ class TestCheck:
         with pytest.raises(
             ValueError, match=r"Hounsfield .* near 1\d{3}.* run from -?\d+.* to 1\d{3}.*--assume_hu.*: a\.nii\.gz$"
         ):
-            check_hounsfield((scan() + 1024).round(), "a.nii.gz")
+            check_hounsfield((scan() + 1024).round(), "a.nii.gz", assume_hu=False)
 
     def test_warns_once_with_the_numbers(self, capsys: pytest.CaptureFixture[str]) -> None:
         for _ in range(2):
