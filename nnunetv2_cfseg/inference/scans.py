@@ -10,11 +10,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from nnunetv2_cfseg.data.checks import check_hounsfield
+from nnunetv2_cfseg.imaging.dicom_padding import padding_hu
 from nnunetv2_cfseg.imaging.geometry import Triple, VolumeGeometry, grid_difference
 from nnunetv2_cfseg.imaging.orientation import Turn, turn
 from nnunetv2_cfseg.imaging.read import read_scan as read_image
 from nnunetv2_cfseg.inference.dicom import Series, choose_series, read_series
-from nnunetv2_cfseg.inference.dicom_padding import padding_hu
 
 
 @dataclass(frozen=True)
