@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.pool
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import starmap
 from multiprocessing.connection import Connection
+from multiprocessing.pool import Pool
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -19,7 +20,7 @@ def ending_with_us() -> Iterator[None]:
 
     nnU-Net's processes wait for work on a queue that they hold open themselves: where the first one was killed they
     wait for ever. Here each also waits for the end of a pipe, which the system closes with the process that holds it.
-    Those that nnU-Net forks to compare names are threads here: forked after torch was loaded they may hang.
+    What nnU-Net forks a dozen processes for, to compare names of files, is done in this one.
     """
     from nnunetv2.experiment_planning import verify_dataset_integrity
     from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor
@@ -34,8 +35,11 @@ def ending_with_us() -> Iterator[None]:
             if _is_nnunets_own(module):
                 replaced.enter_context(_replaced(module, "multiprocessing", watched))
         if utils.Pool is multiprocessing.Pool:
-            replaced.enter_context(_replaced(utils, "Pool", multiprocessing.pool.ThreadPool))
-        yield
+            replaced.enter_context(_replaced(utils, "Pool", _NoPool))
+        try:
+            yield
+        finally:
+            watched.end()
 
 
 class _Multiprocessing:
@@ -43,14 +47,38 @@ class _Multiprocessing:
 
     def __init__(self, listener: Connection) -> None:
         self.listener = listener
+        self.pools: list[Pool] = []
 
     def get_context(self, method: str) -> SimpleNamespace:
         context = multiprocessing.get_context(method)
 
-        def pool(processes: int) -> Any:
-            return context.Pool(processes, start_worker, (self.listener,))
+        def pool(processes: int) -> Pool:
+            self.pools.append(context.Pool(processes, start_worker, (self.listener,)))
+            return self.pools[-1]
 
         return SimpleNamespace(Pool=pool)
+
+    def end(self) -> None:
+        """End all processes; those of a pool that was ended before stay ended."""
+        for pool in self.pools:
+            pool.terminate()
+            pool.join()
+
+
+class _NoPool:
+    """A pool of no processes, with what nnU-Net calls of it."""
+
+    def __init__(self, processes: int) -> None:
+        pass
+
+    def __enter__(self) -> _NoPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def starmap(self, function: Callable[..., Any], arguments: Iterable[Iterable[Any]]) -> list[Any]:
+        return list(starmap(function, arguments))
 
 
 def _is_nnunets_own(module: ModuleType) -> bool:

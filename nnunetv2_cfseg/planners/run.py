@@ -134,7 +134,15 @@ def _in_one_sentence(dataset_id: int) -> Iterator[None]:
                 f"a process of nnU-Net's ended before its work was done, mostly for lack of memory, of which fewer "
                 f"processes (-np, -npfp) need less: dataset {dataset_id}"
             ) from error
+        if "NDArray" in str(error):  # blosc2 gives no other reason
+            raise OSError(
+                f"a preprocessed scan cannot be written ({_one_line(error)}), as on a full disk: {nnUNet_preprocessed}"
+            ) from error
         raise ValueError(f"nnU-Net refuses dataset {dataset_id}: {_one_line(error)}") from error
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # a write that failed does not know its file
+            raise OSError(error.errno, error.strerror, str(nnUNet_preprocessed)) from error
+        raise
 
 
 @contextmanager

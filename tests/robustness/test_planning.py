@@ -315,7 +315,7 @@ class TestAFullDisk:
             raise error
 
         if isinstance(error, KeyboardInterrupt):
-            monkeypatch.setattr(DefaultPreprocessor, "run", lambda *args: save(*args[:2]))
+            monkeypatch.setattr(DefaultPreprocessor, "run", lambda self, *_, **__: save(self, "case"))
             monkeypatch.chdir(dataset.folders.preprocessed)
         else:
             monkeypatch.setattr(DefaultPreprocessor, "run_case_save", save)
