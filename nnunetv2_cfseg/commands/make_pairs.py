@@ -52,6 +52,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("--folds", type=int, default=5, metavar="N", help="at most so many folds (default: %(default)s)")
     flag("--seed", type=int, default=0, metavar="N", help="decides test set and folds (default: %(default)s)")
     flag("-np", type=int, default=4, metavar="N", help="processes (default: %(default)s)")
+    flag("--assume_hu", action="store_true", help="do not look at whether the scans are in Hounsfield units")
     flag("--no_pictures", action="store_true", help="no overview of each case")
     flag("--no_pbar", action="store_true", help="no progress bar")
     command.set_defaults(run=_run)
@@ -80,7 +81,7 @@ def _run(args: argparse.Namespace) -> None:
     sidecar = make_dataset(
         sources,
         folder,
-        settings=PairSettings(factor, labels, args.threshold, args.thickness, values, ignore, order),
+        settings=PairSettings(factor, labels, args.threshold, args.thickness, values, ignore, order, args.assume_hu),
         split=Split(patients, args.test, args.test_share, args.folds, args.seed),
         num_processes=args.np,
         pictures=not args.no_pictures,

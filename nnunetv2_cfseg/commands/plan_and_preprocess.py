@@ -30,6 +30,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("-np", nargs="+", type=int, default=[4], metavar="N", help="processes for preprocessing (default: 4)")
     flag("-npfp", type=int, default=8, metavar="N", help="processes for checks and fingerprint (default: 8)")
     flag("--verify_dataset_integrity", action="store_true", help="also run nnU-Net's own check of the dataset")
+    flag("--assume_hu", action="store_true", help="do not look at whether CTs are in Hounsfield units")
     flag("--clean", action="store_true", help="extract the fingerprint anew")
     flag("--no_pp", action="store_true", help="plan only, do not preprocess")
     flag("--verbose", action="store_true")
@@ -58,4 +59,5 @@ def _run(args: argparse.Namespace) -> None:
         preprocess=not args.no_pp,
         verbose=args.verbose,
         progress=not args.no_pbar,
+        assume_hu=args.assume_hu,
     )

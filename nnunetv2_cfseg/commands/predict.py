@@ -63,6 +63,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "voxels along its longest axis (default: %(default)s)")  # fmt: skip
     add_beyond_scan_flag(command)
     flag("--keep_air", action="store_true", help="look at blocks of air as well, which are left out otherwise")
+    flag("--assume_hu", action="store_true", help="do not look at whether CTs are in Hounsfield units")
     flag("--disable_progress_bar", action="store_true")
     command.set_defaults(run=_run)
 
@@ -91,6 +92,7 @@ def _run(args: argparse.Namespace) -> None:
         mirror_axes=models[0].mirror_axes if args.mirror else (),
         shifts=args.shifts,
         beyond_scan=args.beyond_scan,
+        assume_hu=args.assume_hu,
     )
     cases = find_cases(
         args.i, file_ending=first.file_ending, channels=len(first.channel_names), series=args.series, name=args.name

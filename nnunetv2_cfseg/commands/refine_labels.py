@@ -35,6 +35,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="average over N grids of blocks, moved by fractions of a patch; at most 8, or as many as a patch has "
         "voxels along its longest axis (default: %(default)s)")  # fmt: skip
     add_beyond_scan_flag(command)
+    flag("--assume_hu", action="store_true", help="do not look at whether CTs are in Hounsfield units")
     flag("--disable_progress_bar", action="store_true")
     command.set_defaults(run=_run)
 
@@ -54,7 +55,8 @@ def _run(args: argparse.Namespace) -> None:
     check_beyond_scan(models, args)
     models = [on_device(model, args) for model in models]
     done = refine_dataset(
-        args.i, output, models, Settings(shifts=args.shifts, beyond_scan=args.beyond_scan),
+        args.i, output, models,
+        Settings(shifts=args.shifts, beyond_scan=args.beyond_scan, assume_hu=args.assume_hu),
         made_with=f"{folder.parent.name}/{folder.name}/{args.chk}",
         progress=not args.disable_progress_bar,
     )  # fmt: skip

@@ -36,7 +36,7 @@ def run_all(function: Callable[[Job], Result], jobs: Sequence[Job], *, num_proce
     # Forked processes would inherit locks that threads of this one may hold (tqdm's, torch's).
     context = get_context("spawn")
     listener, open_end = context.Pipe(duplex=False)
-    with listener, open_end, ProcessPoolExecutor(num_processes, context, _start_worker, (listener,)) as pool:
+    with listener, open_end, ProcessPoolExecutor(num_processes, context, start_worker, (listener,)) as pool:
         try:
             for future in as_completed([pool.submit(function, job) for job in jobs]):
                 yield future.result()
@@ -50,7 +50,12 @@ def run_all(function: Callable[[Job], Result], jobs: Sequence[Job], *, num_proce
             raise
 
 
-def _start_worker(listener: Connection) -> None:
+def start_worker(listener: Connection) -> None:
+    """What a process does first: leave Ctrl-C to the one that started it, use one thread, and end with that one.
+
+    Args:
+        listener: of a pipe whose other end the process holds that started this one.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the first one acts
     os.environ.update(dict.fromkeys(THREADS, "1"))
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)

@@ -166,7 +166,7 @@ def _as_labels(values: np.ndarray, file: Path) -> np.ndarray:
     if values.dtype.kind == "f":
         wrong = values[(values != np.rint(values)) | (np.abs(values) > np.iinfo(np.int32).max)]
         if wrong.size:
-            raise ValueError(f"label values must be integers, got {wrong[0]:g}: {file}")
+            raise ValueError(f"label values must be integers, got {wrong[0]!s}: {file}")
     low, high = int(values.min()), int(values.max())
     smallest = next(t for t in DTYPES if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
     return values.astype(smallest, copy=False)

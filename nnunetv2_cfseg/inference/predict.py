@@ -153,7 +153,8 @@ class _Job:
         try:
             source, configuration = describe_input(case), self.models[0].configuration
             order = configuration.storage_order or LPS
-            return _Read(read_scan(case, configuration.channel_names, order), source)
+            scan = read_scan(case, configuration.channel_names, order, assume_hu=self.settings.assume_hu)
+            return _Read(scan, source)
         except Exception as error:
             return explain(error, (case.place, *case.sources))
 

@@ -28,7 +28,7 @@ from nnunetv2_cfseg.inference.segment import Settings
 PROVENANCE = "provenance"
 CHUNK_BYTES = 1 << 20
 #: Of the settings, what has no influence on labels.
-WITHOUT_INFLUENCE = ("chunk_blocks",)
+WITHOUT_INFLUENCE = ("chunk_blocks", "assume_hu")
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,8 @@ def _is_readable(file: Path) -> bool:
 def _refine_case(case: Case, annotation: Path, file: Path, job: _Job) -> None:
     """Segment a scan and write what its annotation and the network allow."""
     configuration = job.models[0].configuration
-    scan = read_scan(case, configuration.channel_names, configuration.storage_order or LPS)
+    order = configuration.storage_order or LPS
+    scan = read_scan(case, configuration.channel_names, order, assume_hu=job.settings.assume_hu)
     model = closest_model(job.models, scan.spacing_mm[0])
     warn_if_short(case.name, scan, model)
     memory = job.place / f"{case.name}.npy"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nnunetv2_cfseg.case_names import check_case_name, check_distinct, check_utf8, printable
 from nnunetv2_cfseg.data.checks import check_hounsfield
+from nnunetv2_cfseg.imaging.dicom_padding import padding_hu
 from nnunetv2_cfseg.imaging.geometry import Triple, VolumeGeometry, grid_difference
 from nnunetv2_cfseg.imaging.orientation import Turn, turn
 from nnunetv2_cfseg.imaging.read import read_scan as read_image
@@ -185,11 +186,12 @@ def _what(path: Path) -> str:
     return "this is neither" if os.path.lexists(path) else "there is none"
 
 
-def read_scan(case: Case, channel_names: Sequence[str], order: str | None = None) -> Scan:
+def read_scan(case: Case, channel_names: Sequence[str], order: str | None = None, *, assume_hu: bool = False) -> Scan:
     """Read all channels and turn them to a model's order.
 
     Args:
         order: such as ``LPS``, what the model was trained in; None leaves axes as they are in the file.
+        assume_hu: do not look at the values of a CT.
 
     Raises:
         ValueError: another number of channels than the model takes, a file that is broken, is no volume or is no CT
@@ -210,7 +212,8 @@ def read_scan(case: Case, channel_names: Sequence[str], order: str | None = None
             raise ValueError(f"all channels must be on one grid, and this one must have the first one's {difference}: "
                              f"{place}")  # fmt: skip
         if name.lower() == "ct":
-            check_hounsfield(volume.values, place)
+            padding = None if case.series is None else padding_hu(case.series.files[0])
+            check_hounsfield(volume.values, place, padding=padding, assume_hu=assume_hu)
     turned = Turn() if order is None else turn(geometry.order, to=order)
     return Scan(case, tuple(turned.apply(volume.values) for volume in volumes), geometry, turned)
 

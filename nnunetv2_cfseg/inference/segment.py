@@ -36,6 +36,7 @@ class Settings:
         mirror_axes: average over all combinations of mirrors along these axes.
         shifts: average over this many grids of blocks, moved by fractions of a patch; 1 for one grid.
         beyond_scan: what blocks see beyond the ends of a scan; None for what the plans say.
+        assume_hu: do not look at whether a CT is in HU.
 
     Raises:
         ValueError: a value out of range.
@@ -46,6 +47,7 @@ class Settings:
     mirror_axes: tuple[int, ...] = ()
     shifts: int = 1
     beyond_scan: str | None = None
+    assume_hu: bool = False
 
     def __post_init__(self) -> None:
         if self.chunk_blocks < 1:

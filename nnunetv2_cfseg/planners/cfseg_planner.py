@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import re
+import os
+import shutil
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.preprocessing.resampling.resample_torch import resample_torch_fornnunet
 
 from nnunetv2_cfseg.networks.patches import Size3, as_size3
@@ -19,6 +22,7 @@ from nnunetv2_cfseg.networks.presets import preset
 from nnunetv2_cfseg.networks.windows import WINDOWS_HU
 from nnunetv2_cfseg.planners.geometry import choose_crop, choose_patch_size
 from nnunetv2_cfseg.planners.memory import estimate_step_bytes
+from nnunetv2_cfseg.planners.sides import describe_sides, sided_names
 from nnunetv2_cfseg.planners.storage_order import storage_order
 from nnunetv2_cfseg.trainers.plans import NETWORK_CLASS
 
@@ -104,6 +108,7 @@ class CFSegPlanner(ExperimentPlanner):
         for name, configuration in plans["configurations"].items():
             if configuration.get("architecture", {}).get("network_class_name") == NETWORK_CLASS:
                 print(_describe(name, configuration))
+        print(describe_sides(self.dataset_json["labels"]))
         return plans
 
     def get_plans_for_configuration(
@@ -221,7 +226,7 @@ class CFSegPlanner(ExperimentPlanner):
         cannot tell sides any more. Of a CT only the left-right one: it lies the right way up, and where a thing lies
         tells what it is. All of other scans, as in nnU-Net.
         """
-        if names_a_side(self.dataset_json["labels"]):
+        if sided_names(self.dataset_json["labels"]):
             return []
         if all(self._ct_channels()):
             forward, _ = self.determine_transpose()
@@ -254,7 +259,21 @@ class CFSegPlanner(ExperimentPlanner):
                     strict=True,
                 )
             }
-        super().save_plans(plans)
+        self._write_plans(plans)
+
+    def _write_plans(self, plans: dict[str, Any]) -> None:
+        """nnU-Net's file, which joins plans that are there, under a hidden name until it is whole."""
+        folder, name = Path(str(nnUNet_preprocessed)) / self.dataset_name, str(self.plans_identifier)  # type: ignore[has-type]
+        file, hidden = folder / f"{name}.json", folder / f".{name}.{os.getpid()}.json"
+        try:
+            if file.is_file():
+                shutil.copyfile(file, hidden)
+            self.plans_identifier = hidden.stem
+            super().save_plans(plans)
+            os.replace(hidden, file)
+        finally:
+            self.plans_identifier = name
+            hidden.unlink(missing_ok=True)
 
     def _choose_network(self, patch: Size3) -> tuple[dict[str, Any], Size, int]:
         """The largest size whose step fits the memory target, as network arguments, and its blocks a step."""
@@ -307,16 +326,6 @@ class CFSegPlanner(ExperimentPlanner):
     def _ct_channels(self) -> list[bool]:
         schemes, _ = self.determine_normalization_scheme_and_whether_mask_is_used_for_norm()
         return [scheme == "CTNormalization" for scheme in schemes]
-
-
-def names_a_side(labels: dict[str, Any]) -> bool:
-    """Whether a label is named after a side (``kidney_left``, ``LeftKidney``, ``parotid R``)."""
-    sides = {"left", "right", "l", "r", "lt", "rt"}
-    for name in labels:
-        words = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
-        if sides.intersection(words):
-            return True
-    return False
 
 
 def _times(a: Size3, b: Size3) -> Size3:

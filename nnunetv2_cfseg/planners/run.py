@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import inf
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,17 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.utilities.dataset_name_id_conversion import convert_id_to_dataset_name
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
-from nnunetv2_cfseg.data.checks import check_cases, read_dataset_json
+from nnunetv2_cfseg.data.checks import read_dataset_json
 from nnunetv2_cfseg.networks import presets
 from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME, CFSegPlanner
-from nnunetv2_cfseg.planners.splits import check_splits
+from nnunetv2_cfseg.planners.check_cases import check_cases
+from nnunetv2_cfseg.planners.flags import check_flags
+from nnunetv2_cfseg.planners.pools import ending_with_us
+from nnunetv2_cfseg.planners.raw_files import training_cases
+from nnunetv2_cfseg.planners.splits import check_splits, say_what_folds_lack
 from nnunetv2_cfseg.planners.thin_thick_planner import THIN_THICK_PLANS_NAME, ThinThickPlanner
 from nnunetv2_cfseg.planners.thin_thick_preprocessor import ThinThickPreprocessor
 
@@ -47,6 +54,7 @@ def plan_and_preprocess(
     preprocess: bool = True,
     verbose: bool = False,
     progress: bool = True,
+    assume_hu: bool = False,
 ) -> None:
     """What ``nnUNetv2_plan_and_preprocess`` does, with one of our planners.
 
@@ -54,22 +62,41 @@ def plan_and_preprocess(
         planner: a name in ``PLANNERS``.
         plans_name: the planner's own if None.
         configurations: what to preprocess; all that the planner plans if None.
+        assume_hu: do not look at whether CTs are in HU.
 
     Raises:
-        ValueError: bad input; nothing was preprocessed then.
+        ValueError: bad input, which is seen before anything is written, or nnU-Net refuses a dataset.
+        OSError: the disk is full. Plans are whole or as they were then, and nothing is left of what was preprocessed.
+        ChildProcessError: a process was killed.
     """
     planner_class, own_plans_name, own_configurations = _planner(planner)
     plans_name = own_plans_name if plans_name is None else plans_name
     configurations = own_configurations if configurations is None else configurations
     _check_configurations(configurations, own_configurations, num_processes, planner)
-    if overwrite_target_spacing is not None and not all(0 < mm < inf for mm in overwrite_target_spacing):
-        raise ValueError(f"-overwrite_target_spacing must be > 0 mm, got {list(overwrite_target_spacing)}")
+    check_flags(
+        dataset_ids,
+        plans_name=plans_name,
+        gpu_memory_target_gb=gpu_memory_target_gb,
+        overwrite_target_spacing=overwrite_target_spacing,
+        num_processes=num_processes,
+        num_processes_fingerprint=num_processes_fingerprint,
+    )
     presets.preset(preset)  # an unknown name stops here, not after an hour of reading scans
     planner_of_preset = type(planner_class.__name__, (planner_class,), {"preset_name": preset})
     for dataset_id in dataset_ids:
-        _check_dataset(dataset_id, num_processes_fingerprint, progress)
+        name, cases = _find_cases(dataset_id, plans_name, clean=clean)
+        raw, preprocessed = Path(str(nnUNet_raw)) / name, Path(str(nnUNet_preprocessed)) / name
+        check_splits(raw, preprocessed, cases)
+        check_cases(
+            cases,
+            read_dataset_json(raw / "dataset.json"),
+            num_processes=num_processes_fingerprint,
+            progress=progress,
+            assume_hu=assume_hu,
+        )
+        say_what_folds_lack(raw, preprocessed, cases)
     for dataset_id in dataset_ids:
-        try:
+        with ending_with_us(), _in_one_sentence(dataset_id):
             extract_fingerprint_dataset(
                 dataset_id,
                 num_processes=num_processes_fingerprint,
@@ -78,19 +105,59 @@ def plan_and_preprocess(
                 verbose=verbose,
                 show_progress_bar=progress,
             )
-        except (AssertionError, RuntimeError) as error:
-            raise ValueError(f"nnU-Net refuses dataset {dataset_id}: {_one_line(error)}") from error
-        plan_experiment_dataset(
-            dataset_id,
-            planner_of_preset,
-            gpu_memory_target_in_gb=gpu_memory_target_gb,
-            overwrite_target_spacing=overwrite_target_spacing,
-            overwrite_plans_name=plans_name,
-        )
-        if preprocess and planner_class is ThinThickPlanner:
-            _preprocess_pairs(dataset_id, plans_name, num_processes[0], verbose=verbose, progress=progress)
-        elif preprocess:
-            preprocess_dataset(dataset_id, plans_name, list(configurations), list(num_processes), verbose, progress)
+            plan_experiment_dataset(
+                dataset_id,
+                planner_of_preset,
+                gpu_memory_target_in_gb=gpu_memory_target_gb,
+                overwrite_target_spacing=overwrite_target_spacing,
+                overwrite_plans_name=plans_name,
+            )
+            if not preprocess:
+                continue
+            with _whole_or_nothing(dataset_id, plans_name, configurations):
+                if planner_class is ThinThickPlanner:
+                    _preprocess_pairs(dataset_id, plans_name, num_processes[0], verbose=verbose, progress=progress)
+                else:
+                    preprocess_dataset(
+                        dataset_id, plans_name, list(configurations), list(num_processes), verbose, progress
+                    )
+
+
+@contextmanager
+def _in_one_sentence(dataset_id: int) -> Iterator[None]:
+    """nnU-Net's own errors, which run over several lines."""
+    try:
+        yield
+    except (AssertionError, RuntimeError) as error:
+        if "background worker" in str(error):
+            raise ChildProcessError(
+                f"a process of nnU-Net's ended before its work was done, mostly for lack of memory, of which fewer "
+                f"processes (-np, -npfp) need less: dataset {dataset_id}"
+            ) from error
+        if "NDArray" in str(error):  # blosc2 gives no other reason
+            raise OSError(
+                f"a preprocessed scan cannot be written ({_one_line(error)}), as on a full disk: {nnUNet_preprocessed}"
+            ) from error
+        raise ValueError(f"nnU-Net refuses dataset {dataset_id}: {_one_line(error)}") from error
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # a write that failed does not know its file
+            raise OSError(error.errno, error.strerror, str(nnUNet_preprocessed)) from error
+        raise
+
+
+@contextmanager
+def _whole_or_nothing(dataset_id: int, plans_name: str, configurations: Sequence[str]) -> Iterator[None]:
+    """Remove what was preprocessed of the configurations if not all of it was: training would not miss cases."""
+    preprocessed = Path(str(nnUNet_preprocessed)) / convert_id_to_dataset_name(dataset_id)
+    plans = json.loads((preprocessed / f"{plans_name}.json").read_text())
+    try:
+        yield
+    except BaseException:
+        for name in configurations:
+            if name in plans["configurations"]:
+                folder = PlansManager(plans).get_configuration(name).data_identifier
+                shutil.rmtree(preprocessed / folder, ignore_errors=True)
+        raise
 
 
 def _planner(name: str) -> tuple[type[CFSegPlanner], str, tuple[str, ...]]:
@@ -122,21 +189,37 @@ def _check_configurations(
         )
 
 
-def _check_dataset(dataset_id: int, num_processes: int, progress: bool) -> None:
+def _find_cases(dataset_id: int, plans_name: str, *, clean: bool) -> tuple[str, dict[str, Any]]:
+    """A dataset's name and its training cases, after a look at all that tells of them but the images."""
     try:
         name = convert_id_to_dataset_name(dataset_id)
     except RuntimeError as error:
         raise ValueError(
             f"there must be one dataset with the id {dataset_id} in nnUNet_raw: {_one_line(error)}"
         ) from error
-    folder = Path(str(nnUNet_raw)) / name
+    folder, preprocessed = Path(str(nnUNet_raw)) / name, Path(str(nnUNet_preprocessed)) / name
     dataset_json = read_dataset_json(folder / "dataset.json")
     _check_labels(dataset_json, folder / "dataset.json")
-    cases = get_filenames_of_train_images_and_targets(str(folder), dataset_json)
+    _check_whole(preprocessed / f"{plans_name}.json")
+    if not clean:
+        _check_whole(preprocessed / "dataset_fingerprint.json")
+    if "dataset" in dataset_json:  # it names the files itself
+        cases = get_filenames_of_train_images_and_targets(str(folder), dataset_json)
+    else:
+        cases = dict(training_cases(folder, dataset_json))
     if not cases:
-        raise ValueError(f"a raw dataset needs images in imagesTr and labels in labelsTr, and has none: {folder}")
-    check_splits(folder, Path(str(nnUNet_preprocessed)) / name, cases)
-    check_cases(cases, dataset_json, num_processes=num_processes, progress=progress)
+        raise ValueError(f"a raw dataset needs training cases, and has none: {folder}")
+    return name, cases
+
+
+def _check_whole(file: Path) -> None:
+    """nnU-Net goes on with what stands from before, and a process that was killed may have left half of it."""
+    try:
+        whole = not file.is_file() or isinstance(json.loads(file.read_text()), dict)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ValueError(f"the file stands from an earlier run and is not whole, remove it: {file}")
 
 
 def _check_labels(dataset_json: dict[str, Any], file: Path) -> None:

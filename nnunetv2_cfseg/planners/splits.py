@@ -9,10 +9,13 @@ from typing import Annotated
 from pydantic import Field
 
 from nnunetv2_cfseg.files import read_any_json
+from nnunetv2_cfseg.imaging.notices import say
 from nnunetv2_cfseg.schema import Document, PlainName, check_document
 
 SPLITS = "splits_final.json"
 MOST_FOLDS = 1000
+#: How many nnU-Net makes where a dataset brings none.
+NNUNET_FOLDS = 5
 Folds = list[dict[str, set[str]]]
 
 
@@ -55,6 +58,41 @@ def check_splits(raw: Path, preprocessed: Path, cases: Collection[str]) -> None:
             f"the preprocessed dataset must have the folds of the raw dataset, remove one file where they differ: "
             f"{preprocessed / SPLITS} and {raw / SPLITS}"
         )
+
+
+def say_what_folds_lack(raw: Path, preprocessed: Path, cases: Collection[str]) -> None:
+    """Say what training on some fold would stumble over, or what would make its validation worth little.
+
+    Args:
+        raw: folder of the raw dataset.
+        preprocessed: folder of the preprocessed dataset, whose folds count where it has some.
+        cases: names of the training cases.
+
+    Raises:
+        ValueError: a file that is not nnU-Net's.
+    """
+    file = next((folder / SPLITS for folder in (preprocessed, raw) if (folder / SPLITS).is_file()), None)
+    if file is None:
+        if len(cases) < NNUNET_FOLDS:
+            say(
+                f"nnU-Net makes {NNUNET_FOLDS} folds, for which {len(cases)} training {_cases(len(cases))} too few: "
+                f"train the fold all, or write folds of your own, a list of train and val, to {raw / SPLITS}"
+            )
+        return
+    for number, fold in enumerate(_read(file)):
+        for part in ("train", "val"):
+            if not fold[part]:
+                say(f"fold {number} has no cases in {part}, and training on it fails: {file}")
+        both = sorted(fold["train"] & fold["val"])
+        if both:
+            say(
+                f"fold {number} trains on {len(both)} of the {len(fold['val'])} cases it is validated on, such as "
+                f"{both[0]}, so its validation says little: {file}"
+            )
+
+
+def _cases(count: int) -> str:
+    return "case is" if count == 1 else "cases are"
 
 
 def _read(file: Path) -> Folds:

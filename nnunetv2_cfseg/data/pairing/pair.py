@@ -48,7 +48,7 @@ def make_pair(source: Source, settings: PairSettings) -> Pair:
         ValueError: a file that cannot be read or does not hold what it should, or a case that cannot be aligned; with
             the rule, what was found, and the file.
     """
-    scan = read_scan(source.image, settings.order)
+    scan = read_scan(source.image, settings.order, assume_hu=settings.assume_hu)
     labels = read_labels(source.label, scan.grid, settings)
     if settings.labels == THIN:
         return _of_thin_labels(scan, labels, settings)
@@ -99,7 +99,8 @@ def _slabs(scan: Scan, labels: Labels, settings: PairSettings) -> Slabs:
 
 def _check_thick(file: Path, scan: Scan, labels: Labels, slabs: Slabs, settings: PairSettings) -> float | None:
     """The correlation of the thick scan with the thin one's averages, where it can be told."""
-    thick = onto_plane(read_thick_hu(file, labels, settings.order)[list(slabs.taken)], labels.placement)
+    hu = read_thick_hu(file, labels, settings.order, assume_hu=settings.assume_hu)
+    thick = onto_plane(hu[list(slabs.taken)], labels.placement)
     shift = measure_shift(scan.hu, thick, slabs.edges, most=settings.factor)
     check_shift(shift, slice_mm=scan.grid.spacing_mm[0], most=settings.factor, file=file)
     return shift.correlation

@@ -47,11 +47,12 @@ class Labels:
     placement: Placement
 
 
-def read_scan(file: Path, order: str | None = None) -> Scan:
+def read_scan(file: Path, order: str | None = None, *, assume_hu: bool = False) -> Scan:
     """Read a CT.
 
     Args:
         order: of axes, to which it is turned; None leaves it as it is stored.
+        assume_hu: do not look at its values.
 
     Raises:
         ValueError: it cannot be read, is not in HU, or has axes that are not those of a CT.
@@ -59,7 +60,7 @@ def read_scan(file: Path, order: str | None = None) -> Scan:
     volume = _turned(read.read_scan(file), order)
     read.check_slice_axis(volume.geometry, file)
     hu = volume.values
-    check_hounsfield(hu, file)
+    check_hounsfield(hu, file, assume_hu=assume_hu)
     return Scan(file, volume.geometry, hu if hu.dtype.itemsize <= 4 else hu.astype(np.float32))
 
 
@@ -85,16 +86,17 @@ def read_labels(file: Path, scan: VolumeGeometry, settings: PairSettings) -> Lab
     return labels
 
 
-def read_thick_hu(file: Path, labels: Labels, order: str | None = None) -> np.ndarray:
+def read_thick_hu(file: Path, labels: Labels, order: str | None = None, *, assume_hu: bool = False) -> np.ndarray:
     """Read the thick scan that was annotated: (Z, Y, X) HU, voxel by voxel as the labels' ``values``.
 
     Args:
         order: as of :func:`read_scan`.
+        assume_hu: as of :func:`read_scan`.
 
     Raises:
         ValueError: it cannot be read, is not in HU, or has not the labels' grid.
     """
-    thick = read_scan(file, order)
+    thick = read_scan(file, order, assume_hu=assume_hu)
     placement = locate(labels.grid, thick.grid, file=labels.file)
     if not all(placement.is_same(axis) for axis in range(3)):
         raise ValueError(

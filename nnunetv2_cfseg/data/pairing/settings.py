@@ -25,6 +25,7 @@ class PairSettings:
         values: that a label may hold.
         ignore: the value that says that nobody looked, where the dataset has one.
         order: of axes, to which all scans are turned where they are stored in several; None leaves them as they are.
+        assume_hu: do not look at whether scans are in HU.
 
     Raises:
         ValueError: a value out of its range.
@@ -37,6 +38,7 @@ class PairSettings:
     values: tuple[int, ...] = (0, 1)
     ignore: int | None = None
     order: str | None = None
+    assume_hu: bool = False
 
     def __post_init__(self) -> None:
         checked_factor(self.factor)

@@ -84,6 +84,7 @@ def begin(
         "with_thick_images": any(case.thick_image is not None for case in cases),
         # Only where scans were stored in several orders: datasets of before go on as they were begun.
         **({} if settings.order is None else {"storage_order": settings.order}),
+        **({"assume_hu": True} if settings.assume_hu else {}),
     }
 
 

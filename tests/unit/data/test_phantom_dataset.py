@@ -18,9 +18,10 @@ import SimpleITK as sitk
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from nnunetv2_cfseg import __version__
-from nnunetv2_cfseg.data.checks import check_cases, read_dataset_json
+from nnunetv2_cfseg.data.checks import read_dataset_json
 from nnunetv2_cfseg.data.phantom import dataset, files
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
+from nnunetv2_cfseg.planners.check_cases import check_cases
 
 DRIVER = Path(__file__).with_name("phantom_driver.py")
 fake_case = runpy.run_path(str(DRIVER))["fake_case"]

@@ -17,7 +17,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunetv2_cfseg.networks.presets import PRESETS, preset
 from nnunetv2_cfseg.networks.windows import WINDOWS_HU
-from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME, CFSegPlanner, names_a_side
+from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME, CFSegPlanner
 from nnunetv2_cfseg.planners.run import plan_and_preprocess
 
 NAME = "Dataset901_Phantom"
@@ -357,26 +357,3 @@ class TestRefusals:
         with pytest.raises(ValueError, match="id 902"):
             plan_and_preprocess([901, 902], num_processes_fingerprint=1, progress=False)
         assert ct.written() == []
-
-
-@pytest.mark.parametrize(
-    ("names", "sided"),
-    [
-        (["background", "kidney_left", "kidney_right"], True),
-        (["background", "left kidney", "right kidney"], True),
-        (["background", "Left-Parotid", "Right-Parotid"], True),
-        (["background", "Parotid_L", "Parotid_R"], True),
-        (["background", "lt_lung", "rt_lung"], True),
-        (["background", "left", "right"], True),
-        (["background", "rib_left_1", "rib_right_1"], True),
-        (["background", "kidney_left", "liver"], True),
-        (["background", "LeftKidney", "RightKidney"], True),
-        (["background", "ParotidL", "ParotidR"], True),
-        (["background", "liver", "spleen"], False),
-        (["background", "vertebra_L1", "vertebra_L2"], False),
-        (["background", "copyright", "leftover"], False),
-        (["background"], False),
-    ],
-)
-def test_sides_are_told_from_label_names(names: list[str], sided: bool) -> None:
-    assert names_a_side({name: i for i, name in enumerate(names)}) is sided

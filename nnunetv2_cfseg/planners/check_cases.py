@@ -1,0 +1,96 @@
+"""The training cases of a raw dataset, one by one: CTs in HU, labels on their images and of dataset.json's values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from nnunetv2_cfseg.data.checks import check_labels
+from nnunetv2_cfseg.data.parallel import run_all
+from nnunetv2_cfseg.imaging.geometry import grid_difference
+from nnunetv2_cfseg.imaging.hounsfield import check_hounsfield
+from nnunetv2_cfseg.imaging.notices import say
+from nnunetv2_cfseg.imaging.read import read_scan, read_volume
+
+
+def check_cases(
+    cases: Mapping[str, Any],
+    dataset_json: dict[str, Any],
+    *,
+    num_processes: int = 1,
+    progress: bool = True,
+    assume_hu: bool = False,
+) -> None:
+    """Look into every training case.
+
+    Args:
+        cases: nnU-Net's: for each case ``images``, one file a channel, and ``label``.
+        dataset_json: of the dataset; CT channels are those named CT.
+        assume_hu: do not look at the values of CTs.
+
+    Raises:
+        ValueError: dataset.json names another number of channels; an unreadable file, a CT that is not in HU, a label
+            that does not lie on its image, a label value that dataset.json does not name, or no label that has any
+            foreground. The message names the case or the file.
+    """
+    known = label_values(dataset_json["labels"])
+    is_ct = tuple(name.lower() == "ct" for name in dataset_json["channel_names"].values())
+    for name, case in cases.items():
+        if len(case["images"]) != len(is_ct):
+            raise ValueError(
+                f"dataset.json names {len(is_ct)} channels, and there are {len(case['images'])} images of {name}"
+            )
+    jobs = [_Job(tuple(case["images"]), case["label"], is_ct, frozenset(known), assume_hu) for case in cases.values()]
+    found = run_all(_check_case, jobs, num_processes=min(num_processes, max(1, len(jobs))))
+    present = set().union(*tqdm(found, total=len(jobs), desc="Checking cases", disable=not progress))
+    _check_foreground(present, dataset_json["labels"], [job.label for job in jobs])
+
+
+def label_values(labels: Mapping[str, int | list[int]]) -> set[int]:
+    """All values of dataset.json's labels; a region names several."""
+    values: set[int] = set()
+    for value in labels.values():
+        values.update(map(int, value if isinstance(value, list | tuple) else [value]))
+    return values
+
+
+@dataclass(frozen=True)
+class _Job:
+    images: tuple[str, ...]
+    label: str
+    is_ct: tuple[bool, ...]
+    known: frozenset[int]
+    assume_hu: bool
+
+
+def _check_case(job: _Job) -> set[int]:
+    """The values of its label."""
+    segmentation = read_volume(Path(job.label))
+    check_labels(segmentation.values, set(job.known), job.label)
+    for name, ct in zip(job.images, job.is_ct, strict=True):
+        image = read_scan(Path(name))
+        if difference := grid_difference(segmentation.geometry, image.geometry):
+            raise ValueError(f"a label must have its image's {difference}: {job.label}")
+        if ct:
+            check_hounsfield(image.values, name, assume_hu=job.assume_hu)
+    return {int(value) for value in np.unique(segmentation.values)}
+
+
+def _check_foreground(present: set[int], labels: Mapping[str, int | list[int]], files: list[str]) -> None:
+    """What no case shows is not learnt."""
+    ignored = {int(value) for name, value in labels.items() if name == "ignore" and not isinstance(value, list | tuple)}
+    if files and not present - {0} - ignored:
+        raise ValueError(
+            f"there is nothing to learn, as all {len(files)} labels are empty (values {sorted(present)}): "
+            f"{Path(files[0]).parent}"
+        )
+    unseen = [name for name, value in labels.items() if not present.intersection(label_values({name: value}))]
+    unseen = [name for name in unseen if name != "background"]
+    if files and unseen:
+        more = f" and {len(unseen) - 5} more" if len(unseen) > 5 else ""
+        say(f"no case has a voxel of {', '.join(unseen[:5])}{more}, which dataset.json names: {Path(files[0]).parent}")

@@ -1,0 +1,95 @@
+"""nnU-Net's pools of processes, so that none of them outlives the command that started it."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import starmap
+from multiprocessing.connection import Connection
+from multiprocessing.pool import Pool
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from nnunetv2_cfseg.data.parallel import start_worker
+
+
+@contextmanager
+def ending_with_us() -> Iterator[None]:
+    """Within it processes that nnU-Net starts for planning end with this block, and with this process, killed or not.
+
+    nnU-Net's processes wait for work on a queue that they hold open themselves: where the first one was killed they
+    wait for ever. Here each also waits for the end of a pipe, which the system closes with the process that holds it.
+    What nnU-Net forks a dozen processes for, to compare names of files, is done in this one.
+    """
+    from nnunetv2.experiment_planning import verify_dataset_integrity
+    from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor
+    from nnunetv2.preprocessing.preprocessors import default_preprocessor
+    from nnunetv2.utilities import utils
+
+    spawn = multiprocessing.get_context("spawn")
+    listener, open_end = spawn.Pipe(duplex=False)
+    with listener, open_end, ExitStack() as replaced:
+        watched = _Multiprocessing(listener)
+        for module in (verify_dataset_integrity, fingerprint_extractor, default_preprocessor):
+            if _is_nnunets_own(module):
+                replaced.enter_context(_replaced(module, "multiprocessing", watched))
+        if utils.Pool is multiprocessing.Pool:
+            replaced.enter_context(_replaced(utils, "Pool", _NoPool))
+        try:
+            yield
+        finally:
+            watched.end()
+
+
+class _Multiprocessing:
+    """As much of the module as nnU-Net calls: ``get_context("spawn").Pool(processes)``."""
+
+    def __init__(self, listener: Connection) -> None:
+        self.listener = listener
+        self.pools: list[Pool] = []
+
+    def get_context(self, method: str) -> SimpleNamespace:
+        context = multiprocessing.get_context(method)
+
+        def pool(processes: int) -> Pool:
+            self.pools.append(context.Pool(processes, start_worker, (self.listener,)))
+            return self.pools[-1]
+
+        return SimpleNamespace(Pool=pool)
+
+    def end(self) -> None:
+        """End all processes; those of a pool that was ended before stay ended."""
+        for pool in self.pools:
+            pool.terminate()
+            pool.join()
+
+
+class _NoPool:
+    """A pool of no processes, with what nnU-Net calls of it."""
+
+    def __init__(self, processes: int) -> None:
+        pass
+
+    def __enter__(self) -> _NoPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def starmap(self, function: Callable[..., Any], arguments: Iterable[Iterable[Any]]) -> list[Any]:
+        return list(starmap(function, arguments))
+
+
+def _is_nnunets_own(module: ModuleType) -> bool:
+    return getattr(module, "multiprocessing", None) is multiprocessing
+
+
+@contextmanager
+def _replaced(module: ModuleType, name: str, value: object) -> Iterator[None]:
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
