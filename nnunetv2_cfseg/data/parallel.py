@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -13,6 +12,8 @@ from multiprocessing.connection import Connection
 from typing import TypeVar
 
 import SimpleITK as sitk
+
+from nnunetv2_cfseg.processes import end_with
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -40,6 +41,11 @@ def run_all(function: Callable[[Job], Result], jobs: Sequence[Job], *, num_proce
         try:
             for future in as_completed([pool.submit(function, job) for job in jobs]):
                 yield future.result()
+        except MemoryError as error:
+            open_end.close()
+            raise ChildProcessError(
+                f"memory ran out in one of {num_processes} processes; fewer may have enough"
+            ) from error
         except BrokenProcessPool as error:
             raise ChildProcessError(
                 f"each process must live to its end, and one of {num_processes} was killed; where memory was short "
@@ -54,10 +60,4 @@ def _start_worker(listener: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the first one acts
     os.environ.update(dict.fromkeys(THREADS, "1"))
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    threading.Thread(target=_end_with, args=(listener,), daemon=True).start()
-
-
-def _end_with(listener: Connection) -> None:
-    """End this process when the other end is closed, as it is by the death of the process that holds it."""
-    listener.poll(None)
-    os._exit(1)
+    end_with(listener)
