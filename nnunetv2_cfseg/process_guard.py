@@ -69,7 +69,8 @@ def families(pid: int) -> list[str]:
             variables = stream.read().split(b"\0")
     except OSError:
         return []
-    return [name for line in variables if line.startswith(start) for name in line[len(start) :].decode(errors="replace").split()]
+    found = [line.removeprefix(start) for line in variables if line.startswith(start)]
+    return [name for line in found for name in line.decode(errors="replace").split()]
 
 
 def wait_for_end(family: str, timeout_s: float, spare: Collection[int] = ()) -> bool:

@@ -191,8 +191,8 @@ class Runner:
             try:
                 status = self._wait(process, watch, every_s)
             finally:
+                family.end()  # also what left the group
                 end_group(process)
-                family.end()  # those that left the group
         if status:
             raise CommandError(failure_reason(_read_from(file, begin), status), _short(line), status, file)
 

@@ -19,12 +19,9 @@ from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
 from nnunetv2_cfseg.benchmark.process_tree import tree_bytes
 from nnunetv2_cfseg.benchmark.scans import find_scans
 from nnunetv2_cfseg.checksum import sha256
-from nnunetv2_cfseg.environment import EXT_TRAINER, FOLDERS, ext_trainer_path
-from nnunetv2_cfseg.checksum import sha256
+from nnunetv2_cfseg.environment import BUDGET_VARIABLE, EXT_TRAINER, FOLDERS, SEED_VARIABLE, ext_trainer_path
 from nnunetv2_cfseg.files import read_json, write_json
 from nnunetv2_cfseg.processes import Runner
-from nnunetv2_cfseg.trainers.seed import SEED_VARIABLE
-from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE
 
 #: What a finished cell holds.
 RECORD, TABLE = "cell.json", "summary.csv"
@@ -44,9 +41,7 @@ def is_done(folder: Path) -> bool:
     return file.is_file() and table in (None, sha256(file))  # records of earlier versions do not say
 
 
-def run_cell(
-    matrix: Matrix, cell: Cell, output: Path, *, threads: int, stop: threading.Event | None = None
-) -> None:
+def run_cell(matrix: Matrix, cell: Cell, output: Path, *, threads: int, stop: threading.Event | None = None) -> None:
     """Do what is not done yet of a cell.
 
     A second process that is given the same cell waits for the first.

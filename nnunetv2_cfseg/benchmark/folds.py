@@ -64,7 +64,7 @@ def validation_cases(dataset: str, fold: str) -> list[str]:
 
 
 def splits_file(dataset: str) -> Path | None:
-    """The file with a dataset's folds: the preprocessed dataset's, or that of the raw one, which planning takes over."""
+    """A dataset's folds: the preprocessed dataset's file, or the raw one's, which planning takes over."""
     places = (Path(os.environ[name]) / dataset / SPLITS for name in ("nnUNet_preprocessed", "nnUNet_raw"))
     return next((file for file in places if file.is_file()), None)
 

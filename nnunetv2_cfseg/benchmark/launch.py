@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +47,7 @@ def run_cells(
     jobs: int,
     threads: int,
     slurm: Mapping[str, Any],
-) -> Iterator[tuple[Cell, Failure | None]]:
+) -> Generator[tuple[Cell, Failure | None]]:
     """Run cells, at most ``jobs`` at a time.
 
     Close the iterator where it is left before its end: this ends the cells that run on this machine, and cancels
@@ -72,7 +72,7 @@ def run_cells(
 
 def _run_here(
     matrix: Matrix, cells: Sequence[Cell], output: Path, *, jobs: int, threads: int
-) -> Iterator[tuple[Cell, Failure | None]]:
+) -> Generator[tuple[Cell, Failure | None]]:
     """In threads: all that takes time are the commands that a cell runs."""
     stop = threading.Event()
 
@@ -107,7 +107,7 @@ def try_cell(
 
 def _run_on_cluster(
     matrix: Matrix, cells: Sequence[Cell], output: Path, *, jobs: int, threads: int, slurm: Mapping[str, Any]
-) -> Iterator[tuple[Cell, Failure | None]]:
+) -> Generator[tuple[Cell, Failure | None]]:
     executor = _executor(output / "jobs", threads, matrix.device, slurm)
     waiting = list(reversed(cells))
     running: dict[Job, Cell] = {}

@@ -1,4 +1,4 @@
-"""What a benchmark may say, so that a stranger's file writes nowhere else, runs no other code and asks for no nonsense."""
+"""What a benchmark may say, so that a stranger's file writes nowhere else and runs no other code."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def check_title(name: Any, slug: str) -> None:
     """
     if not isinstance(name, str) or not name.isprintable() or len(name) > LONGEST_NAME or not slug:
         raise ValueError(
-            f"a row's name must have letters or digits, no control characters and at most {LONGEST_NAME} characters, got "
-            f"{short(name)}"
+            f"a row's name must have letters or digits, and at most {LONGEST_NAME} characters that can be printed, "
+            f"got {short(name)}"
         )
 
 

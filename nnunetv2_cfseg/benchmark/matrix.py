@@ -262,7 +262,9 @@ def _row(name: str, entry: Any) -> Row:
     known = {one.name for one in fields(Row)} - {"name"}
     if unknown := sorted(map(str, set(entry) - known)):
         raise ValueError(f"a row has {', '.join(sorted(known))}, not {', '.join(unknown)}: row {name}")
-    lists = {key: _words(entry.get(key, ()), f"{key} of row {name}") for key in ("arguments", "datasets")}
+    lists: dict[str, Any] = {
+        key: _words(entry.get(key, ()), f"{key} of row {name}") for key in ("arguments", "datasets")
+    }
     texts = {key: value for key, value in entry.items() if key not in ("changes", *lists)}
     for key, value in texts.items():
         if not isinstance(value, str):

@@ -72,15 +72,15 @@ def run(
     cells = list(matrix.cells())
     waiting = [cell for cell in cells if not is_done(output / cell.folder)]
     threads = threads or default_threads(jobs)
-    failed: dict[Cell, Failure] = {}
+    failed: list[tuple[Cell, Failure]] = []
     ended = run_cells(matrix, waiting, output, launcher=launcher, jobs=jobs, threads=threads, slurm=slurm or {})
     with closing(ended):
         for cell, failure in tqdm(ended, total=len(waiting), unit="cell", smoothing=0):
             if failure:
-                failed[cell] = failure
+                failed.append((cell, failure))
     write_results(matrix, cells, output, command, failed)
     if failed:
-        lines = [f"  {cell}: {failure.reason} (log: {output / failure.log})" for cell, failure in failed.items()]
+        lines = [f"  {cell}: {failure.reason} (log: {output / failure.log})" for cell, failure in failed]
         raise ValueError("\n".join([f"{len(failed)} of {len(waiting)} cells failed", *lines]))
     return output / REPORT
 
@@ -91,6 +91,8 @@ def check_device(device: str) -> None:
     Raises:
         ValueError: torch finds none.
     """
+    if device == "cpu":
+        return
     import torch
 
     missing = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
@@ -108,13 +110,14 @@ def remember(matrix: Matrix, output: Path) -> None:
     everything = json.loads(json.dumps(asdict(matrix)))
     now = {name: everything[name] for name in ("budget_s", "configuration", "device", "gpu_memory_target_gb")}
     rows = {row["name"]: row for row in everything["rows"]}
-    if file.is_file():
+    if file.is_file() and any(output.glob("cells/*/*/*")):  # one that was refused holds none, and binds nobody
         before = read_json(file)
-        changed = [name for name, value in now.items() if before[name] != value]
-        changed += [
-            f"row {name}" for name, row in rows.items() if _made_by(before["rows"].get(name, row)) != _made_by(row)
-        ]
-        rows = {**before["rows"], **rows}
+        made = before.get("rows")
+        if not isinstance(made, dict) or not all(isinstance(row, dict) for row in made.values()):
+            raise ValueError(f"{SETTINGS} must be what cfseg benchmark wrote, and has no rows: {file}")
+        changed = [name for name, value in now.items() if before.get(name) != value]
+        changed += [f"row {name}" for name, row in rows.items() if _made_by(made.get(name, row)) != _made_by(row)]
+        rows = {**made, **rows}
         if changed:
             raise ValueError(
                 f"a benchmark's folder holds cells of one kind, and {', '.join(changed)} differs: {output}"
@@ -143,7 +146,7 @@ def write_results(
     cells: Sequence[Cell],
     output: Path,
     command: str,
-    failed: Mapping[Cell, Failure] | None = None,
+    failed: Sequence[tuple[Cell, Failure]] = (),
 ) -> None:
     """Tables and page of the cells that are done, and of those that failed just now."""
     results = collect(cells, output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING
@@ -54,11 +54,11 @@ def blocks(results: Results, reference: str) -> list[Block]:
     return found
 
 
-def failures_block(failed: Mapping[Cell, Failure]) -> Block:
+def failures_block(failed: Sequence[tuple[Cell, Failure]]) -> Block:
     """Cells that failed, and why."""
     rows = tuple(
         (cell.row.name, cell.dataset, cell.fold, str(cell.seed), failure.reason, failure.log.as_posix())
-        for cell, failure in failed.items()
+        for cell, failure in failed
     )
     note = (
         "These cells are in no other table. Logs are in the benchmark's folder. The same command tries them again and "
