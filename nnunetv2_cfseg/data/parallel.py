@@ -7,12 +7,14 @@ import signal
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import SimpleITK as sitk
 
+from nnunetv2_cfseg.memory_limit import in_one_sentence, require_room_for_processes
 from nnunetv2_cfseg.processes import end_with
 
 Job = TypeVar("Job")
@@ -30,22 +32,21 @@ def run_all(function: Callable[[Job], Result], jobs: Sequence[Job], *, num_proce
 
     Raises:
         ChildProcessError: a process was killed. What the function raises is raised as well.
+        OSError: memory ran out.
     """
+    work = _Work(function)
     if num_processes == 1:
-        yield from map(function, jobs)
+        yield from map(work, jobs)
         return
+    with in_one_sentence():
+        require_room_for_processes()
     # Forked processes would inherit locks that threads of this one may hold (tqdm's, torch's).
     context = get_context("spawn")
     listener, open_end = context.Pipe(duplex=False)
     with listener, open_end, ProcessPoolExecutor(num_processes, context, _start_worker, (listener,)) as pool:
         try:
-            for future in as_completed([pool.submit(function, job) for job in jobs]):
+            for future in as_completed([pool.submit(work, job) for job in jobs]):
                 yield future.result()
-        except MemoryError as error:
-            open_end.close()
-            raise ChildProcessError(
-                f"memory ran out in one of {num_processes} processes; fewer may have enough"
-            ) from error
         except BrokenProcessPool as error:
             raise ChildProcessError(
                 f"each process must live to its end, and one of {num_processes} was killed; where memory was short "
@@ -54,6 +55,17 @@ def run_all(function: Callable[[Job], Result], jobs: Sequence[Job], *, num_proce
         except BaseException:
             open_end.close()
             raise
+
+
+@dataclass(frozen=True)
+class _Work(Generic[Job, Result]):
+    """A function, whose lack of memory is one sentence."""
+
+    function: Callable[[Job], Result]
+
+    def __call__(self, job: Job) -> Result:
+        with in_one_sentence():
+            return self.function(job)
 
 
 def _start_worker(listener: Connection) -> None:

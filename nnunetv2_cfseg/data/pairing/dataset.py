@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +10,18 @@ from typing import Any
 
 from tqdm import tqdm
 
-from nnunetv2_cfseg.data.pairing.files import FILE_ENDING, UNFINISHED, CaseFiles, check_case, write_case
+from nnunetv2_cfseg.data.pairing.files import FILE_ENDING, CaseFiles, check_case, write_case
 from nnunetv2_cfseg.data.pairing.patients import check_apart, choose_test, patient_folds
 from nnunetv2_cfseg.data.pairing.settings import PairSettings
 from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR, begin, begun
 from nnunetv2_cfseg.data.pairing.sources import TEST, TRAINING, Source, Sources
 from nnunetv2_cfseg.data.parallel import run_all
+from nnunetv2_cfseg.data.phantom.settings import checked_seed
+from nnunetv2_cfseg.data.resumable import writing
 from nnunetv2_cfseg.files import write_json
+from nnunetv2_cfseg.processes import checked_processes
+
+MOST_FOLDS = 1000
 
 
 @dataclass(frozen=True)
@@ -65,19 +69,19 @@ def make_dataset(
         ValueError: a case that cannot be paired, bad numbers, or a folder that holds something else.
         OSError: a file cannot be read or written, or a process was killed.
     """
-    if num_processes < 1:
-        raise ValueError(f"the number of processes must be >= 1, got {num_processes}")
+    checked_processes(num_processes)
     cases = assign_parts(sources, split)
     start = begin(cases, settings, sources.dataset_json, patients=split.patients, folds=split.folds, seed=split.seed)
-    known = begun(folder, start)
-    jobs = [CaseFiles(case, settings, folder, pictures, known.get(case.name)) for case in cases]
-    done = dict(_each(check_case, jobs, "Checking cases", num_processes, progress))
-    sidecar = {**start, "cases": {name: known[name] for name in sorted(done) if done[name]}}
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_cases([job for job in jobs if not done[job.source.name]], folder, sidecar, num_processes, progress)
-    _write_splits(folder, sidecar, split)
-    content = _dataset_json(sources.dataset_json, len(sidecar["training"]))
-    write_json(folder / "dataset.json", content)  # last: nnU-Net takes it for a dataset
+    begun(folder, start)  # refused before the folder is touched
+    with writing(folder, SIDECAR):
+        known = begun(folder, start)
+        jobs = [CaseFiles(case, settings, folder, pictures, known.get(case.name)) for case in cases]
+        done = dict(_each(check_case, jobs, "Checking cases", num_processes, progress))
+        sidecar = {**start, "cases": {name: known[name] for name in sorted(done) if done[name]}}
+        _write_cases([job for job in jobs if not done[job.source.name]], folder, sidecar, num_processes, progress)
+        _write_splits(folder, sidecar, split)
+        content = _dataset_json(sources.dataset_json, len(sidecar["training"]))
+        write_json(folder / "dataset.json", content)  # last: nnU-Net takes it for a dataset
     return sidecar
 
 
@@ -89,10 +93,9 @@ def assign_parts(sources: Sources, split: Split) -> list[Source]:
             whose patient stays in training.
     """
     cases = sources.cases
-    if split.seed < 0:
-        raise ValueError(f"a seed must be >= 0, got {split.seed}")
-    if split.folds < 2:
-        raise ValueError(f"the number of folds must be >= 2, got {split.folds}")
+    checked_seed(split.seed)
+    if not 2 <= split.folds <= MOST_FOLDS:
+        raise ValueError(f"the number of folds must be from 2 to {MOST_FOLDS}, got {split.folds}")
     if split.test is not None or split.test_share:
         brought = [case.name for case in cases if case.part == TEST]
         if brought:
@@ -113,12 +116,9 @@ def _write_cases(
 ) -> None:
     """Write cases and, after each, the sidecar with its record."""
     write_json(folder / SIDECAR, sidecar)
-    try:
-        for name, record in _each(write_case, jobs, "Pairing", num_processes, progress):
-            sidecar["cases"] = dict(sorted({**sidecar["cases"], name: record}.items()))
-            write_json(folder / SIDECAR, sidecar)
-    finally:
-        shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    for name, record in _each(write_case, jobs, "Pairing", num_processes, progress):
+        sidecar["cases"] = dict(sorted({**sidecar["cases"], name: record}.items()))
+        write_json(folder / SIDECAR, sidecar)
 
 
 def _write_splits(folder: Path, sidecar: Mapping[str, Any], split: Split) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.data.pairing.settings import MAJORITY, THIN, PairSettings, checked_factor, checked_threshold
 from nnunetv2_cfseg.data.pairing.sources import TEST, Source
+from nnunetv2_cfseg.data.resumable import is_begun, others
 from nnunetv2_cfseg.files import read_json
 
 SIDECAR = "thin_thick.json"
@@ -74,16 +75,17 @@ def begun(folder: Path, start: Mapping[str, Any]) -> dict[str, Any]:
     """
     file = folder / SIDECAR
     if not file.exists():
-        others = sorted(path.name for path in folder.glob("[!.]*"))
-        if others:
-            raise ValueError(f"a dataset of pairs needs a folder of its own, and {others[0]} is in {folder}")
+        if found := others(folder, SIDECAR):
+            raise ValueError(f"a dataset of pairs needs a folder of its own, and {found[0]} is in {folder}")
         return {}
     try:
-        before = dict(json.loads(file.read_text()))
+        before = read_json(file)
         cases = dict(before["cases"])
-        _ = [(record["sources"], record["outputs"], record["values"]) for record in cases.values()]
+        _ = [(record["sources"], dict(record["outputs"]), record["values"]) for record in cases.values()]
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{SIDECAR} must be what cfseg make_pairs wrote, and is not ({error}): {file}") from error
+    if not is_begun(folder, SIDECAR):
+        return {}
     for name, value in json.loads(json.dumps(start)).items():
         if before.get(name) != value:
             raise ValueError(

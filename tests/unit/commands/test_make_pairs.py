@@ -120,7 +120,7 @@ def test_patients_and_flags_reach_the_dataset(raw: Path, tmp_path: Path, monkeyp
         (["--factor", "4", "--test", "nobody"], "and nobody is none"),
         (["--factor", "4", "--patient_pattern", "x"], "must match every case"),
         (["--factor", "4", "-d", "0"], "a dataset id must be from 1 to 999, got 0"),
-        (["--factor", "4", "-np", "0"], "the number of processes must be >= 1"),
+        (["--factor", "4", "-np", "0"], "-np must be from 1 to "),
         (["--factor", "4", "-djfile", "nowhere.json"], "there is none: nowhere.json"),
     ],
 )
