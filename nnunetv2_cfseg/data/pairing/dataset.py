@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from nnunetv2_cfseg.data.pairing.files import FILE_ENDING, CaseFiles, check_case, write_case
-from nnunetv2_cfseg.data.pairing.patients import check_apart, choose_test, patient_folds
+from nnunetv2_cfseg.data.pairing.patients import check_apart, checked_share, choose_test, patient_folds
 from nnunetv2_cfseg.data.pairing.settings import PairSettings
 from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR, begin, begun
 from nnunetv2_cfseg.data.pairing.sources import TEST, TRAINING, Source, Sources
@@ -34,6 +34,9 @@ class Split:
         test_share: of the patients, drawn.
         folds: of the training cases, at most so many.
         seed: decides the test set and the folds.
+
+    Raises:
+        ValueError: a number out of its range.
     """
 
     patients: Mapping[str, str]
@@ -41,6 +44,12 @@ class Split:
     test_share: float = 0.0
     folds: int = 5
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        checked_seed(self.seed)
+        checked_share(self.test_share)
+        if not 2 <= self.folds <= MOST_FOLDS:
+            raise ValueError(f"the number of folds must be from 2 to {MOST_FOLDS}, got {self.folds}")
 
 
 def make_dataset(
@@ -93,9 +102,6 @@ def assign_parts(sources: Sources, split: Split) -> list[Source]:
             whose patient stays in training.
     """
     cases = sources.cases
-    checked_seed(split.seed)
-    if not 2 <= split.folds <= MOST_FOLDS:
-        raise ValueError(f"the number of folds must be from 2 to {MOST_FOLDS}, got {split.folds}")
     if split.test is not None or split.test_share:
         brought = [case.name for case in cases if case.part == TEST]
         if brought:

@@ -21,7 +21,6 @@ from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings, check
 from nnunetv2_cfseg.data.resumable import is_begun, others, writing
 from nnunetv2_cfseg.files import read_json, write_json
 from nnunetv2_cfseg.imaging.read import check_is_file
-from nnunetv2_cfseg.memory_limit import require_memory
 from nnunetv2_cfseg.processes import checked_processes
 
 #: What the dataset was begun with; a folder that has it is one of ours.
@@ -59,10 +58,7 @@ def make_dataset(
     record = _record(settings, num_training=num_training, num_test=num_test, seed=seed)
     parts = ["Tr"] * num_training + ["Ts"] * num_test
     cases = [CaseFiles(settings, folder, seed, index, part) for index, part in enumerate(parts)]
-    if settings.background is None:
-        processes = min(num_processes, len(cases))
-        z, y, x = settings.matrix
-        require_memory(settings.memory_bytes, f"a phantom of {z} x {y} x {x} voxels", processes=processes)
+    settings.require_memory(processes=min(num_processes, len(cases)))
     _check_folder(folder, record)
     with writing(folder, RECORD):
         _check_folder(folder, record)  # again: another run may have begun it

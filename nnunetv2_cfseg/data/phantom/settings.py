@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
+
+from nnunetv2_cfseg.memory_limit import require_memory
 
 #: The classes of haemorrhage and their labels.
 CLASSES = {"EDH": 1, "ICH": 2, "IVH": 3, "SAH": 4, "SDH": 5}
@@ -77,11 +78,21 @@ class PhantomSettings:
                 f"{max(self.frequencies.values(), default=0):g} at most"
             )
 
-    @property
-    def memory_bytes(self) -> int:
-        """What a process needs to make a case without a background, about."""
-        samples = self.supersampling**2 * self.matrix[1] * self.matrix[2]
-        return FIXED_BYTES + VOXEL_BYTES * prod(self.matrix) + SAMPLE_BYTES * samples
+    def require_memory(self, *, processes: int) -> None:
+        """Refuse a scan that this machine has no memory for.
+
+        Args:
+            processes: that make a case each at once.
+
+        Raises:
+            ValueError: with what it would need. With a background its size is not known yet, and passes.
+        """
+        if self.background is not None:
+            return
+        z, y, x = self.matrix
+        samples = self.supersampling**2 * y * x
+        needed = FIXED_BYTES + VOXEL_BYTES * z * y * x + SAMPLE_BYTES * samples
+        require_memory(needed, f"a phantom of {z} x {y} x {x} voxels", processes=processes)
 
 
 def checked_seed(seed: int) -> int:

@@ -328,7 +328,7 @@ def test_a_failure_in_the_middle_keeps_what_is_complete(
         write(image, file, **kwargs)
 
     monkeypatch.setattr(sitk, "WriteImage", fail)
-    with pytest.raises(OSError, match=r"cannot be written: .*phantom_001.nii.gz$"):
+    with pytest.raises(OSError, match=r"cannot be written.*phantom_001.nii.gz$"):
         make(tmp_path)
     assert sorted(checksums(tmp_path)) == [
         "imagesTr/phantom_000_0000.nii.gz",

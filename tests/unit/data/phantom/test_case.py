@@ -150,8 +150,11 @@ class TestSettings:
             ({"frequencies": {"XYZ": 0.5}}, "classes are EDH, ICH, IVH, SAH, SDH, got 'XYZ'$"),
             ({"frequencies": {"EDH": 1.1}}, "must be from 0 to 1, got 1.1 for EDH$"),
             ({"frequencies": {"EDH": float("nan")}}, "must be from 0 to 1, got nan for EDH$"),
-            ({"frequencies": {"EDH": 0.0}}, "at least one class must have a frequency of 0.001 or more, got 0 at most$"),
-            ({"frequencies": {}}, "at least one class must have a frequency of 0.001 or more, got 0 at most$"),
+            (
+                {"frequencies": {"EDH": 0.0}},
+                "at least one class must have a frequency of .* got 0 at most$",
+            ),
+            ({"frequencies": {}}, "at least one class must have a frequency of .* got 0 at most$"),
         ],
     )
     def test_refuse_what_is_out_of_range(self, change: dict[str, Any], named: str) -> None:
