@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from nnunetv2_cfseg.data.parallel import run_all
 from nnunetv2_cfseg.imaging.geometry import grid_difference
 from nnunetv2_cfseg.imaging.read import read_scan, read_volume
 
@@ -55,7 +54,12 @@ def check_cases(
                 f"dataset.json names {len(is_ct)} channels, and there are {len(case['images'])} images of {name}"
             )
     jobs = [(case["images"], case["label"], is_ct, known) for case in cases.values()]
-    for _ in tqdm(_run(jobs, num_processes), total=len(jobs), desc="Checking cases", disable=not progress):
+    for _ in tqdm(
+        run_all(_check_case, jobs, num_processes=min(num_processes, max(1, len(jobs)))),
+        total=len(jobs),
+        desc="Checking cases",
+        disable=not progress,
+    ):
         pass
 
 
@@ -86,18 +90,6 @@ def check_labels(values: np.ndarray, known: set[int], file: str | Path) -> None:
     if unknown:
         named = str(unknown) if len(unknown) <= 5 else f"{unknown[:5]} and {len(unknown) - 5} more"
         raise ValueError(f"labels must be those of dataset.json {sorted(known)}, got also {named}: {file}")
-
-
-def _run(jobs: list[tuple], num_processes: int) -> Iterator[None]:
-    if num_processes == 1:
-        yield from map(_check_case, jobs)
-        return
-    with ProcessPoolExecutor(num_processes) as pool:
-        try:
-            yield from pool.map(_check_case, jobs)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _check_case(job: tuple[list[str], str, list[bool], set[int]]) -> None:
