@@ -9,6 +9,8 @@ from pathlib import Path
 
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 EXT_TRAINER = "nnUNet_extTrainer"
+#: Steer training: a seed, and seconds for trainers that end with ``_timed``.
+SEED_VARIABLE, BUDGET_VARIABLE = "CFSEG_SEED", "CFSEG_TIME_BUDGET_S"
 #: The folder that nnU-Net has to search for this package's trainers.
 EXT_FOLDER = str(Path(__file__).parent / "nnunet_ext")
 

@@ -1,4 +1,4 @@
-"""Running a command into a log file, and leaving no process behind."""
+"""Processes that never outlive the one that started them, and commands that are run into a log file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,116 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 from pathlib import Path
+from types import TracebackType
+from uuid import uuid4
+
+from nnunetv2_cfseg import process_guard
+from nnunetv2_cfseg.failure_reason import failure_reason
+from nnunetv2_cfseg.process_guard import FAMILY_VARIABLE, end_family
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Seconds that stopped processes have to end by themselves.
 GRACE_S = 5.0
+#: Bytes of a log, from its end, in which the reason of a failure is looked for.
+LOG_TAIL = 1 << 18
+
+
+class CommandError(ValueError):
+    """A command failed.
+
+    Attributes:
+        reason: why, in a sentence.
+        log: file with all that the command printed.
+    """
+
+    def __init__(self, reason: str, command: str, status: int, log: Path) -> None:
+        super().__init__(f"{reason} ({command} ended with status {status}; log: {log})")
+        self.reason, self.log = reason, log
+
+
+class Family:
+    """Processes that are ended when this one dies, even if it is killed with SIGKILL.
+
+    A member is what has ``environment`` in its environment, and all that it starts. While the family is entered, a
+    small process in a session of its own watches this one (:mod:`nnunetv2_cfseg.process_guard`).
+    """
+
+    def __init__(self) -> None:
+        self.name = uuid4().hex
+        others = os.environ.get(FAMILY_VARIABLE, "").split()
+        self.environment = {FAMILY_VARIABLE: " ".join([*others, self.name])}
+        self._guard: subprocess.Popen | None = None
+
+    def __enter__(self) -> Family:
+        """Start the guard."""
+        self._guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", process_guard.__file__, str(os.getpid()), self.name],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={name: value for name, value in os.environ.items() if name != FAMILY_VARIABLE},  # it is no member
+            start_new_session=True,
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Send the guard away; members that still run are left alone."""
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.wait()
+
+    def end(self) -> None:
+        """End all members now, but for the one that keeps account of multiprocessing's resources for this process."""
+        tracker = getattr(resource_tracker, "_resource_tracker", None)
+        end_family(self.name, grace_s=GRACE_S, spare={getattr(tracker, "_pid", None) or 0})
+
+
+@contextmanager
+def children_end_with_this_process() -> Iterator[None]:
+    """All processes that are started meanwhile end with this one, and at once where an error leaves the context.
+
+    For libraries that start processes by themselves. Forked processes are no members, spawned ones are.
+    """
+    with Family() as family:
+        before = os.environ.get(FAMILY_VARIABLE)
+        os.environ.update(family.environment)
+        try:
+            yield
+        except BaseException:
+            family.end()
+            raise
+        finally:
+            if before is None:
+                os.environ.pop(FAMILY_VARIABLE, None)
+            else:
+                os.environ[FAMILY_VARIABLE] = before
+
+
+def end_with(other_end: Connection) -> None:
+    """End this process when the other end is closed, as it is by the death of the process that holds it."""
+    threading.Thread(target=_wait_and_exit, args=(other_end,), daemon=True).start()
+
+
+def _wait_and_exit(other_end: Connection) -> None:
+    other_end.poll(None)
+    os._exit(1)
+
+
+def checked_processes(count: int, flag: str = "-np") -> int:
+    """A number of processes that a machine can run.
+
+    Raises:
+        ValueError: it is below 1, or far beyond the machine's cores.
+    """
+    most = max(64, 4 * (os.cpu_count() or 1))
+    if not 1 <= count <= most:
+        raise ValueError(f"{flag} must be from 1 to {most} processes, got {count}")
+    return count
 
 
 class Runner:
@@ -27,11 +132,20 @@ class Runner:
         folder: where they run; log files are relative to it.
         environment: added to the environment of this process.
         inherited: a file descriptor that all of them keep open, if any.
+        stop: ends a command that runs when it is set, from another thread.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], *, inherited: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        inherited: int | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
         self.folder, self.environment = folder, dict(environment)
         self.inherited = () if inherited is None else (inherited,)
+        self.stop = stop or threading.Event()
 
     def run(
         self,
@@ -44,6 +158,8 @@ class Runner:
     ) -> None:
         """Run one command; whatever way this ends, its processes have ended.
 
+        They end as well, within seconds, when this process is killed.
+
         Args:
             arguments: the command; ``python`` and scripts are taken from beside this Python.
             environment: for this command alone.
@@ -52,18 +168,21 @@ class Runner:
             every_s: seconds between two calls of ``watch``.
 
         Raises:
-            ValueError: the command is not installed or failed.
+            CommandError: the command failed.
+            ValueError: it is not installed.
+            InterruptedError: ``stop`` was set.
         """
         file = self.folder / log
         file.parent.mkdir(parents=True, exist_ok=True)
         line = shlex.join(arguments)
-        with file.open("ab") as output:
-            output.write(f"$ {line}\n".encode())
+        with file.open("ab") as output, Family() as family:
+            output.write(f"$ {line}\n".encode(errors="surrogateescape"))
             output.flush()
+            begin = output.tell()
             process = subprocess.Popen(
                 [*_executable(arguments[0]), *arguments[1:]],
                 cwd=self.folder,
-                env={**os.environ, **self.environment, **environment},
+                env={**os.environ, **self.environment, **environment, **family.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -71,11 +190,24 @@ class Runner:
                 pass_fds=self.inherited,
             )
             try:
-                status = _wait(process, watch, every_s)
+                status = self._wait(process, watch, every_s)
             finally:
+                family.end()  # also what left the group
                 end_group(process)
         if status:
-            raise ValueError(f"{_short(line)} ended with status {status}, see {file}, which ends: {last_line(file)}")
+            raise CommandError(failure_reason(_read_from(file, begin), status), _short(line), status, file)
+
+    def _wait(self, process: subprocess.Popen, watch: Callable[[int], None], every_s: float) -> int:
+        while True:
+            if self.stop.is_set():
+                raise InterruptedError("stopped")
+            try:
+                status = process.wait(every_s)
+            except subprocess.TimeoutExpired:
+                watch(process.pid)
+            else:
+                watch(process.pid)
+                return status
 
 
 def _executable(name: str) -> list[str]:
@@ -91,17 +223,6 @@ def _executable(name: str) -> list[str]:
     if script is None:
         raise ValueError(f"the command {name} must be installed beside {sys.executable} and is not")
     return [script]
-
-
-def _wait(process: subprocess.Popen, watch: Callable[[int], None], every_s: float) -> int:
-    while True:
-        try:
-            status = process.wait(every_s)
-        except subprocess.TimeoutExpired:
-            watch(process.pid)
-        else:
-            watch(process.pid)
-            return status
 
 
 def end_group(process: subprocess.Popen) -> None:
@@ -184,11 +305,12 @@ def process_exists(pid: int) -> bool:
     return True
 
 
-def last_line(file: Path) -> str:
-    """The last line of a log that says something; progress bars are rewritten lines, of which the last counts."""
-    text = file.read_bytes().decode(errors="replace").replace("\r", "\n")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "(empty)"
+def _read_from(file: Path, begin: int) -> str:
+    """What was written to a log since, or the last part of it."""
+    with file.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(begin, size - LOG_TAIL))
+        return stream.read().decode(errors="replace")
 
 
 def _short(line: str, width: int = 200) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,25 +18,30 @@ from nnunetv2_cfseg.benchmark.machine import describe_machine
 from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
 from nnunetv2_cfseg.benchmark.process_tree import tree_bytes
 from nnunetv2_cfseg.benchmark.scans import find_scans
-from nnunetv2_cfseg.environment import EXT_TRAINER, FOLDERS, ext_trainer_path
+from nnunetv2_cfseg.checksum import sha256
+from nnunetv2_cfseg.environment import BUDGET_VARIABLE, EXT_TRAINER, FOLDERS, SEED_VARIABLE, ext_trainer_path
 from nnunetv2_cfseg.files import read_json, write_json
 from nnunetv2_cfseg.processes import Runner
-from nnunetv2_cfseg.trainers.seed import SEED_VARIABLE
-from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE
 
 #: What a finished cell holds.
 RECORD, TABLE = "cell.json", "summary.csv"
 LOG = Path("log.txt")
 #: What a training has taken is kept this often, for one that is killed.
 NOTE_EVERY_S = 10.0
+POLL_S = 0.5
 
 
 def is_done(folder: Path) -> bool:
-    """Whether a cell's folder holds all of it."""
-    return (folder / RECORD).is_file()
+    """Whether a cell's folder holds all of it: the record, and the table as it was when the record was written."""
+    try:
+        table = read_json(folder / RECORD).get("table_sha256")
+    except (ValueError, OSError):
+        return False
+    file = folder / TABLE
+    return file.is_file() and table in (None, sha256(file))  # records of earlier versions do not say
 
 
-def run_cell(matrix: Matrix, cell: Cell, output: Path, *, threads: int) -> None:
+def run_cell(matrix: Matrix, cell: Cell, output: Path, *, threads: int, stop: threading.Event | None = None) -> None:
     """Do what is not done yet of a cell.
 
     A second process that is given the same cell waits for the first.
@@ -42,22 +49,34 @@ def run_cell(matrix: Matrix, cell: Cell, output: Path, *, threads: int) -> None:
     Args:
         output: the benchmark's folder.
         threads: that training and prediction may use.
+        stop: ends it when it is set, from another thread.
 
     Raises:
-        ValueError: a command failed.
+        CommandError: a command failed.
+        ValueError: the cell has no scans to be scored on.
+        InterruptedError: ``stop`` was set.
     """
     folder = output / cell.folder
+    stop = stop or threading.Event()
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder) as lock:
+    with _alone(folder, stop) as lock:
         if not is_done(folder):
-            _run(matrix, cell, folder, threads, lock)
+            remove_unfinished(folder)
+            _run(matrix, cell, folder, threads, lock, stop)
 
 
-def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int, lock: int) -> None:
+def remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files that killed processes left; the cell is locked, so nobody writes them."""
+    for file in folder.rglob(".*.tmp"):
+        file.unlink(missing_ok=True)
+
+
+def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int, lock: int, stop: threading.Event) -> None:
     results = folder.resolve() / "nnUNet_results"
     results.mkdir(exist_ok=True)
     steering = {"nnUNet_results": str(results), **environment(matrix, cell, threads)}
-    runner = Runner(folder, steering, inherited=lock)  # a training that outlives this process holds the lock
+    # A training that outlives this process for a moment holds the lock.
+    runner = Runner(folder, steering, inherited=lock, stop=stop)
     scans = find_scans(cell, folder)
     plans, configuration = matrix.trained_plans(cell.row), matrix.configuration_of(cell.row)
     of_model = ["-tr", cell.row.trainer, "-p", plans, "-device", matrix.device]
@@ -80,6 +99,8 @@ def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int, lock: int) -> N
     evaluate = ["cfseg", "evaluate", str(scans.truth), "predictions", "-djfile", str(scans.dataset_json), "-o",
                 Path(TABLE).with_suffix(".json").name, "-np", str(threads), "--no_pbar"]  # fmt: skip
     runner.run(evaluate, environment={}, log=LOG)
+    described = read_json(network)
+    machine = described.pop("machine", None) or describe_machine()
     record = {
         "cell": {**asdict(cell), "plans": plans, "cases": scans.cases, "scored_on": scans.words},
         "budget_s": matrix.budget_s,
@@ -87,8 +108,9 @@ def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int, lock: int) -> N
         "device": matrix.device,
         "train": training,
         "predict": prediction,
-        "network": read_json(network),
-        "machine": describe_machine(),
+        "network": described,
+        "machine": machine,
+        "table_sha256": sha256(folder / TABLE),
     }
     write_json(folder / RECORD, record)
 
@@ -103,6 +125,7 @@ def environment(matrix: Matrix, cell: Cell, threads: int) -> dict[str, str]:
         **budget,
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "nnUNet_def_n_proc"), str(threads)),
         "nnUNet_n_proc_DA": os.environ.get("nnUNet_n_proc_DA", str(threads)),
+        **({"CUDA_VISIBLE_DEVICES": ""} if matrix.device == "cpu" else {}),
     }
 
 
@@ -148,8 +171,25 @@ def _once(file: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[int]:
-    """Wait until no other process works on the cell; a file descriptor, to be inherited by those that do."""
+def _alone(folder: Path, stop: threading.Event) -> Iterator[int]:
+    """Wait until no other process works on the cell; a file descriptor, to be inherited by those that do.
+
+    The file stays and is harmless: a lock ends with the processes that hold it, also with those that are killed.
+    """
     with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        told = False
+        while not _locked(lock.fileno()):
+            if not told:
+                print(f"waiting for another process that works in {folder}", file=sys.stderr)
+                told = True
+            if stop.wait(POLL_S):
+                raise InterruptedError("stopped")
         yield lock.fileno()
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunetv2_cfseg.benchmark.cell import run_cell
+from nnunetv2_cfseg.benchmark.cell import LOG, run_cell
 from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
+from nnunetv2_cfseg.failure_reason import failure_reason
+from nnunetv2_cfseg.processes import CommandError
 
 if TYPE_CHECKING:
     from submitit import Executor, Job
@@ -17,6 +23,19 @@ if TYPE_CHECKING:
 LAUNCHERS = ("local", "slurm")
 POLL_S = 0.5
 WEEK_MIN = 7 * 24 * 60
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a cell failed.
+
+    Attributes:
+        reason: a sentence.
+        log: file, relative to the benchmark's folder, with all that was printed.
+    """
+
+    reason: str
+    log: Path
 
 
 def run_cells(
@@ -28,8 +47,11 @@ def run_cells(
     jobs: int,
     threads: int,
     slurm: Mapping[str, Any],
-) -> Iterator[tuple[Cell, str]]:
+) -> Generator[tuple[Cell, Failure | None]]:
     """Run cells, at most ``jobs`` at a time.
+
+    Close the iterator where it is left before its end: this ends the cells that run on this machine, and cancels
+    those on a cluster. So do, on this machine, the end and the death of this process.
 
     Args:
         launcher: ``local``, or ``slurm`` for one job a cell on a cluster.
@@ -37,45 +59,97 @@ def run_cells(
         slurm: parameters of submitit's, ``slurm_partition`` and so on.
 
     Yields:
-        Each cell as it ends, and what was wrong; nothing if nothing was.
+        Each cell as it ends, and what was wrong; None if nothing was.
 
     Raises:
-        ValueError: submitit is not installed.
+        ValueError: submitit or Slurm is not installed, or has no such parameters.
     """
-    executor = _executor(launcher, output / "jobs", threads, matrix.device, slurm)
+    if launcher == "slurm":
+        yield from _run_on_cluster(matrix, cells, output, jobs=jobs, threads=threads, slurm=slurm)
+    elif cells:
+        yield from _run_here(matrix, cells, output, jobs=jobs, threads=threads)
+
+
+def _run_here(
+    matrix: Matrix, cells: Sequence[Cell], output: Path, *, jobs: int, threads: int
+) -> Generator[tuple[Cell, Failure | None]]:
+    """In threads: all that takes time are the commands that a cell runs."""
+    stop = threading.Event()
+
+    def work(cell: Cell) -> Failure | None:
+        return try_cell(matrix, cell, output, threads=threads, stop=stop)
+
+    with ThreadPoolExecutor(min(jobs, len(cells)), "cell") as pool:
+        try:
+            futures = {pool.submit(work, cell): cell for cell in cells}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def try_cell(
+    matrix: Matrix, cell: Cell, output: Path, *, threads: int, stop: threading.Event | None = None
+) -> Failure | None:
+    """Run a cell; what was wrong with it, or None."""
+    log = cell.folder / LOG
+    try:
+        run_cell(matrix, cell, output, threads=threads, stop=stop)
+    except CommandError as error:
+        return Failure(error.reason, log)
+    except Exception as error:  # whatever is wrong with one cell, the others run
+        words = " ".join(str(error).split())
+        kind = type(error).__name__
+        return Failure(words if isinstance(error, ValueError | OSError) and words else f"{kind}: {words}", log)
+    return None
+
+
+def _run_on_cluster(
+    matrix: Matrix, cells: Sequence[Cell], output: Path, *, jobs: int, threads: int, slurm: Mapping[str, Any]
+) -> Generator[tuple[Cell, Failure | None]]:
+    executor = _executor(output / "jobs", threads, matrix.device, slurm)
     waiting = list(reversed(cells))
     running: dict[Job, Cell] = {}
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 cell = waiting.pop()
-                running[executor.submit(run_cell, matrix, cell, output.resolve(), threads=threads)] = cell
+                running[executor.submit(try_cell, matrix, cell, output.resolve(), threads=threads)] = cell
             for job in [job for job in running if job.done()]:
-                yield running.pop(job), _failure(job)
+                yield running.pop(job), outcome(job, output)
             time.sleep(POLL_S)
     finally:
         for job in running:
             job.cancel()
 
 
-def _executor(launcher: str, folder: Path, threads: int, device: str, slurm: Mapping[str, Any]) -> Executor:
+def _executor(folder: Path, threads: int, device: str, slurm: Mapping[str, Any]) -> Executor:
     try:
         import submitit
     except ModuleNotFoundError:
-        raise ValueError("cfseg benchmark needs submitit: pip install nnunetv2_cfseg[benchmark]") from None
-    executor = submitit.AutoExecutor(folder=folder, cluster=launcher)
+        raise ValueError("--launcher slurm needs submitit: pip install nnunetv2_cfseg[benchmark]") from None
+    if shutil.which("sbatch") is None:
+        raise ValueError("--launcher slurm needs Slurm's sbatch, which is not installed here")
+    executor = submitit.AutoExecutor(folder=folder, cluster="slurm")
     defaults = {"name": "cfseg_benchmark", "timeout_min": WEEK_MIN, "cpus_per_task": threads,
                 "gpus_per_node": int(device == "cuda")}  # fmt: skip
-    executor.update_parameters(**{**defaults, **slurm})
+    try:
+        executor.update_parameters(**{**defaults, **slurm})
+    except (NameError, TypeError, ValueError) as error:  # what submitit raises at names that it does not have
+        raise ValueError(f"--slurm must be parameters of submitit ({' '.join(str(error).split())})") from error
     return executor
 
 
-def _failure(job: Job) -> str:
+def outcome(job: Job, output: Path) -> Failure | None:
+    """How a job of a cluster ended; where it did not come to an end, what Slurm and Python printed."""
     error = job.exception()
     if error is None:
-        return ""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+        found: Failure | None = job.result()
+        return found
+    log = Path(os.path.relpath(job.paths.stderr, output.resolve()))
+    printed = (job.stderr() or "") if job.paths.stderr.is_file() else ""
+    return Failure(failure_reason(printed or str(error)), log)
 
 
 def default_threads(jobs: int) -> int:

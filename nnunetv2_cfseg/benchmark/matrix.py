@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_cfseg.benchmark import limits
 from nnunetv2_cfseg.benchmark.matrix_file import MatrixFile
 from nnunetv2_cfseg.schema import check_document
 from nnunetv2_cfseg.yaml_files import read_yaml
@@ -47,6 +47,22 @@ class Row:
     arguments: tuple[str, ...] = ()
     changes: Mapping[str, Any] = field(default_factory=dict)
     datasets: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        limits.check_title(self.name, self.slug if isinstance(self.name, str) else "")
+        limits.check_class_name(self.trainer, f"the trainer of row {self.name}")
+        if self.planner:
+            limits.check_class_name(self.planner, f"the planner of row {self.name}")
+        for what in ("preset", "plans", "configuration"):
+            if getattr(self, what):
+                limits.check_plain(getattr(self, what), f"{what} of row {self.name}")
+        for dataset in self.datasets:
+            limits.check_plain(dataset, f"a dataset of row {self.name}")
+        if self.predict not in PREDICTORS:
+            predictors = " or ".join(PREDICTORS)
+            raise ValueError(f"predict must be {predictors}, got {self.predict}: row {self.name}")
+        limits.check_arguments(self.arguments, self.name)
+        limits.check_changes(self.changes, self.name)
 
     @property
     def slug(self) -> str:
@@ -88,13 +104,10 @@ class Matrix:
                              ("folds", self.folds), ("seeds", self.seeds)):  # fmt: skip
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} must differ from each other, got {', '.join(map(str, values))}")
+        self._check_limits()
         names = [row.name for row in self.rows]
         if self.reference and self.reference not in names:
             raise ValueError(f"the reference must be one of the rows {', '.join(names)}, got {self.reference}")
-        if self.budget_s is not None and not 0 < self.budget_s < float("inf"):
-            raise ValueError(f"budget_s must be a positive number of seconds, got {self.budget_s}")
-        if not (isfinite(self.gpu_memory_target_gb) and self.gpu_memory_target_gb > 0):
-            raise ValueError(f"gpu_memory_target_gb must be > 0, got {self.gpu_memory_target_gb}")
         for row in self.rows:
             timed = row.trainer.endswith("_timed")
             if timed != (self.budget_s is not None):
@@ -105,8 +118,24 @@ class Matrix:
             if row.preset != "default" and row.planner not in OUR_PLANNERS:
                 planner = row.planner or NNUNET_PLANNER
                 raise ValueError(f"a preset is for {' and '.join(OUR_PLANNERS)}, got {planner}: row {row.name}")
-            if row.predict not in PREDICTORS:
-                raise ValueError(f"predict must be {' or '.join(PREDICTORS)}, got {row.predict}: row {row.name}")
+
+    def _check_limits(self) -> None:
+        for dataset in self.datasets:
+            limits.check_plain(dataset, "a dataset")
+        limits.check_plain(self.configuration, "configuration")
+        for fold in self.folds:
+            limits.check_fold(fold)
+        for seed in self.seeds:
+            if not 0 <= seed <= limits.MOST_SEED:
+                raise ValueError(f"a seed must be from 0 to {limits.MOST_SEED}, got {limits.short(seed)}")
+        if self.device not in limits.DEVICES:
+            raise ValueError(f"device must be {', '.join(limits.DEVICES)}, got {limits.short(self.device)}")
+        if self.budget_s is not None:
+            limits.check_number(self.budget_s, "budget_s", most=limits.LONGEST_BUDGET_S)
+        limits.check_number(self.gpu_memory_target_gb, "gpu_memory_target_gb", most=limits.MOST_GPU_MEMORY_GB)
+        count = len(self.rows) * len(self.datasets) * len(self.folds) * len(self.seeds)
+        if count > limits.MOST_CELLS:
+            raise ValueError(f"a benchmark must have at most {limits.MOST_CELLS} cells, got {count}")
 
     def cells(self) -> Iterator[Cell]:
         """Seed by seed, so that a benchmark that is stopped has all rows of some seeds."""
@@ -187,6 +216,7 @@ def read_matrix(file: Path, **overwrite: Any) -> Matrix:
     try:
         rows = tuple(_row(name, entry) for name, entry in content.pop("rows").items())
         _check_datasets_of_rows(rows, content.get("datasets"), overwrite.get("datasets"))
+        _check_keys(content)
         return make_matrix(rows, **{**content, **{key: value for key, value in overwrite.items() if value is not None}})
     except ValueError as error:
         raise ValueError(f"{error}: {file}") from error
@@ -198,9 +228,7 @@ def make_matrix(rows: Sequence[Row], **settings: Any) -> Matrix:
     Raises:
         ValueError: a setting that a benchmark does not have, or of another kind.
     """
-    known = {one.name for one in fields(Matrix)} - {"rows"}
-    if unknown := sorted(set(settings) - known):
-        raise ValueError(f"a benchmark has {', '.join(sorted(known))}, not {', '.join(unknown)}")
+    _check_keys(settings)
     for name, kind in (("datasets", str), ("folds", str), ("seeds", int)):
         if name in settings:
             values = settings[name] if isinstance(settings[name], (list, tuple)) else [settings[name]]
@@ -208,7 +236,16 @@ def make_matrix(rows: Sequence[Row], **settings: Any) -> Matrix:
     for name in ("budget_s", "gpu_memory_target_gb"):
         if settings.get(name) is not None:
             settings[name] = _as(float, settings[name], name)
+    for name in ("reference", "configuration", "device"):
+        if name in settings and not isinstance(settings[name], str):
+            raise ValueError(f"{name} must be a text, got {limits.short(settings[name])}")
     return Matrix(rows=tuple(rows), **{"datasets": (), **settings})
+
+
+def _check_keys(settings: Mapping[Any, Any]) -> None:
+    known = {one.name for one in fields(Matrix)} - {"rows"}
+    if unknown := sorted(map(str, set(settings) - known)):
+        raise ValueError(f"a benchmark has {', '.join(sorted(known))}, not {', '.join(unknown)}")
 
 
 def dataset_number(dataset: str) -> str:
@@ -218,12 +255,24 @@ def dataset_number(dataset: str) -> str:
 
 def _row(name: str, entry: Any) -> Row:
     if not isinstance(entry, dict) or "trainer" not in entry:
-        raise ValueError(f"a row must be a mapping with a trainer, got {entry!r} of {name}")
+        raise ValueError(f"a row must be a mapping with a trainer, got {limits.short(entry)} of {name}")
     known = {one.name for one in fields(Row)} - {"name"}
-    if unknown := sorted(set(entry) - known):
+    if unknown := sorted(map(str, set(entry) - known)):
         raise ValueError(f"a row has {', '.join(sorted(known))}, not {', '.join(unknown)}: row {name}")
-    lists: dict[str, Any] = {key: tuple(str(word) for word in entry.pop(key, ())) for key in ("arguments", "datasets")}
-    return Row(name=str(name), **lists, **entry)
+    lists: dict[str, Any] = {
+        key: _words(entry.get(key, ()), f"{key} of row {name}") for key in ("arguments", "datasets")
+    }
+    texts = {key: value for key, value in entry.items() if key not in ("changes", *lists)}
+    for key, value in texts.items():
+        if not isinstance(value, str):
+            raise ValueError(f"{key} must be a text, got {limits.short(value)} of row {name}")
+    return Row(name=str(name), **lists, **texts, changes=entry.get("changes", {}))
+
+
+def _words(values: Any, what: str) -> tuple[str, ...]:
+    if not isinstance(values, list | tuple) or not all(isinstance(value, str | int | float) for value in values):
+        raise ValueError(f"{what} must be a list of words, got {limits.short(values)}")
+    return tuple(map(str, values))
 
 
 def _check_datasets_of_rows(rows: Sequence[Row], listed: Any, asked: Sequence[str] | None) -> None:
@@ -241,8 +290,10 @@ def _check_datasets_of_rows(rows: Sequence[Row], listed: Any, asked: Sequence[st
 
 def _as(kind: type, value: Any, name: str) -> Any:
     try:
+        if isinstance(value, bool) or (kind is int and isinstance(value, float)):  # True is no 1, and 1.5 is not 1
+            raise TypeError
         return kind(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name} must be of type {kind.__name__}, got {value!r}") from None
 
 

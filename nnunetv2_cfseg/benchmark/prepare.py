@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nnunetv2.utilities.crossval_split import generate_crossval_split
-
+from nnunetv2_cfseg.benchmark.limits import check_plain
 from nnunetv2_cfseg.benchmark.matrix import NNUNET_PLANNER, OUR_PLANNERS, Matrix, Row, dataset_number
 from nnunetv2_cfseg.environment import require_folders
 from nnunetv2_cfseg.files import read_json, write_json
@@ -64,12 +63,14 @@ def is_preprocessed(folder: Path, plans: str, configuration: str) -> bool:
     file = folder / f"{plans}.json"
     if not file.is_file():
         return False
-    planned = read_json(file)["configurations"]
+    planned = configurations_of(file)
     if configuration not in planned:
         raise ValueError(
             f"a benchmark's configuration must be one of {', '.join(planned)}, got {configuration}: {file}"
         )
-    data = folder / resolved(planned, configuration)["data_identifier"]
+    identifier = resolved(planned, configuration, file).get("data_identifier")
+    check_plain(identifier, f"data_identifier of {configuration} in {file}")
+    data = folder / str(identifier)
     cases = cases_of(folder)
     return bool(cases) and set(cases) <= {properties.stem for properties in data.glob("*.pkl")}
 
@@ -84,14 +85,37 @@ def write_splits(folder: Path) -> None:
     """The folds that nnU-Net would write when it first trains: cells that begin together would write them at once."""
     file = folder / "splits_final.json"
     if not file.is_file():
+        from nnunetv2.utilities.crossval_split import generate_crossval_split  # slow to import
+
         write_json(file, generate_crossval_split(cases_of(folder), seed=12345, n_splits=5))
 
 
-def resolved(configurations: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A configuration with what it inherits."""
-    own = configurations[name]
-    parent = own.get("inherits_from")
-    return {**(resolved(configurations, parent) if parent else {}), **own}
+def configurations_of(file: Path) -> dict[str, dict[str, Any]]:
+    """The configurations of plans.
+
+    Raises:
+        ValueError: the file has none, or they are no mappings.
+    """
+    planned = read_json(file).get("configurations")
+    if not isinstance(planned, dict) or not all(isinstance(one, dict) for one in planned.values()):
+        raise ValueError(f"plans must have configurations by their names: {file}")
+    return planned
+
+
+def resolved(configurations: Mapping[str, Any], name: str, file: Path) -> dict[str, Any]:
+    """A configuration with what it inherits.
+
+    Raises:
+        ValueError: it inherits from one that is not there, or from itself.
+    """
+    chain: list[str] = []
+    parent: Any = name
+    while parent:
+        if not isinstance(parent, str) or parent not in configurations or parent in chain:
+            raise ValueError(f"a configuration must inherit from another one, got {parent!r} of {name}: {file}")
+        chain.append(parent)
+        parent = configurations[parent].get("inherits_from")
+    return {key: value for one in reversed(chain) for key, value in configurations[one].items()}
 
 
 def _plan_and_preprocess(matrix: Matrix, row: Row, dataset: str, runner: Runner, processes: int, folder: Path) -> None:
@@ -132,10 +156,11 @@ def write_changed_plans(folder: Path, plans: str, name: str, configuration: str,
         ValueError: a path that the plans do not have.
     """
     content = read_json(folder / f"{plans}.json")
-    content["plans_name"] = name
+    planned = configurations_of(folder / f"{plans}.json")
+    content.update(plans_name=name, configurations=planned)
     for path, value in changes.items():
         *parents, key = path.split(".")
-        place = content["configurations"][configuration]
+        place = planned[configuration]
         for parent in parents:
             if not isinstance(place.get(parent), dict):
                 raise ValueError(f"a change must name a setting of the plans, got {path}: {folder / plans}.json")

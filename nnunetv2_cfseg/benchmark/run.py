@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from tqdm import tqdm
 
 from nnunetv2_cfseg.benchmark.cell import is_done
 from nnunetv2_cfseg.benchmark.collect import collect
-from nnunetv2_cfseg.benchmark.launch import default_threads, run_cells
+from nnunetv2_cfseg.benchmark.folds import check_folds
+from nnunetv2_cfseg.benchmark.launch import Failure, default_threads, run_cells
 from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
 from nnunetv2_cfseg.benchmark.page import render
 from nnunetv2_cfseg.benchmark.prepare import dataset_name, prepare
-from nnunetv2_cfseg.benchmark.tables import blocks, markdown
+from nnunetv2_cfseg.benchmark.tables import blocks, failures_block, markdown
 from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
 from nnunetv2_cfseg.files import read_json, whole_or_not_at_all, write_json
 from nnunetv2_cfseg.processes import Runner
@@ -57,25 +59,45 @@ def run(
     Raises:
         ValueError: bad input, or cells that failed; the others are done then, and their tables written.
     """
+    if launcher == "local":
+        check_device(matrix.device)
     matrix = matrix.with_dataset_names(dataset_name)
+    check_folds(matrix)
     output.mkdir(parents=True, exist_ok=True)
     remember(matrix, output)
     print(announcement(matrix, output, jobs), file=sys.stderr)
     runner = Runner(output, {EXT_TRAINER: EXT_FOLDER, "nnUNet_def_n_proc": str(processes), **absolute_folders()})
     prepare(matrix, runner, processes=processes)
+    check_folds(matrix)  # again: planning may have brought the folds of the raw dataset
     cells = list(matrix.cells())
     waiting = [cell for cell in cells if not is_done(output / cell.folder)]
     threads = threads or default_threads(jobs)
-    failed = []
+    failed: list[tuple[Cell, Failure]] = []
     ended = run_cells(matrix, waiting, output, launcher=launcher, jobs=jobs, threads=threads, slurm=slurm or {})
-    for cell, error in tqdm(ended, total=len(waiting), unit="cell", smoothing=0):
-        if error:
-            failed.append(f"  {cell}: {error}")
-    if any(is_done(output / cell.folder) for cell in cells):
-        write_results(matrix, cells, output, command)
+    with closing(ended):
+        for cell, failure in tqdm(ended, total=len(waiting), unit="cell", smoothing=0):
+            if failure:
+                failed.append((cell, failure))
+    write_results(matrix, cells, output, command, failed)
     if failed:
-        raise ValueError("\n".join([f"{len(failed)} of {len(waiting)} cells failed", *failed]))
+        lines = [f"  {cell}: {failure.reason} (log: {output / failure.log})" for cell, failure in failed]
+        raise ValueError("\n".join([f"{len(failed)} of {len(waiting)} cells failed", *lines]))
     return output / REPORT
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine does not have, before anything is trained.
+
+    Raises:
+        ValueError: torch finds none.
+    """
+    if device == "cpu":
+        return
+    import torch
+
+    missing = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
+    if missing.get(device):
+        raise ValueError(f"-device {device} needs a device that torch finds, and there is none on this machine")
 
 
 def remember(matrix: Matrix, output: Path) -> None:
@@ -88,13 +110,14 @@ def remember(matrix: Matrix, output: Path) -> None:
     everything = json.loads(json.dumps(asdict(matrix)))
     now = {name: everything[name] for name in ("budget_s", "configuration", "device", "gpu_memory_target_gb")}
     rows = {row["name"]: row for row in everything["rows"]}
-    if file.is_file():
+    if file.is_file() and any(output.glob("cells/*/*/*")):  # one that was refused holds none, and binds nobody
         before = read_json(file)
-        changed = [name for name, value in now.items() if before[name] != value]
-        changed += [
-            f"row {name}" for name, row in rows.items() if _made_by(before["rows"].get(name, row)) != _made_by(row)
-        ]
-        rows = {**before["rows"], **rows}
+        made = before.get("rows")
+        if not isinstance(made, dict) or not all(isinstance(row, dict) for row in made.values()):
+            raise ValueError(f"{SETTINGS} must be what cfseg benchmark wrote, and has no rows: {file}")
+        changed = [name for name, value in now.items() if before.get(name) != value]
+        changed += [f"row {name}" for name, row in rows.items() if _made_by(made.get(name, row)) != _made_by(row)]
+        rows = {**made, **rows}
         if changed:
             raise ValueError(
                 f"a benchmark's folder holds cells of one kind, and {', '.join(changed)} differs: {output}"
@@ -118,15 +141,19 @@ def announcement(matrix: Matrix, output: Path, jobs: int) -> str:
     return f"{words}; about {f'{hours} h ' if hours else ''}{minutes} min with {jobs} at a time, preprocessing aside"
 
 
-def write_results(matrix: Matrix, cells: Sequence[Cell], output: Path, command: str) -> None:
-    """Tables and page of the cells that are done.
-
-    Raises:
-        ValueError: none is.
-    """
+def write_results(
+    matrix: Matrix,
+    cells: Sequence[Cell],
+    output: Path,
+    command: str,
+    failed: Sequence[tuple[Cell, Failure]] = (),
+) -> None:
+    """Tables and page of the cells that are done, and of those that failed just now."""
     results = collect(cells, output)
     results.write(output)
     found = blocks(results, matrix.reference or matrix.rows[0].name)
+    if failed:
+        found.insert(0, failures_block(failed))
     done = len(results.costs)
     budget = "by epochs" if matrix.budget_s is None else f"{matrix.budget_s:g} s each"
     rows = {cell.row.name for cell in cells}

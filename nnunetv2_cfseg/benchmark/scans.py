@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
+from nnunetv2_cfseg.benchmark.folds import test_labels, validation_cases
 from nnunetv2_cfseg.benchmark.matrix import Cell
 from nnunetv2_cfseg.files import read_json
 
 #: Folders of labels; thin ones count more than the thick ones that were copied to them.
-TEST_LABELS, TRAINING_LABELS = ("labelsTs_thin", "labelsTs"), ("labelsTr_thin", "labelsTr")
+TRAINING_LABELS = ("labelsTr_thin", "labelsTr")
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,16 @@ def find_scans(cell: Cell, folder: Path) -> Scans:
     """
     raw = Path(os.environ["nnUNet_raw"]).resolve() / cell.dataset
     ending = read_json(raw / "dataset.json")["file_ending"]
-    test = next((name for name in TEST_LABELS if any((raw / name).glob(f"*{ending}"))), None)
-    if test is not None and (raw / "imagesTs").is_dir():
+    test = test_labels(raw, ending)
+    if test is not None:
         cases = sorted(file.name.removesuffix(ending) for file in (raw / test).glob(f"*{ending}"))
         images, labels, words = "imagesTs", test, "the test set"
     else:
-        cases = validation_cases(cell)
+        cases = validation_cases(cell.dataset, cell.fold)
         labels = next(name for name in TRAINING_LABELS if (raw / name).is_dir())
         images, words = "imagesTr", f"validation cases of fold {cell.fold}"
     for case in cases:
-        for file in raw.glob(f"{images}/{case}_????{ending}"):
+        for file in raw.glob(f"{images}/{escape(case)}_????{ending}"):
             _link(file, folder / "images")
         _link(raw / labels / f"{case}{ending}", folder / "truth")
     links = folder.resolve()
@@ -62,19 +63,3 @@ def _link(file: Path, folder: Path) -> None:
     link = folder / file.name
     if not link.is_symlink():
         link.symlink_to(file)
-
-
-def validation_cases(cell: Cell) -> list[str]:
-    """Of a fold.
-
-    Raises:
-        ValueError: there are none: the fold is ``all``, or the splits have no such fold.
-    """
-    file = Path(os.environ["nnUNet_preprocessed"]) / cell.dataset / "splits_final.json"
-    folds = json.loads(file.read_text()) if file.is_file() else []
-    if not cell.fold.isdecimal() or int(cell.fold) >= len(folds):
-        raise ValueError(
-            f"a benchmark needs a test set with labels, or a fold of {len(folds)} in the splits, got fold {cell.fold}: "
-            f"{file}"
-        )
-    return list(folds[int(cell.fold)]["val"])

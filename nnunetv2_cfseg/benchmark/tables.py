@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,6 +14,10 @@ from nnunetv2_cfseg.benchmark.ranking import against, critical_cases, ranking
 from nnunetv2_cfseg.evaluation.columns import BY_KEY
 from nnunetv2_cfseg.evaluation.comparison_markdown import STATISTICS, UNDEFINED, statistics
 from nnunetv2_cfseg.evaluation.comparison_markdown import table as markdown_table
+
+if TYPE_CHECKING:
+    from nnunetv2_cfseg.benchmark.launch import Failure
+    from nnunetv2_cfseg.benchmark.matrix import Cell
 
 #: What rows are ranked and tested by, as far as it was measured.
 METRICS = ("Dice", "boundary_Dice", "NSD", "HD95_mm")
@@ -47,6 +52,19 @@ def blocks(results: Results, reference: str) -> list[Block]:
             found.append(tests_block(str(dataset), figures, reference))
             found.append(critical_block(str(dataset), figures, reference))
     return found
+
+
+def failures_block(failed: Sequence[tuple[Cell, Failure]]) -> Block:
+    """Cells that failed, and why."""
+    rows = tuple(
+        (cell.row.name, cell.dataset, cell.fold, str(cell.seed), failure.reason, failure.log.as_posix())
+        for cell, failure in failed
+    )
+    note = (
+        "These cells are in no other table. Logs are in the benchmark's folder. The same command tries them again and "
+        "goes on where they stopped."
+    )
+    return Block("Cells that failed", note, ("row", "dataset", "fold", "seed", "reason", "log"), rows)
 
 
 def metrics_of(figures: pd.DataFrame) -> list[str]:

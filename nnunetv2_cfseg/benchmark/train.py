@@ -9,7 +9,6 @@ afterwards, by the command that it compares.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from math import prod
 from pathlib import Path
@@ -20,6 +19,8 @@ from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoi
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.utils.flop_counter import FlopCounterMode
 
+from nnunetv2_cfseg.benchmark.machine import describe_machine
+from nnunetv2_cfseg.files import write_json
 from nnunetv2_cfseg.trainers.seed import read_seed, seed_everything
 
 
@@ -46,7 +47,7 @@ def main() -> None:
             print(f"Training begins anew, for the checkpoint cannot be read: {error}")
             trainer = make_trainer(args)
     trainer.run_training()
-    args.record.write_text(json.dumps(describe(trainer), indent=2))
+    write_json(args.record, {**describe(trainer), "machine": describe_machine()})
 
 
 def make_trainer(args: argparse.Namespace) -> nnUNetTrainer:

@@ -49,10 +49,7 @@ def _run(args: argparse.Namespace) -> None:
     from nnunetv2_cfseg.benchmark.run import announcement, run  # pandas and torch: slow to import
     from nnunetv2_cfseg.processes import stopped_by_signals
 
-    for name in ("jobs", "np", "threads"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be >= 1, got {value}")
+    _check_counts(args)
     matrix = _matrix(args)
     if args.dry_run:
         print(announcement(matrix, args.o, args.jobs))
@@ -65,6 +62,21 @@ def _run(args: argparse.Namespace) -> None:
             slurm=_slurm(args.slurm), command=command_line(args),
         )  # fmt: skip
     print(f"Wrote {report}")
+
+
+def _check_counts(args: argparse.Namespace) -> None:
+    from nnunetv2_cfseg.benchmark.limits import MOST_JOBS
+    from nnunetv2_cfseg.processes import checked_processes
+
+    for flag, value in (("-np", args.np), ("--threads", args.threads)):
+        if value is not None:
+            checked_processes(value, flag)
+    if args.launcher == "local":
+        checked_processes(args.jobs, "--jobs")
+        if args.slurm:
+            raise ValueError(f"--slurm is for --launcher slurm, got {' '.join(args.slurm)} with --launcher local")
+    elif not 1 <= args.jobs <= MOST_JOBS:
+        raise ValueError(f"--jobs must be from 1 to {MOST_JOBS}, got {args.jobs}")
 
 
 def _matrix(args: argparse.Namespace) -> Matrix:
@@ -87,7 +99,7 @@ def _matrix(args: argparse.Namespace) -> Matrix:
 
 def _slurm(words: list[str]) -> dict[str, Any]:
     pairs = [word.partition("=") for word in words]
-    if wrong := [name for name, equals, _ in pairs if not equals]:
+    if wrong := ["".join(pair) for pair in pairs if not (pair[0].isidentifier() and pair[1])]:
         raise ValueError(f"--slurm must be NAME=VALUE, got {', '.join(wrong)}")
     return {name: int(value) if value.isdecimal() else value for name, _, value in pairs}
 

@@ -66,7 +66,10 @@ def _run(args: argparse.Namespace) -> None:
     from nnunetv2_cfseg.data.pairing.sources import find_sources
     from nnunetv2_cfseg.data.pairing.survey import common_order, survey
     from nnunetv2_cfseg.data.phantom.dataset import dataset_folder
+    from nnunetv2_cfseg.processes import checked_processes
 
+    checked_processes(args.np)
+    _check_numbers(args)
     folder = dataset_folder(args.o or environment.raw_folder(), args.d, args.n)
     sources = find_sources(args.i, args.l, args.t, dataset_json=args.djfile)
     names = [case.name for case in sources.cases]
@@ -88,6 +91,19 @@ def _run(args: argparse.Namespace) -> None:
         progress=not args.no_pbar,
     )
     print(f"{_summary(sidecar, len(sources.unlabelled))}: {folder}")
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    """Before a file is read."""
+    from nnunetv2_cfseg.data.pairing.dataset import Split
+    from nnunetv2_cfseg.data.pairing.settings import checked_factor, checked_thickness, checked_threshold
+
+    Split({}, test_share=args.test_share, folds=args.folds, seed=args.seed)
+    for check, value in (
+        (checked_factor, args.factor), (checked_threshold, args.threshold), (checked_thickness, args.thickness),
+    ):  # fmt: skip
+        if value is not None:
+            check(value)
 
 
 def _summary(sidecar: Mapping[str, Any], unlabelled: int) -> str:

@@ -57,6 +57,8 @@ def _run(args: argparse.Namespace) -> None:
         frequencies = dict.fromkeys(CLASSES, 0.5)
     elif args.frequencies is not None:
         frequencies = dict(args.frequencies)
+        if len(frequencies) < len(args.frequencies):
+            raise ValueError(f"--frequencies must name a class once, got {words(name for name, _ in args.frequencies)}")
     settings = PhantomSettings(
         matrix=tuple(args.matrix),
         spacing_mm=tuple(args.spacing),

@@ -43,21 +43,23 @@ def _run(args: argparse.Namespace) -> None:
         plain_name(args.overwrite_plans_name, "-overwrite_plans_name")
     environment.require_folders()
     from nnunetv2_cfseg.planners.run import plan_and_preprocess  # torch and nnU-Net: slow to import
+    from nnunetv2_cfseg.processes import children_end_with_this_process
 
-    plan_and_preprocess(
-        args.d,
-        planner=args.pl,
-        preset=args.preset,
-        gpu_memory_target_gb=args.gpu_memory_target,
-        overwrite_target_spacing=args.overwrite_target_spacing,
-        plans_name=args.overwrite_plans_name,
-        configurations=args.c,
-        num_processes=args.np,
-        num_processes_fingerprint=args.npfp,
-        verify_dataset_integrity=args.verify_dataset_integrity,
-        clean=args.clean,
-        preprocess=not args.no_pp,
-        verbose=args.verbose,
-        progress=not args.no_pbar,
-        assume_hu=args.assume_hu,
-    )
+    with children_end_with_this_process():  # nnU-Net's workers would live on when this is killed
+        plan_and_preprocess(
+            args.d,
+            planner=args.pl,
+            preset=args.preset,
+            gpu_memory_target_gb=args.gpu_memory_target,
+            overwrite_target_spacing=args.overwrite_target_spacing,
+            plans_name=args.overwrite_plans_name,
+            configurations=args.c,
+            num_processes=args.np,
+            num_processes_fingerprint=args.npfp,
+            verify_dataset_integrity=args.verify_dataset_integrity,
+            clean=args.clean,
+            preprocess=not args.no_pp,
+            verbose=args.verbose,
+            progress=not args.no_pbar,
+            assume_hu=args.assume_hu,
+        )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import SimpleITK as sitk
+
+from nnunetv2_cfseg.memory_limit import in_one_sentence, require_room_for_processes
+from nnunetv2_cfseg.processes import end_with
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -29,16 +32,20 @@ def run_all(function: Callable[[Job], Result], jobs: Sequence[Job], *, num_proce
 
     Raises:
         ChildProcessError: a process was killed. What the function raises is raised as well.
+        OSError: memory ran out.
     """
+    work = _Work(function)
     if num_processes == 1:
-        yield from map(function, jobs)
+        yield from map(work, jobs)
         return
+    with in_one_sentence():
+        require_room_for_processes()
     # Forked processes would inherit locks that threads of this one may hold (tqdm's, torch's).
     context = get_context("spawn")
     listener, open_end = context.Pipe(duplex=False)
     with listener, open_end, ProcessPoolExecutor(num_processes, context, start_worker, (listener,)) as pool:
         try:
-            for future in as_completed([pool.submit(function, job) for job in jobs]):
+            for future in as_completed([pool.submit(work, job) for job in jobs]):
                 yield future.result()
         except BrokenProcessPool as error:
             raise ChildProcessError(
@@ -50,6 +57,17 @@ def run_all(function: Callable[[Job], Result], jobs: Sequence[Job], *, num_proce
             raise
 
 
+@dataclass(frozen=True)
+class _Work(Generic[Job, Result]):
+    """A function, whose lack of memory is one sentence."""
+
+    function: Callable[[Job], Result]
+
+    def __call__(self, job: Job) -> Result:
+        with in_one_sentence():
+            return self.function(job)
+
+
 def start_worker(listener: Connection) -> None:
     """What a process does first: leave Ctrl-C to the one that started it, use one thread, and end with that one.
 
@@ -59,10 +77,4 @@ def start_worker(listener: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the first one acts
     os.environ.update(dict.fromkeys(THREADS, "1"))
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    threading.Thread(target=_end_with, args=(listener,), daemon=True).start()
-
-
-def _end_with(listener: Connection) -> None:
-    """End this process when the other end is closed, as it is by the death of the process that holds it."""
-    listener.poll(None)
-    os._exit(1)
+    end_with(listener)

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from nnunetv2_cfseg.data.phantom.settings import PhantomSettings
 from nnunetv2_cfseg.demo.folder import DemoFolder, Record
 from nnunetv2_cfseg.demo.progress import Files, TrainingLog, Watcher, bar
-from nnunetv2_cfseg.demo.settings import SOURCE, DemoSettings
+from nnunetv2_cfseg.demo.settings import PROCESSES, SOURCE, DemoSettings
 from nnunetv2_cfseg.demo.steps import (
     CONFIGURATION,
     COPY_PREDICTIONS,
@@ -43,6 +44,7 @@ def run_demo(output: Path, settings: DemoSettings) -> Path:
     Raises:
         ValueError: the folder holds something else or a demo with other settings, or a command failed.
     """
+    PhantomSettings(settings.matrix, settings.spacing_mm).require_memory(processes=PROCESSES)
     steps = demo_steps(settings)
     with DemoFolder(output) as folder, stopped_by_signals():
         folder.check(steps)

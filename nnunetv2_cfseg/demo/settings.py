@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite, prod
+from math import prod
 
-from nnunetv2_cfseg.data.phantom.settings import SMALLEST_MATRIX
+from nnunetv2_cfseg.data.phantom.settings import check_matrix, checked_seed
 
 DATASET_ID = 999
 DATASET_NAME = "PhantomDemo"
@@ -19,6 +19,8 @@ FACTOR = 5
 BLEEDS = ("ICH", "IVH")
 #: nnU-Net predicts them, also mirrored, when a training ends; all the others are learnt from.
 VALIDATION_CASES = 2
+PROCESSES = 2
+MOST_SCANS, LONGEST_S = 10_000, 30 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,14 @@ class DemoSettings:
             raise ValueError(f"--train must be more than {VALIDATION_CASES} scans, got {self.train}")
         if self.test < 1:
             raise ValueError(f"--test must be at least 1 scan, got {self.test}")
-        if min(self.matrix) < SMALLEST_MATRIX:
-            raise ValueError(f"--matrix must be at least {SMALLEST_MATRIX} voxels along each axis, got {self.matrix}")
-        if not all(mm > 0 and isfinite(mm) for mm in self.spacing_mm):
-            raise ValueError(f"--spacing must be > 0 mm along each axis, got {self.spacing_mm}")
-        if not (self.train_seconds > 0 and isfinite(self.train_seconds)):
-            raise ValueError(f"--train_seconds must be a positive number of seconds, got {self.train_seconds:g}")
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"--seed must be a whole number >= 0 and below 2**32, got {self.seed}")
+        if self.train + self.test > MOST_SCANS:
+            raise ValueError(f"--train and --test must be at most {MOST_SCANS} scans, got {self.train} and {self.test}")
+        check_matrix(self.matrix, self.spacing_mm)
+        if not 0 < self.train_seconds <= LONGEST_S:
+            raise ValueError(
+                f"--train_seconds must be a positive number of seconds, at most {LONGEST_S}, got {self.train_seconds:g}"
+            )
+        checked_seed(self.seed)
 
     @property
     def scan_size(self) -> float:

@@ -14,6 +14,7 @@ from nnunetv2_cfseg.demo.settings import (
     DATASET_ID,
     DATASET_NAME,
     FACTOR,
+    PROCESSES,
     SOURCE,
     SOURCE_ID,
     SOURCE_NAME,
@@ -26,7 +27,6 @@ from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
 TRAINER, COPY_TRAINER = "nnUNetTrainerCFSegThinThick_timed", "nnUNetTrainerCFSeg_timed"
 PLANS = "nnUNetThinThickPlans"
 CONFIGURATION = "3d_fullres"
-PROCESSES = 2
 RAW = f"nnUNet_raw/{DATASET}"
 PREPROCESSED = f"nnUNet_preprocessed/{DATASET}"
 FOLDS = {

@@ -10,7 +10,7 @@ import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
 
-SEED_VARIABLE = "CFSEG_SEED"
+from nnunetv2_cfseg.environment import SEED_VARIABLE
 
 
 def read_seed() -> int | None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_cfseg import processes
-from nnunetv2_cfseg.processes import Runner, last_line, process_exists, stopped_by_signals
+from nnunetv2_cfseg.processes import CommandError, Runner, process_exists, stopped_by_signals
 
 LOG = Path("logs", "step.log")
 #: Starts a child that ignores SIGTERM and writes down both process ids, then waits.
@@ -30,6 +31,10 @@ os.rename("ids.tmp", "ids")
 def run(folder: Path, code: str, watch: Callable[[int], None] = lambda pid: None, **environment: str) -> None:
     runner = Runner(folder, {"CFSEG_TEST_A": "a"})
     runner.run(("python", "-c", code), environment=environment, log=LOG, watch=watch, every_s=0.02)
+
+
+def last_line(file: Path) -> str:
+    return file.read_text().splitlines()[-1].strip()
 
 
 def is_alive(pid: int) -> bool:
@@ -72,6 +77,7 @@ def test_python_and_scripts_are_those_beside_this_python(
         script.parent.mkdir()
         script.write_text(f"#!/bin/sh\necho {word}\n")
         script.chmod(0o755)
+    (tmp_path / "beside" / "python").symlink_to(Path(sys.executable).resolve())
     monkeypatch.setattr(sys, "executable", str(tmp_path / "beside" / "python"))
     monkeypatch.setenv("PATH", str(tmp_path / "elsewhere"), prepend=os.pathsep)
     Runner(tmp_path, {}).run(("tool",), environment={}, log=LOG)
@@ -83,13 +89,22 @@ def test_a_command_that_is_missing_is_named(tmp_path: Path) -> None:
         Runner(tmp_path, {}).run(("nnUNetv2_fly", "-d", "1"), environment={}, log=LOG)
 
 
-def test_a_failure_names_command_log_and_last_line(tmp_path: Path) -> None:
-    with pytest.raises(ValueError) as failure:  # noqa: PT011
+def test_a_failure_names_its_reason_the_command_and_the_log(tmp_path: Path) -> None:
+    with pytest.raises(CommandError) as failure:
         run(tmp_path, "print('fine'); raise SystemExit('no space left')")
+    assert (failure.value.reason, failure.value.log) == ("no space left", tmp_path / LOG)
     message = str(failure.value)
-    assert message.startswith("python -c ")
-    assert message.endswith(f"ended with status 1, see {tmp_path / LOG}, which ends: no space left")
+    assert message.startswith("no space left (python -c ")
+    assert message.endswith(f"ended with status 1; log: {tmp_path / LOG})")
     assert "\n" not in message
+
+
+def test_the_reason_is_of_this_run_alone(tmp_path: Path) -> None:
+    with pytest.raises(CommandError):
+        run(tmp_path, "raise SystemExit('the first reason')")
+    with pytest.raises(CommandError) as failure:
+        run(tmp_path, "import os; os._exit(3)")
+    assert failure.value.reason == "it said nothing"
 
 
 def test_a_long_command_is_shortened_in_a_sentence(tmp_path: Path) -> None:
@@ -155,21 +170,6 @@ def test_an_ignored_signal_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("one\ntwo\n\n", "two"),
-        ("one\n 10%|#  | 1/10\r 90%|###| 9/10\r", "90%|###| 9/10"),
-        ("", "(empty)"),
-        (b"\xff broken", "\N{REPLACEMENT CHARACTER} broken"),
-    ],
-)
-def test_last_line_of_a_log(tmp_path: Path, text: str | bytes, line: str) -> None:
-    file = tmp_path / "log"
-    file.write_bytes(text.encode() if isinstance(text, str) else text)
-    assert last_line(file) == line
-
-
 WORKER = """
 import os, sys, time
 from nnunetv2_cfseg import processes
@@ -203,3 +203,31 @@ class TestEndWithParent:
             pass
         done = subprocess.run([sys.executable, "-c", WORKER, str(gone.pid), "kernel"], timeout=20, capture_output=True)
         assert done.returncode == 1
+
+
+def test_a_command_ends_when_it_is_told_to_from_another_thread(tmp_path: Path) -> None:
+    stop = threading.Event()
+    runner = Runner(tmp_path, {}, stop=stop)
+    threading.Timer(0.3, stop.set).start()
+    begun = time.monotonic()
+    with pytest.raises(InterruptedError):
+        runner.run(("python", "-c", "import time; time.sleep(60)"), environment={}, log=LOG, every_s=0.05)
+    assert time.monotonic() - begun < 10
+
+
+def test_what_leaves_the_group_ends_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "GRACE_S", 0.5)
+    code = (
+        "import pathlib, subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)\n"
+        "pathlib.Path('id').write_text(str(child.pid))"
+    )
+    run(tmp_path, code)
+    assert not is_alive(int((tmp_path / "id").read_text()))
+
+
+@pytest.mark.parametrize("count", [0, -1, 10**6])
+def test_a_machine_runs_so_many_processes(count: int) -> None:
+    with pytest.raises(ValueError, match=f"-np must be from 1 to .* got {count}"):
+        processes.checked_processes(count)
+    assert processes.checked_processes(8) == 8

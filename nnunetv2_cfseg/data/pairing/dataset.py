@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,14 +10,18 @@ from typing import Any
 
 from tqdm import tqdm
 
-from nnunetv2_cfseg.data.pairing.files import FILE_ENDING, UNFINISHED, CaseFiles, check_case, write_case
-from nnunetv2_cfseg.data.pairing.patients import check_apart, choose_test, patient_folds
+from nnunetv2_cfseg.data.pairing.files import FILE_ENDING, CaseFiles, check_case, write_case
+from nnunetv2_cfseg.data.pairing.patients import check_apart, checked_share, choose_test, patient_folds
 from nnunetv2_cfseg.data.pairing.settings import PairSettings
 from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR, begin, begun
 from nnunetv2_cfseg.data.pairing.sources import TEST, TRAINING, Source, Sources
 from nnunetv2_cfseg.data.parallel import run_all
+from nnunetv2_cfseg.data.phantom.settings import checked_seed
+from nnunetv2_cfseg.data.resumable import writing
 from nnunetv2_cfseg.files import write_json
-from nnunetv2_cfseg.folder_lock import lock_folder
+from nnunetv2_cfseg.processes import checked_processes
+
+MOST_FOLDS = 1000
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class Split:
         test_share: of the patients, drawn.
         folds: of the training cases, at most so many.
         seed: decides the test set and the folds.
+
+    Raises:
+        ValueError: a number out of its range.
     """
 
     patients: Mapping[str, str]
@@ -38,6 +44,12 @@ class Split:
     test_share: float = 0.0
     folds: int = 5
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        checked_seed(self.seed)
+        checked_share(self.test_share)
+        if not 2 <= self.folds <= MOST_FOLDS:
+            raise ValueError(f"the number of folds must be from 2 to {MOST_FOLDS}, got {self.folds}")
 
 
 def make_dataset(
@@ -67,36 +79,19 @@ def make_dataset(
             run is at work in.
         OSError: a file cannot be read or written, or a process was killed.
     """
-    if num_processes < 1:
-        raise ValueError(f"the number of processes must be >= 1, got {num_processes}")
+    checked_processes(num_processes)
     cases = assign_parts(sources, split)
     start = begin(cases, settings, sources.dataset_json, patients=split.patients, folds=split.folds, seed=split.seed)
-    with lock_folder(folder):
-        return _make(cases, folder, start, settings=settings, split=split, source=sources.dataset_json,
-                     num_processes=num_processes, pictures=pictures, progress=progress)  # fmt: skip
-
-
-def _make(
-    cases: Sequence[Source],
-    folder: Path,
-    start: dict[str, Any],
-    *,
-    settings: PairSettings,
-    split: Split,
-    source: Mapping[str, Any],
-    num_processes: int,
-    pictures: bool,
-    progress: bool,
-) -> dict[str, Any]:
-    """Write what the folder lacks."""
-    known = begun(folder, start)
-    jobs = [CaseFiles(case, settings, folder, pictures, known.get(case.name)) for case in cases]
-    done = dict(_each(check_case, jobs, "Checking cases", num_processes, progress))
-    sidecar = {**start, "cases": {name: known[name] for name in sorted(done) if done[name]}}
-    _write_cases([job for job in jobs if not done[job.source.name]], folder, sidecar, num_processes, progress)
-    _write_splits(folder, sidecar, split)
-    content = _dataset_json(source, len(sidecar["training"]))
-    write_json(folder / "dataset.json", content)  # last: nnU-Net takes it for a dataset
+    begun(folder, start)  # refused before the folder is touched
+    with writing(folder, SIDECAR):
+        known = begun(folder, start)
+        jobs = [CaseFiles(case, settings, folder, pictures, known.get(case.name)) for case in cases]
+        done = dict(_each(check_case, jobs, "Checking cases", num_processes, progress))
+        sidecar = {**start, "cases": {name: known[name] for name in sorted(done) if done[name]}}
+        _write_cases([job for job in jobs if not done[job.source.name]], folder, sidecar, num_processes, progress)
+        _write_splits(folder, sidecar, split)
+        content = _dataset_json(sources.dataset_json, len(sidecar["training"]))
+        write_json(folder / "dataset.json", content)  # last: nnU-Net takes it for a dataset
     return sidecar
 
 
@@ -108,10 +103,6 @@ def assign_parts(sources: Sources, split: Split) -> list[Source]:
             whose patient stays in training.
     """
     cases = sources.cases
-    if split.seed < 0:
-        raise ValueError(f"a seed must be >= 0, got {split.seed}")
-    if split.folds < 2:
-        raise ValueError(f"the number of folds must be >= 2, got {split.folds}")
     if split.test is not None or split.test_share:
         brought = [case.name for case in cases if case.part == TEST]
         if brought:
@@ -132,12 +123,9 @@ def _write_cases(
 ) -> None:
     """Write cases and, after each, the sidecar with its record."""
     write_json(folder / SIDECAR, sidecar)
-    try:
-        for name, record in _each(write_case, jobs, "Pairing", num_processes, progress):
-            sidecar["cases"] = dict(sorted({**sidecar["cases"], name: record}.items()))
-            write_json(folder / SIDECAR, sidecar)
-    finally:
-        shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    for name, record in _each(write_case, jobs, "Pairing", num_processes, progress):
+        sidecar["cases"] = dict(sorted({**sidecar["cases"], name: record}.items()))
+        write_json(folder / SIDECAR, sidecar)
 
 
 def _write_splits(folder: Path, sidecar: Mapping[str, Any], split: Split) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from nnunetv2_cfseg.checksum import are_whole, sha256
 from nnunetv2_cfseg.data.pairing.pair import Pair, make_pair
 from nnunetv2_cfseg.data.pairing.settings import PairSettings
 from nnunetv2_cfseg.data.pairing.sources import Source
+from nnunetv2_cfseg.data.resumable import UNFINISHED
 from nnunetv2_cfseg.imaging.write import write_volume
 
 FILE_ENDING = ".nii.gz"
-#: In the dataset's folder: what is being written.
-UNFINISHED = ".unfinished"
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,11 @@ class CaseFiles:
         return [f"pictures/{self.source.name}.png"] if self.pictures else []
 
     def are_complete(self) -> bool:
-        """Whether the case was made of the same files, and all that was written is there."""
+        """Whether the case was made of the same files, and all that was written is there, as it was written."""
         if self.record is None or self.record.get("sources") != describe(self.source):
             return False
-        files = [*self.record["outputs"], *self.pictures_to_draw]
-        return all((self.folder / file).is_file() for file in files)
+        pictures = all((self.folder / file).is_file() for file in self.pictures_to_draw)
+        return pictures and are_whole(self.folder, self.record["outputs"])
 
 
 def check_case(case: CaseFiles) -> tuple[str, bool]:
@@ -98,15 +97,6 @@ def write_case(case: CaseFiles) -> tuple[str, dict[str, Any]]:
 def describe(source: Source) -> dict[str, dict[str, str]]:
     """Names, without folders, and checksums of the files that are read."""
     return {what: {"name": file.name, "sha256": sha256(file)} for what, file in source.files.items()}
-
-
-def sha256(file: Path) -> str:
-    """Checksum of a file."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _write_picture(pair: Pair, file: Path, name: str) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -12,6 +16,19 @@ import numpy as np
 
 from nnunetv2_cfseg.data.phantom.folds import choose_folds
 from nnunetv2_cfseg.files import TABLE_LIMIT_BYTES, read_text
+
+LONGEST_PATTERN = 500
+#: Seconds for all cases.
+SEARCH_S = 10
+LARGEST_TABLE = 64 << 20
+SEARCH = """
+import json, re, signal, sys
+signal.alarm(int(sys.argv[1]))
+pattern, names = json.load(sys.stdin)
+expression = re.compile(pattern)
+matches = [expression.search(name) for name in names]
+json.dump([match and match[min(1, expression.groups)] for match in matches], sys.stdout)
+"""
 
 
 def patients_by_pattern(cases: Sequence[str], pattern: str | None) -> dict[str, str]:
@@ -27,18 +44,40 @@ def patients_by_pattern(cases: Sequence[str], pattern: str | None) -> dict[str, 
     """
     if pattern is None:
         return {case: case for case in cases}
+    if len(pattern) > LONGEST_PATTERN:
+        raise ValueError(f"a pattern of patients must have at most {LONGEST_PATTERN} characters, got {len(pattern)}")
     try:
-        expression = re.compile(pattern)
-    except re.error as error:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError, MemoryError) as error:
         raise ValueError(f"a pattern of patients must be a regular expression ({error}), got {pattern!r}") from error
-    patients = {}
-    for case in cases:
-        match = expression.search(case)
-        patient = match and match[min(1, expression.groups)]
+    patients = dict(zip(cases, search_for(pattern, cases), strict=True))
+    for case, patient in patients.items():
         if not patient:
             raise ValueError(f"a pattern of patients must match every case, and {pattern!r} finds none in {case}")
-        patients[case] = patient
-    return patients
+    return {case: patient for case, patient in patients.items() if patient}
+
+
+def search_for(pattern: str, names: Sequence[str], *, limit_s: int = SEARCH_S) -> list[str | None]:
+    """What a regular expression finds in names: its first group, or all it matches; None where it finds nothing.
+
+    A pattern can take years (``(a+)+$``), and nothing stops a search within this process. So it runs in one that the
+    system's alarm clock ends.
+
+    Raises:
+        ValueError: it takes longer than ``limit_s`` seconds.
+    """
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", SEARCH, str(limit_s)],
+        input=json.dumps([pattern, list(names)]).encode(),
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode == -signal.SIGALRM:
+        raise ValueError(f"a pattern of patients must be quick to search, and takes over {limit_s} s: {pattern!r}")
+    if done.returncode:
+        raise OSError(f"a pattern of patients cannot be searched (status {done.returncode}): {pattern!r}")
+    found: list[str | None] = json.loads(done.stdout)
+    return found
 
 
 def patients_by_table(cases: Sequence[str], file: Path) -> dict[str, str]:
@@ -47,8 +86,9 @@ def patients_by_table(cases: Sequence[str], file: Path) -> dict[str, str]:
     Raises:
         ValueError: no such file or columns, a case that is missing or is there twice.
     """
+    _check_table(file)
     try:
-        rows = list(csv.DictReader(StringIO(read_text(file, limit_bytes=TABLE_LIMIT_BYTES))))
+        rows = list(csv.DictReader(StringIO(read_text(file, limit_bytes=TABLE_LIMIT_BYTES)), strict=True))
     except (OSError, ValueError, csv.Error) as error:
         raise ValueError(f"a table of patients must be a CSV file that can be read ({error}): {file}") from error
     if not rows or not {"case", "patient"} <= set(rows[0]):
@@ -62,6 +102,24 @@ def patients_by_table(cases: Sequence[str], file: Path) -> dict[str, str]:
         if not patients.get(case):
             raise ValueError(f"a table of patients must name that of every case, and names none of {case}: {file}")
     return {case: patients[case] for case in cases}
+
+
+def _check_table(file: Path) -> None:
+    if not file.is_file():
+        raise ValueError(f"a table of patients must be a CSV file, and there is none: {file}")
+    if (size := file.stat().st_size) > LARGEST_TABLE:
+        raise ValueError(f"a table of patients must have at most {LARGEST_TABLE} bytes, got {size}: {file}")
+
+
+def checked_share(share: float) -> float:
+    """A share of the patients.
+
+    Raises:
+        ValueError: it is not in [0, 1).
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"the share of test patients must be at least 0 and below 1, got {share:g}")
+    return share
 
 
 def choose_test(patients: Mapping[str, str], *, share: float, seed: int) -> list[str]:
@@ -78,8 +136,7 @@ def choose_test(patients: Mapping[str, str], *, share: float, seed: int) -> list
     Raises:
         ValueError: the share is not in [0, 1), or leaves no patient to train on.
     """
-    if not 0 <= share < 1:
-        raise ValueError(f"the share of test patients must be at least 0 and below 1, got {share:g}")
+    checked_share(share)
     names = sorted(set(patients.values()))
     count = max(1, round(share * len(names))) if share else 0
     if count == len(names):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import Any
 
 THIN, THICK = "thin", "thick"
 #: Share of a slab from which annotators mark it, where nobody says otherwise.
 MAJORITY = 0.5
+MOST_FACTOR, THICKEST_MM = 1000, 100.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class PairSettings:
             raise ValueError(f"labels must be {THIN} or {THICK}, got {self.labels!r}")
         if self.threshold is not None:
             checked_threshold(self.threshold)
-        if self.thickness_mm is not None and not 0 < self.thickness_mm < inf:
-            raise ValueError(f"a thickness must be > 0 mm, got {self.thickness_mm:g}")
+        if self.thickness_mm is not None:
+            checked_thickness(self.thickness_mm)
         if self.thickness_mm is not None and self.labels == THIN:
             raise ValueError(
                 f"a thickness is that of annotated thick slices, got {self.thickness_mm:g} for thin labels"
@@ -65,8 +65,8 @@ def checked_factor(factor: Any, where: str = "") -> int:
     Raises:
         ValueError: it is none, by what is read ``where``.
     """
-    if not isinstance(factor, int) or factor < 2:
-        rule = "the factor must be a whole number >= 2 of thin slices in a thick one"
+    if not isinstance(factor, int) or isinstance(factor, bool) or not 2 <= factor <= MOST_FACTOR:
+        rule = f"the factor must be a whole number >= 2 of thin slices in a thick one, at most {MOST_FACTOR}"
         raise ValueError(f"{rule}, got {factor!r}{where and f': {where}'}")
     return factor
 
@@ -80,6 +80,17 @@ def checked_threshold(threshold: Any, where: str = "") -> float:
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
         raise ValueError(f"a threshold must be above 0 and at most 1, got {threshold!r}{where and f': {where}'}")
     return float(threshold)
+
+
+def checked_thickness(thickness_mm: float) -> float:
+    """A thickness of slices.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not 0 < thickness_mm <= THICKEST_MM:
+        raise ValueError(f"a thickness must be > 0 and at most {THICKEST_MM:g} mm, got {thickness_mm:g}")
+    return thickness_mm
 
 
 def label_values(dataset_json: Mapping[str, Any]) -> tuple[tuple[int, ...], int | None]:

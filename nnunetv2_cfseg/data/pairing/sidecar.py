@@ -12,6 +12,7 @@ from pydantic import Field
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.data.pairing.settings import MAJORITY, THIN, PairSettings
 from nnunetv2_cfseg.data.pairing.sources import TEST, Source
+from nnunetv2_cfseg.data.resumable import is_begun, others
 from nnunetv2_cfseg.files import read_json
 from nnunetv2_cfseg.schema import Document, PlainName, Real, Whole, check_document, read_document
 
@@ -96,15 +97,16 @@ def begun(folder: Path, start: Mapping[str, Any]) -> dict[str, Any]:
     """
     file = folder / SIDECAR
     if not file.exists():
-        others = sorted(path.name for path in folder.glob("[!.]*"))
-        if others:
-            raise ValueError(f"a dataset of pairs needs a folder of its own, and {others[0]} is in {folder}")
+        if found := others(folder, SIDECAR):
+            raise ValueError(f"a dataset of pairs needs a folder of its own, and {found[0]} is in {folder}")
         return {}
     try:
         before = read_json(file)
         check_document(before, BegunPairs, str(file))
     except ValueError as error:
         raise ValueError(f"{SIDECAR} must be what cfseg make_pairs wrote, and is not: {error}") from error
+    if not is_begun(folder, SIDECAR):
+        return {}
     for name, value in json.loads(json.dumps(start)).items():
         if before.get(name) != value:
             raise ValueError(

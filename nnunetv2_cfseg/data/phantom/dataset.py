@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -15,15 +13,20 @@ from typing import Any
 from tqdm import tqdm
 
 from nnunetv2_cfseg import __version__
+from nnunetv2_cfseg.checksum import sha256
 from nnunetv2_cfseg.data.parallel import run_all
-from nnunetv2_cfseg.data.phantom.files import FILE_ENDING, UNFINISHED, CaseFiles, write_case
+from nnunetv2_cfseg.data.phantom.files import FILE_ENDING, CaseFiles, write_case
 from nnunetv2_cfseg.data.phantom.folds import choose_folds
-from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
+from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings, checked_seed
+from nnunetv2_cfseg.data.resumable import is_begun, others, writing
 from nnunetv2_cfseg.files import read_json, write_json
-from nnunetv2_cfseg.folder_lock import lock_folder
+from nnunetv2_cfseg.imaging.read import check_is_file
+from nnunetv2_cfseg.processes import checked_processes
 
 #: What the dataset was begun with; a folder that has it is one of ours.
 RECORD = "phantom.json"
+MOST_CASES = 100_000
+LONGEST_NAME = 100
 
 
 def make_dataset(
@@ -40,7 +43,7 @@ def make_dataset(
 
     Test cases have labels too and are numbered after the training cases, so more of them change nothing else. With a
     factor above 1 every case also has a thick scan and thick labels, in folders that end with ``_thick``. A run that
-    was stopped goes on where it was: complete cases are kept.
+    was stopped goes on where it was: complete cases are kept, as long as their files are as they were written.
 
     Args:
         folder: named as nnU-Net names datasets; new, empty, or begun with the same settings.
@@ -55,15 +58,12 @@ def make_dataset(
     record = _record(settings, num_training=num_training, num_test=num_test, seed=seed)
     parts = ["Tr"] * num_training + ["Ts"] * num_test
     cases = [CaseFiles(settings, folder, seed, index, part) for index, part in enumerate(parts)]
-    with lock_folder(folder):
-        _check_folder(folder, record)
+    settings.require_memory(processes=min(num_processes, len(cases)))
+    _check_folder(folder, record)
+    with writing(folder, RECORD):
+        _check_folder(folder, record)  # again: another run may have begun it
         write_json(folder / RECORD, record)
-        try:
-            _write_cases(cases, num_processes, progress)
-        finally:
-            shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
-            if not any(case.provenance.is_file() for case in cases):  # refused: a corrected try may begin anew
-                (folder / RECORD).unlink(missing_ok=True)
+        _write_cases(cases, num_processes, progress)
         if num_training > 1:
             shown = {case.name: _classes_shown(case) for case in cases[:num_training]}
             write_json(folder / "splits_final.json", choose_folds(shown, seed=seed))
@@ -79,8 +79,10 @@ def dataset_folder(parent: Path, dataset_id: int, name: str) -> Path:
     """
     if not 1 <= dataset_id <= 999:
         raise ValueError(f"a dataset id must be from 1 to 999, got {dataset_id}")
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        raise ValueError(f"a dataset name must consist of letters, digits, _ and -, got {name!r}")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or len(name) > LONGEST_NAME:
+        raise ValueError(
+            f"a dataset name must consist of at most {LONGEST_NAME} letters, digits, _ and -, got {name[:200]!r}"
+        )
     folder = parent / f"Dataset{dataset_id:03d}_{name}"
     for other in sorted(parent.glob(f"Dataset{dataset_id:03d}*")):
         if other.is_dir() and other.name != folder.name:
@@ -89,19 +91,19 @@ def dataset_folder(parent: Path, dataset_id: int, name: str) -> Path:
 
 
 def _check_numbers(num_training: int, num_test: int, *, seed: int, num_processes: int) -> None:
-    if num_training < 1:
-        raise ValueError(f"a dataset needs at least one training case, got {num_training}")
-    if num_test < 0:
-        raise ValueError(f"the number of test cases must be >= 0, got {num_test}")
-    if seed < 0:
-        raise ValueError(f"a seed must be >= 0, got {seed}")
-    if num_processes < 1:
-        raise ValueError(f"the number of processes must be >= 1, got {num_processes}")
+    if not 1 <= num_training <= MOST_CASES:
+        raise ValueError(f"a dataset needs 1 to {MOST_CASES} training cases, got {num_training}")
+    if not 0 <= num_test <= MOST_CASES:
+        raise ValueError(f"the number of test cases must be from 0 to {MOST_CASES}, got {num_test}")
+    checked_seed(seed)
+    checked_processes(num_processes)
 
 
 def _record(settings: PhantomSettings, *, num_training: int, num_test: int, seed: int) -> dict[str, Any]:
     """Of a background only what is in it: paths are of one machine and may name a patient."""
-    background = settings.background and {"sha256": hashlib.sha256(settings.background.read_bytes()).hexdigest()}
+    if settings.background is not None:
+        check_is_file(settings.background)
+    background = settings.background and {"sha256": sha256(settings.background)}
     return {
         "version": __version__,
         "seed": seed,
@@ -115,14 +117,15 @@ def _record(settings: PhantomSettings, *, num_training: int, num_test: int, seed
 def _check_folder(folder: Path, record: dict[str, Any]) -> None:
     file = folder / RECORD
     if not file.exists():
-        others = sorted(path.name for path in folder.glob("[!.]*"))
-        if others:
-            raise ValueError(f"a phantom dataset needs a folder of its own, and {others[0]} is in {folder}")
+        if found := others(folder, RECORD):
+            raise ValueError(f"a phantom dataset needs a folder of its own, and {found[0]} is in {folder}")
         return
     try:
         begun_with = read_json(file)
     except ValueError as error:
         raise ValueError(f"{RECORD} must be what cfseg phantom wrote, and is not: {error}") from error
+    if not is_begun(folder, RECORD):
+        return
     for name, value in json.loads(json.dumps(record)).items():
         before = begun_with.get(name)
         if value != before and not (name == "num_test" and before is not None and value > before):

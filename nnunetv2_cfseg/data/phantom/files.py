@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from nnunetv2_cfseg.checksum import are_whole, sha256
 from nnunetv2_cfseg.data.phantom.case import PhantomCase, make_case
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
 from nnunetv2_cfseg.data.projection import annotate_slabs, average_slabs
-from nnunetv2_cfseg.files import write_json
+from nnunetv2_cfseg.data.resumable import UNFINISHED
+from nnunetv2_cfseg.files import read_json, write_json
 from nnunetv2_cfseg.imaging.geometry import Volume, VolumeGeometry
 from nnunetv2_cfseg.imaging.write import write_volume
 
 FILE_ENDING = ".nii.gz"
-#: In the dataset's folder: what is being written.
-UNFINISHED = ".unfinished"
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,12 @@ class CaseFiles:
         return self.folder / "provenance" / f"{self.name}.json"
 
     def are_complete(self) -> bool:
-        """Whether all of them are there."""
-        return self.provenance.is_file() and all((self.folder / file).is_file() for file in self.images)
+        """Whether all of them are there, as they were written."""
+        try:
+            outputs = read_json(self.provenance).get("outputs")
+        except ValueError:  # not there, or cut
+            return False
+        return isinstance(outputs, dict) and set(outputs) == set(self.images) and are_whole(self.folder, outputs)
 
 
 def write_case(files: CaseFiles) -> None:
@@ -72,11 +76,12 @@ def write_case(files: CaseFiles) -> None:
     for file, volume in zip(files.images, _volumes(case, files.settings.factor), strict=True):
         (unfinished / file).parent.mkdir(parents=True, exist_ok=True)
         write_volume(volume.values, volume.geometry, unfinished / file)
+    outputs = {file: sha256(unfinished / file) for file in files.images}
     for file in files.images:
         (files.folder / file).parent.mkdir(exist_ok=True)
         (unfinished / file).replace(files.folder / file)
     files.provenance.parent.mkdir(exist_ok=True)
-    own = {"seed": files.seed, "index": files.index, "volume_ml": _volume_ml(case)}
+    own = {"seed": files.seed, "index": files.index, "volume_ml": _volume_ml(case), "outputs": outputs}
     write_json(files.provenance, {**case.provenance, **own})
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
+
+from nnunetv2_cfseg.memory_limit import require_memory
 
 #: The classes of haemorrhage and their labels.
 CLASSES = {"EDH": 1, "ICH": 2, "IVH": 3, "SAH": 4, "SDH": 5}
@@ -14,7 +15,13 @@ CLASSES = {"EDH": 1, "ICH": 2, "IVH": 3, "SAH": 4, "SDH": 5}
 #: readers (Chilamkurthy et al., Lancet 2018;392:2388, table 2).
 FREQUENCIES = {"EDH": 13 / 205, "ICH": 134 / 205, "IVH": 28 / 205, "SAH": 60 / 205, "SDH": 53 / 205}
 
-SMALLEST_MATRIX = 16
+SMALLEST_MATRIX, LARGEST_MATRIX = 16, 100_000
+SMALLEST_MM, LARGEST_MM = 0.05, 50.0
+MOST_SAMPLES, MOST_FACTOR = 8, 1000
+#: Of the most frequent class: cases are drawn until there is one that shows a class.
+LEAST_FREQUENCY = 1e-3
+#: Bytes of memory while a case is made, as measured: in any case, for each voxel, and for each sample of a slice.
+FIXED_BYTES, VOXEL_BYTES, SAMPLE_BYTES = 500_000_000, 40, 24
 
 
 @dataclass(frozen=True)
@@ -49,18 +56,13 @@ class PhantomSettings:
     background: Path | None = None
 
     def __post_init__(self) -> None:
-        if min(self.matrix) < SMALLEST_MATRIX:
-            raise ValueError(
-                f"a phantom's matrix must be at least {SMALLEST_MATRIX} along each axis, got {self.matrix}"
-            )
-        if not all(mm > 0 and isfinite(mm) for mm in self.spacing_mm):
-            raise ValueError(f"a phantom's spacing must be > 0 mm, got {self.spacing_mm}")
-        if self.factor < 1 or (self.background is None and self.matrix[0] % self.factor):
+        check_matrix(self.matrix, self.spacing_mm)
+        if not 1 <= self.factor <= MOST_FACTOR or (self.background is None and self.matrix[0] % self.factor):
             raise ValueError(
                 f"a factor must be >= 1 and divide the number of slices, got {self.factor} for {self.matrix[0]} slices"
             )
-        if self.supersampling < 1:
-            raise ValueError(f"supersampling must be >= 1, got {self.supersampling}")
+        if not 1 <= self.supersampling <= MOST_SAMPLES:
+            raise ValueError(f"supersampling must be from 1 to {MOST_SAMPLES}, got {self.supersampling}")
         if self.noise_hu is not None and not 0 <= self.noise_hu < 200:
             raise ValueError(f"noise must be from 0 to 200 HU, got {self.noise_hu}")
         if not 0 <= self.smallest < 1:
@@ -70,5 +72,50 @@ class PhantomSettings:
                 raise ValueError(f"classes are {', '.join(CLASSES)}, got {name!r}")
             if not 0 <= probability <= 1:
                 raise ValueError(f"a class's frequency must be from 0 to 1, got {probability:g} for {name}")
-        if not any(self.frequencies.values()):
-            raise ValueError("at least one class must have a frequency above 0, got none")
+        if max(self.frequencies.values(), default=0) < LEAST_FREQUENCY:
+            raise ValueError(
+                f"at least one class must have a frequency of {LEAST_FREQUENCY:g} or more, got "
+                f"{max(self.frequencies.values(), default=0):g} at most"
+            )
+
+    def require_memory(self, *, processes: int) -> None:
+        """Refuse a scan that this machine has no memory for.
+
+        Args:
+            processes: that make a case each at once.
+
+        Raises:
+            ValueError: with what it would need. With a background its size is not known yet, and passes.
+        """
+        if self.background is not None:
+            return
+        z, y, x = self.matrix
+        samples = self.supersampling**2 * y * x
+        needed = FIXED_BYTES + VOXEL_BYTES * z * y * x + SAMPLE_BYTES * samples
+        require_memory(needed, f"a phantom of {z} x {y} x {x} voxels", processes=processes)
+
+
+def checked_seed(seed: int) -> int:
+    """A seed that all generators take.
+
+    Raises:
+        ValueError: it is negative or too large.
+    """
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"a seed must be >= 0 and below 2**32, got {seed}")
+    return seed
+
+
+def check_matrix(matrix: tuple[int, int, int], spacing_mm: tuple[float, float, float]) -> None:
+    """Refuse scans that no scanner takes.
+
+    Raises:
+        ValueError: too few or too many voxels, or a size of theirs that is none.
+    """
+    if not all(SMALLEST_MATRIX <= count <= LARGEST_MATRIX for count in matrix):
+        raise ValueError(
+            f"a phantom's matrix must be at least {SMALLEST_MATRIX} and at most {LARGEST_MATRIX} along each axis, got "
+            f"{matrix}"
+        )
+    if not all(SMALLEST_MM <= mm <= LARGEST_MM for mm in spacing_mm):
+        raise ValueError(f"a phantom's spacing must be from {SMALLEST_MM:g} to {LARGEST_MM:g} mm, got {spacing_mm}")

@@ -85,7 +85,8 @@ def test_a_cells_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
         def run(self, command: list[str], **_: Any) -> None:
             ran.append(command)
-            write_json(self.folder / "network.json", {"parameters": 1})
+            write_json(self.folder / "network.json", {"parameters": 1, "machine": {"cores": 2}})
+            (self.folder / "summary.csv").write_text("case")
 
     scans = SimpleNamespace(images=tmp_path, truth=tmp_path, dataset_json=tmp_path / "dataset.json", cases=1, words="")
     monkeypatch.setattr(cell, "Runner", Fake)
@@ -103,3 +104,4 @@ def test_a_cells_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert evaluate[:2] == ["cfseg", "evaluate"]
     record = read_json(tmp_path / one.folder / "cell.json")
     assert (record["cell"]["plans"], record["network"]) == ("nnUNetPlans_1GB", {"parameters": 1})
+    assert record["machine"] == {"cores": 2}  # the one that trained

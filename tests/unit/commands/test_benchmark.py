@@ -71,11 +71,12 @@ def test_a_dry_run_runs_nothing(file: Path, called: list, tmp_path: Path, capsys
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--jobs", "0"], "jobs must be >= 1, got 0"),
+        (["--jobs", "0"], "--jobs must be from 1 to "),
         (["-tr", "A", "-p", "P"], "-tr and -p are for a benchmark without FILE"),
         (["--rows", "nobody"], "rows must be of ours, theirs, got nobody"),
-        (["--slurm", "gpu"], "--slurm must be NAME=VALUE, got gpu"),
-        (["--budget", "-1"], "budget_s must be a positive number of seconds, got -1"),
+        (["--slurm", "gpu=1"], "--slurm is for --launcher slurm, got gpu=1"),
+        (["--launcher", "slurm", "--slurm", "gpu"], "--slurm must be NAME=VALUE, got gpu"),
+        (["--budget", "-1"], "budget_s must be > 0 and at most 2592000, got -1"),
     ],
 )
 def test_refuses(file: Path, called: list, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,7 +112,7 @@ def test_patients_and_flags_reach_the_dataset(raw: Path, tmp_path: Path, monkeyp
     ("flags", "named"),
     [
         ([], "thin labels need a --factor"),
-        (["--factor", "1"], "the factor must be a whole number >= 2 of thin slices in a thick one, got 1"),
+        (["--factor", "1"], "at most 1000, got 1"),
         (["--factor", "40"], "a scan must have a whole slab of 40 labelled slices, got 13"),
         (["--factor", "4", "--threshold", "0"], "a threshold must be above 0"),
         (["--factor", "4", "--thickness", "5"], "a thickness is that of annotated thick slices"),
@@ -120,7 +120,7 @@ def test_patients_and_flags_reach_the_dataset(raw: Path, tmp_path: Path, monkeyp
         (["--factor", "4", "--test", "nobody"], "and nobody is none"),
         (["--factor", "4", "--patient_pattern", "x"], "must match every case"),
         (["--factor", "4", "-d", "0"], "a dataset id must be from 1 to 999, got 0"),
-        (["--factor", "4", "-np", "0"], "-np must be from 1 to 256 processes, got 0"),
+        (["--factor", "4", "-np", "0"], "-np must be from 1 to "),
         (["--factor", "4", "-djfile", "nowhere.json"], "there is none: nowhere.json"),
     ],
 )

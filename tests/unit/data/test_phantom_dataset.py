@@ -177,7 +177,7 @@ class TestContents:
         assert read_json(folder / "dataset.json")["licence"] == "that of the background"
 
     def test_a_background_that_is_missing_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(OSError, match=r"none\.nii\.gz"):
+        with pytest.raises(ValueError, match=r"none\.nii\.gz"):
             make(tmp_path / "phantoms", replace(SETTINGS, background=tmp_path / "none.nii.gz"))
         assert not (tmp_path / "phantoms").exists()
 
@@ -282,10 +282,10 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("number", "named"),
         [
-            ({"num_training": 0}, "at least one training case, got 0$"),
-            ({"num_test": -1}, "number of test cases must be >= 0, got -1$"),
-            ({"seed": -1}, "a seed must be >= 0, got -1$"),
-            ({"num_processes": 0}, "number of processes must be >= 1, got 0$"),
+            ({"num_training": 0}, "training cases, got 0$"),
+            ({"num_test": -1}, "number of test cases must be from 0 .*, got -1$"),
+            ({"seed": -1}, "a seed must be .*, got -1$"),
+            ({"num_processes": 0}, "-np must be .*, got 0$"),
         ],
     )
     def test_of_bad_numbers(self, tmp_path: Path, number: dict[str, int], named: str) -> None:
@@ -305,7 +305,7 @@ class TestFolder:
 
     @pytest.mark.parametrize("name", ["", "a/b", "..", "a b"])
     def test_has_a_plain_name(self, tmp_path: Path, name: str) -> None:
-        with pytest.raises(ValueError, match="must consist of letters, digits, _ and -, got "):
+        with pytest.raises(ValueError, match="letters, digits, _ and -, got "):
             dataset.dataset_folder(tmp_path, 7, name)
 
     def test_shares_its_id_with_no_other(self, tmp_path: Path) -> None:
@@ -324,12 +324,12 @@ def test_a_failure_in_the_middle_keeps_what_is_complete(
     write = sitk.WriteImage
 
     def fail(image: sitk.Image, file: str, **kwargs: Any) -> None:
-        if "labelsTr/phantom_001" in file:
+        if "labelsTr/" in file and "phantom_001" in file:
             raise RuntimeError("several\nlines")
         write(image, file, **kwargs)
 
     monkeypatch.setattr(sitk, "WriteImage", fail)
-    with pytest.raises(OSError, match=r"cannot be written: .*phantom_001.nii.gz$"):
+    with pytest.raises(OSError, match=r"cannot be written.*phantom_001.nii.gz$"):
         make(tmp_path)
     assert sorted(checksums(tmp_path)) == [
         "imagesTr/phantom_000_0000.nii.gz",

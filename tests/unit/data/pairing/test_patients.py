@@ -54,7 +54,7 @@ class TestTable:
     @pytest.mark.parametrize(
         ("content", "named"),
         [
-            (None, "must be a CSV file that can be read"),
+            (None, "must be a CSV file"),
             ("", "must have the columns case and patient, and rows"),
             ("case,patient\n", "must have the columns case and patient, and rows"),
             ("name,patient\na,1\n", "must have the columns case and patient, and rows"),

@@ -1,0 +1,31 @@
+"""Checksums, by which files are known to be whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def sha256(file: Path) -> str:
+    """Checksum of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def are_whole(folder: Path, checksums: Mapping[str, str]) -> bool:
+    """Whether files are there as they were written.
+
+    Args:
+        folder: that the names are relative to.
+        checksums: sha256 of each file.
+    """
+    files = {folder / name: expected for name, expected in checksums.items()}
+    return all(file.is_file() and sha256(file) == expected for file, expected in files.items())
