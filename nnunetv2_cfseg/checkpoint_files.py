@@ -39,11 +39,15 @@ class Checkpoint(Document):
     inference_allowed_mirroring_axes: Annotated[list[Axis], Field(max_length=3)] | None = None
 
 
-def read_checkpoint(file: str | Path, device: torch.device | str = "cpu", *, trust: bool = False) -> dict[str, Any]:
+def read_checkpoint(
+    file: str | Path, device: torch.device | str = "cpu", *, trust: bool = False, any_network: bool = False
+) -> dict[str, Any]:
     """Load an nnU-Net checkpoint.
 
     Args:
         trust: run what it may hold.
+        any_network: it may be of another library's, whose weights are integers, too, and stored once for several
+            names; to be compared with the network's own before they are used.
 
     Raises:
         ValueError: it is missing, truncated, not a checkpoint of nnU-Net, or can run code and is not trusted.
@@ -61,7 +65,8 @@ def read_checkpoint(file: str | Path, device: torch.device | str = "cpu", *, tru
         raise ValueError(f"the checkpoint cannot be read, it is truncated or no checkpoint: {file}") from error
     if not isinstance(content, dict) or not isinstance(content.get("network_weights"), dict):
         raise ValueError(f"the checkpoint must hold nnU-Net's 'network_weights' and does not: {file}")
-    check_tensors(content["network_weights"], file)
+    if not any_network:
+        check_tensors(content["network_weights"], file)
     return content
 
 

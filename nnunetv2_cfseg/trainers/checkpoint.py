@@ -75,7 +75,7 @@ class CheckpointMixin(nnUNetTrainer):
             raise ValueError(f"a checkpoint must be a file's name, got a {type(filename_or_checkpoint).__name__}")
         if not self.was_initialized:
             self.initialize()
-        checkpoint = read_checkpoint(filename_or_checkpoint, torch.device("cpu"))
+        checkpoint = read_checkpoint(filename_or_checkpoint, any_network=True)
         check_training_checkpoint(self.bare_network(), checkpoint, filename_or_checkpoint)
         self._check_log(checkpoint, filename_or_checkpoint)
         try:

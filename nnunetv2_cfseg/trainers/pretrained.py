@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-import torch
 from torch import Tensor, nn
 
 from nnunetv2_cfseg.checkpoint_files import read_checkpoint
@@ -44,7 +43,7 @@ def check_pretrained_weights(network: nn.Module, file: str) -> None:
     Raises:
         ValueError: the file is no checkpoint, its weights are another network's, or they are not finite.
     """
-    weights = read_checkpoint(file, torch.device("cpu"))["network_weights"]
+    weights = read_checkpoint(file, any_network=True)["network_weights"]
     own = {name: tuple(value.shape) for name, value in network.state_dict().items() if OUTPUT_LAYERS not in name}
     for name, shape in own.items():
         there = tuple(weights[name].shape) if isinstance(weights.get(name), Tensor) else "missing"
