@@ -11,8 +11,6 @@ import math
 from dataclasses import fields
 from typing import Any, TypeGuard
 
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
 from nnunetv2_cfseg.data.blocks import BlockSampling
 from nnunetv2_cfseg.networks.patches import as_size3
 
@@ -32,6 +30,8 @@ def read_configuration(plans: dict[str, Any], name: str) -> dict[str, Any]:
         ValueError: there is none of that name, or the plans are not nnU-Net's.
     """
     try:
+        from nnunetv2.utilities.plans_handling.plans_handler import PlansManager  # slow, and cfseg predict needs none
+
         return PlansManager(plans).get_configuration(name).configuration
     except (AttributeError, KeyError, RuntimeError, TypeError) as error:  # inheritance in a circle is a RuntimeError
         raise ValueError(f"the plans cannot be used ({type(error).__name__}: {error})") from error

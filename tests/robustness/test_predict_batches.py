@@ -558,6 +558,17 @@ class TestTwoRuns:
         assert (tmp_path / "a").is_dir()
 
 
+def test_predict_starts_without_nnunet_and_pandas() -> None:
+    code = (
+        "import sys; import nnunetv2_cfseg.commands.predict, nnunetv2_cfseg.inference.models, "
+        "nnunetv2_cfseg.inference.predict, nnunetv2_cfseg.inference.standing; "
+        "sys.exit(', '.join({'nnunetv2', 'pandas'} & set(sys.modules)) or 0)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
 class TestLook:
     """A folder of outputs, looked at without a network."""
 
