@@ -37,7 +37,8 @@ PADDING_WIDTH = 64.0
 AIR_HU = (-1100.0, -870.0)
 #: Least that lungs and airways show. Above it no scan has a peak of its own up to fat.
 LUNG_TOP_HU = -650.0
-FAT_BEGINS_HU = -340.0
+#: A peak above it may be the edge of fat, or skin and air in one voxel.
+NO_PEAK_BELOW_HU = -400.0
 #: Fat, muscle, organs, blood with some contrast.
 SOFT_HU = (-200.0, 200.0)
 #: Where the commonest soft tissue lies: from fat at -112 in obese patients to 100 in plastic heads, and some tolerance.
@@ -297,15 +298,16 @@ def _high_fill(v: _Values) -> str:
 
 
 def _stored(v: _Values) -> str:
-    """As scanners store them: 0 the least and air next to it, bone far above 1000."""
-    starts_at_0 = v.share(None, 0) < 0.001 and (v.at(0) > 0.001 if v.fill is None else v.fill >= 0)
-    is_stored = starts_at_0 and v.share(1000) > 0.005 and v.mode(None, None) < 200
+    """As scanners store them: nothing below 0, and bone far above 1000. Dense bone alone is so, too, with its peak."""
+    lowest = 0 if v.fill is None or v.fill >= 0 else v.fill
+    is_bone = 300 <= v.mode(None, None) < 900
+    is_stored = lowest == 0 and v.share(None, 0) < 0.001 and v.share(1000) > 0.005 and not is_bone
     return "none are below 0 and many above 1000, as without the rescale intercept" if is_stored else ""
 
 
 def _air_moved(v: _Values) -> str:
-    peak, share = v.air_peak
-    is_moved = share > 0.08 and LUNG_TOP_HU < peak < FAT_BEGINS_HU
+    peak, share = (v.fill, v.fill_share) if v.fill is not None and v.fill_share > 0.3 else v.air_peak
+    is_moved = share > 0.08 and LUNG_TOP_HU < peak < NO_PEAK_BELOW_HU
     return f"{share:.0%} of them peak near {peak:.0f}, where a body has no peak" if is_moved else ""
 
 

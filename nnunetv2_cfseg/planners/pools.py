@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import multiprocessing
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import starmap
 from multiprocessing.connection import Connection
 from multiprocessing.pool import Pool
@@ -36,8 +38,15 @@ def ending_with_us() -> Iterator[None]:
                 replaced.enter_context(_replaced(module, "multiprocessing", watched))
         if utils.Pool is multiprocessing.Pool:
             replaced.enter_context(_replaced(utils, "Pool", _NoPool))
+        replaced.enter_context(_replaced(threading, "excepthook", watched.stop))
         try:
             yield
+        except BaseException:
+            if watched.failure is not None:
+                raise ChildProcessError(
+                    "processes cannot hand over their results any more; fewer of them (-np, -npfp) need less memory"
+                ) from watched.failure
+            raise
         finally:
             watched.end()
 
@@ -48,6 +57,8 @@ class _Multiprocessing:
     def __init__(self, listener: Connection) -> None:
         self.listener = listener
         self.pools: list[Pool] = []
+        self.children = set(multiprocessing.active_children())
+        self.failure: BaseException | None = None
 
     def get_context(self, method: str) -> SimpleNamespace:
         context = multiprocessing.get_context(method)
@@ -58,11 +69,19 @@ class _Multiprocessing:
 
         return SimpleNamespace(Pool=pool)
 
+    def stop(self, args: threading.ExceptHookArgs) -> None:
+        """A pool's thread has died, as where a result does not fit into memory; nnU-Net would wait for it for ever."""
+        self.failure = args.exc_value or args.exc_type()
+        _thread.interrupt_main()
+
     def end(self) -> None:
-        """End all processes; those of a pool that was ended before stay ended."""
+        """End all processes that were started since."""
         for pool in self.pools:
-            pool.terminate()
-            pool.join()
+            with suppress(Exception):  # a pool whose threads have died does not end in order
+                pool.terminate()
+        for child in set(multiprocessing.active_children()) - self.children:
+            child.kill()
+            child.join()
 
 
 class _NoPool:

@@ -21,6 +21,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from nnunetv2_cfseg.data.checks import read_dataset_json
+from nnunetv2_cfseg.error_sentence import is_out_of_memory
 from nnunetv2_cfseg.networks import presets
 from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME, CFSegPlanner
 from nnunetv2_cfseg.planners.check_cases import check_cases
@@ -129,6 +130,8 @@ def _in_one_sentence(dataset_id: int) -> Iterator[None]:
     try:
         yield
     except (AssertionError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         if "background worker" in str(error):
             raise ChildProcessError(
                 f"a process of nnU-Net's ended before its work was done, mostly for lack of memory, of which fewer "

@@ -99,6 +99,7 @@ class TestArguments:
                     "preprocess": False,
                     "verbose": True,
                     "progress": False,
+                    "assume_hu": False,
                 },
             )
         ]
