@@ -274,7 +274,7 @@ def end_with_parent(parent: int) -> None:
     elsewhere a thread looks every second.
 
     Args:
-        parent: process id of the one that started this one.
+        parent: process id of the one that started this one, its parent.
     """
     if os.getppid() == parent and _killed_by_the_kernel_with_parent() and os.getppid() == parent:
         return
@@ -289,7 +289,7 @@ def _killed_by_the_kernel_with_parent() -> bool:
 
 
 def _end_after(parent: int) -> None:
-    while process_exists(parent):
+    while os.getppid() == parent:  # a dead one that nobody has asked for still exists, but is a parent no more
         time.sleep(1.0)
     os._exit(1)
 

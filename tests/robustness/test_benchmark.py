@@ -101,7 +101,8 @@ def test_folds(tmp_path: Path, fold: Any) -> None:
 
 
 def test_cells_are_counted_before_they_are_made(tmp_path: Path) -> None:
-    assert "10001" in refused(tmp_path, seeds=list(range(10_001)))
+    assert "10100" in refused(tmp_path, seeds=list(range(101)), folds=list(range(100)))
+    refused(tmp_path, seeds=list(range(10_001)))
 
 
 @pytest.mark.parametrize(

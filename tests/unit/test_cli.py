@@ -351,7 +351,7 @@ class TestPhantom:
         [
             ("--frequencies XDH=0.5", "got 'XDH'"),
             ("--factor 7", "got 7 for 160 slices"),
-            ("--train 0", "at least one training case, got 0"),
+            ("--train 0", "training cases, got 0"),
             ("-n a/b", "got 'a/b'"),
             ("--background none.nii.gz", "none.nii.gz"),
         ],

@@ -195,8 +195,10 @@ class TestEndWithParent:
             worker = int(parent.stdout.readline())
             assert process_exists(worker)
             parent.kill()
+            killed = time.monotonic()
             # The pipe's end is closed by the last of both.
             assert parent.stdout.read() == ""
+            assert time.monotonic() - killed < 20  # the worker would end by itself after 60 s
 
     def test_that_is_gone_already(self) -> None:
         with subprocess.Popen([sys.executable, "-c", ""]) as gone:

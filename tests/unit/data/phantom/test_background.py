@@ -250,10 +250,10 @@ class TestRefusals:
     def test_of_a_file_that_is_no_image(self, tmp_path: Path) -> None:
         file = tmp_path / "text.nii.gz"
         file.write_text("no image")
-        with pytest.raises(ValueError, match=r"must be an image that SimpleITK reads: .*text\.nii\.gz$"):
+        with pytest.raises(ValueError, match=r"cannot be read.*text\.nii\.gz$"):
             read_background(file)
 
     def test_of_a_flat_image(self, tmp_path: Path) -> None:
         file = write(tmp_path / "flat.nii.gz", made_up_head()[30], (3.0, 3.0))
-        with pytest.raises(ValueError, match=r"must be a 3D image, and has 2 dimensions: .*flat\.nii\.gz$"):
+        with pytest.raises(ValueError, match=r"must be one volume .*flat\.nii\.gz$"):
             read_background(file)
