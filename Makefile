@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install browser check test demo clean
+.PHONY: install browser check test test-fast demo clean
 
 install: $(VENV)/.installed
 
@@ -23,8 +23,13 @@ browser:
 	@command -v chromium chromium-browser google-chrome >/dev/null || test "$$(id -u)" != 0 || \
 		(apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium)
 
+# Integration tests start trainings that take all cores, so they run one after another; the others share the cores.
 test: install browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile tests/unit tests/robustness tests/contract
+	$(BIN)/python -m pytest tests/integration tests/browser
+
+test-fast: install
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" tests/unit tests/robustness
 
 # Phantoms, training, prediction and a report in demo/report.html: about ten minutes on two cores.
 demo: install
