@@ -219,9 +219,11 @@ _Rule = Callable[[_Values], str]
 
 
 def _narrow(v: _Values) -> str:
-    """Scaled to 0 to 1, or to a mean of zero; both lie round 0, as a smooth piece of an organ does not."""
+    """Scaled to 0 to 1, or to a mean of zero; both lie round 0, as a smooth piece of an organ does not. Or labels."""
     low, high = v.quantile(0.001), v.quantile(0.999)
-    return f"they lie between {low:g} and {high:g}" if high - low < NARROW_HU and low <= 2 and high >= -2 else ""
+    is_scaled = high - low < NARROW_HU and low <= 2 and high >= -2
+    are_labels = high - low < ONE_TISSUE_HU and v.values.size < 5
+    return f"they lie between {low:g} and {high:g}" if is_scaled or are_labels else ""
 
 
 def _picture(v: _Values) -> str:

@@ -71,8 +71,9 @@ class _Multiprocessing:
 
     def stop(self, args: threading.ExceptHookArgs) -> None:
         """A pool's thread has died, as where a result does not fit into memory; nnU-Net would wait for it for ever."""
-        self.failure = args.exc_value or args.exc_type()
-        _thread.interrupt_main()
+        if self.failure is None:  # others may follow it
+            self.failure = args.exc_value or args.exc_type()
+            _thread.interrupt_main()
 
     def end(self) -> None:
         """End all processes that were started since."""

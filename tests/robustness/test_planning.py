@@ -348,6 +348,24 @@ class TestProcesses:
             time.sleep(0.05)
         assert not any(process.is_alive() for process in started)
 
+    def test_end_where_a_result_is_lost(self) -> None:
+        """A thread of the pool dies of a result that does not fit into memory, and nnU-Net would wait for ever."""
+        from nnunetv2.preprocessing.preprocessors import default_preprocessor
+
+        def lose(_: object) -> None:
+            raise MemoryError
+
+        def plan() -> None:
+            with ending_with_us():
+                pool = default_preprocessor.multiprocessing.get_context("spawn").Pool(1)
+                pool.apply_async(abs, (1,), callback=lose)  # the thread that takes results in
+                for _ in range(600):
+                    time.sleep(0.1)  # as nnU-Net does
+
+        with pytest.raises(ChildProcessError, match="less memory"):
+            plan()
+        assert not multiprocessing.active_children()
+
     def test_of_nnunet_are_its_own_again_afterwards(self) -> None:
         from nnunetv2.preprocessing.preprocessors import default_preprocessor
         from nnunetv2.utilities import utils

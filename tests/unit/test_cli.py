@@ -29,8 +29,8 @@ PLAN = ["plan_and_preprocess", "-d", "901", "--no_pbar", "-npfp", "1"]
 def dataset(
     nnunet_folders: SimpleNamespace, write_raw_dataset: Callable[..., Path], threads_for_processes: None
 ) -> SimpleNamespace:
-    """nnU-Net's folders with one small dataset."""
-    nnunet_folders.dataset = write_raw_dataset(nnunet_folders.raw, NAME, cases=2)
+    """nnU-Net's folders with one small dataset, of cases enough for nnU-Net's folds."""
+    nnunet_folders.dataset = write_raw_dataset(nnunet_folders.raw, NAME, cases=5)
     return nnunet_folders
 
 
@@ -130,14 +130,10 @@ class TestPlanAndPreprocess:
         assert cli.main([*PLAN, "-np", "1", "-gpu_memory_target", "1"]) == 0
         folder = dataset.preprocessed / NAME
         assert sorted(path.name for path in (folder / "gt_segmentations").iterdir()) == [
-            "case_0.nii.gz",
-            "case_1.nii.gz",
+            *(f"case_{number}.nii.gz" for number in range(5)),
         ]
         assert {path.name.split(".")[0] for path in (folder / "nnUNetCFSegPlans_3d_fullres").iterdir()} == {
-            "case_0",
-            "case_0_seg",
-            "case_1",
-            "case_1_seg",
+            *(f"case_{number}{part}" for number in range(5) for part in ("", "_seg")),
         }
 
     @pytest.mark.parametrize("missing", ["nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"])
