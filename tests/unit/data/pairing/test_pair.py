@@ -31,7 +31,7 @@ def scan_of(grid: VolumeGeometry, seed: int = 0) -> np.ndarray:
     """HU that change along z over some slices, as anatomy does."""
     rng = np.random.default_rng(seed)
     steps = np.cumsum(rng.normal(0, 1, grid.shape), axis=0) + rng.normal(0, 2, (1, *grid.shape[1:]))
-    hu = np.clip(60 * steps, -1000, 1500).round().astype(np.int16)
+    hu = np.clip(40 + 60 * np.tanh(steps / 4) * 3, -1000, 1500).round().astype(np.int16)  # soft tissue, as HU must be
     hu[:, 0, 0] = -1000
     return hu
 
