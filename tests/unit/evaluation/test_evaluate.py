@@ -149,7 +149,7 @@ class TestFiles:
     def test_on_another_grid_are_refused(self, folders: Folders) -> None:
         folders.write("a", cube(1), cube(1)[:7])
         file = folders.prediction / "a.nii.gz"
-        with pytest.raises(ValueError, match=rf"size \(z, y, x\), \(8, 10, 12\), got \(7, 10, 12\): {file}$"):
+        with pytest.raises(ValueError, match=rf"size \(8, 10, 12\) .*, got \(7, 10, 12\): {file}$"):
             folders.evaluate()
 
     @pytest.mark.slow
