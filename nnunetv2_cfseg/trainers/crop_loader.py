@@ -29,7 +29,7 @@ class CropLoader(nnUNetDataLoader):
         self.factor = factor
         #: Voxels of the last crop that are before and behind the scan.
         self.pads: list[tuple[int, int]] = [(0, 0)] * 3
-        self._augment: Callable[..., dict[str, Any]] | None = kwargs.get("transforms")
+        self.augmentation: Callable[..., dict[str, Any]] | None = kwargs.get("transforms")
         if beyond_scan.mode != "mean":
             self.transforms = self._continue
 
@@ -48,7 +48,7 @@ class CropLoader(nnUNetDataLoader):
         if any(side for pad in self.pads for side in pad):
             continue_crop(image, segmentation, self.pads, self.beyond_scan)
         crop = {"image": image, "segmentation": segmentation}
-        return crop if self._augment is None else self._augment(**crop)
+        return crop if self.augmentation is None else self.augmentation(**crop)
 
 
 @contextmanager

@@ -149,7 +149,7 @@ class TestLabelsAndChannels:
         (data / "nnUNetTinyPlans.json").write_text(json.dumps(plans))
         trainer = trainings.train(ct, epochs=1)
         assert checkpoint(trainer)["inference_allowed_mirroring_axes"] is None
-        transforms = [type(t).__name__ for t in trainer.dataloader_train.data_loader.transforms.transforms]
+        transforms = [type(t).__name__ for t in trainer.dataloader_train.data_loader.augmentation.transforms]
         assert "MirrorTransform" not in transforms
 
 
