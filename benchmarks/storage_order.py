@@ -18,6 +18,7 @@ import SimpleITK as sitk
 from nnunetv2_cfseg.inference.model import Model
 from nnunetv2_cfseg.inference.models import load_models
 from nnunetv2_cfseg.inference.predict import predict
+from nnunetv2_cfseg.inference.records import Recipe
 from nnunetv2_cfseg.inference.scans import find_cases
 from nnunetv2_cfseg.inference.segment import Settings
 
@@ -65,7 +66,9 @@ def in_order(model: Model, order: str | None) -> Model:
 def segmentations(model: Model, scans: Path, output: Path) -> dict[str, np.ndarray]:
     """Labels of each case in LPS."""
     cases = find_cases(scans, file_ending=model.configuration.file_ending, channels=1)
-    for outcome in predict(cases, [model], output, Settings(shifts=2), progress=False):
+    settings = Settings(shifts=2)
+    recipe = Recipe.of([model], settings, name="model")
+    for outcome in predict(cases, [model], output, settings, recipe=recipe, progress=False):
         if outcome.error is not None:
             raise ValueError(outcome.error)
     return {case.name: truth(output / f"{case.name}{model.configuration.file_ending}") for case in cases}

@@ -22,6 +22,7 @@ from nnunetv2_cfseg.data.pairing.sources import Source
 from nnunetv2_cfseg.data.pairing.survey import common_order, survey
 from nnunetv2_cfseg.inference.models import load_models
 from nnunetv2_cfseg.inference.predict import predict
+from nnunetv2_cfseg.inference.records import Recipe
 from nnunetv2_cfseg.inference.scans import find_cases
 from nnunetv2_cfseg.inference.segment import Settings
 from nnunetv2_cfseg.planners.storage_order import storage_order
@@ -41,7 +42,9 @@ def labels_of(folder: Path, scans: Path, output: Path, **settings: Any) -> dict[
     """The labels of each file of a folder, by the model in another one."""
     models = load_models(folder, checkpoint="checkpoint_final.pth", configuration="3d_fullres")
     cases = find_cases(scans, file_ending=".nii.gz", channels=1)
-    outcomes = predict(cases, models, output, Settings(shifts=2), progress=False, **settings)
+    how = Settings(shifts=2)
+    recipe = Recipe.of(models, how, name="model")
+    outcomes = predict(cases, models, output, how, recipe=recipe, progress=False, **settings)
     assert [outcome.error for outcome in outcomes] == [None] * len(cases)
     return {case.name: sitk.ReadImage(str(output / f"{case.name}.nii.gz")) for case in cases}
 
