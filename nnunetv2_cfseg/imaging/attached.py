@@ -16,36 +16,46 @@ MOST_HEADER_BYTES = 1 << 20
 CHUNK = 1 << 22
 
 
-def check_metaimage(file: Path) -> None:
+def check_metaimage(file: Path, *, voxels: bool) -> None:
     """Look at a ``.mha`` before SimpleITK reads it.
+
+    Args:
+        voxels: whether to unpack compressed voxels too, which takes as long as reading them.
 
     Raises:
         ValueError: it does not say how far its voxels are apart, or its compressed voxels are damaged.
     """
     head, start = _head(file, b"ElementDataFile")
     fields = _fields(head, "=")
+    if voxels:
+        if fields.get("compresseddata", "").lower() == "true" and fields.get("elementdatafile", "").upper() == "LOCAL":
+            _check_deflated(file, start, zlib.MAX_WBITS)
+        return
     if not {"elementspacing", "elementsize"} & fields.keys():
         raise ValueError(f"voxels must be some mm apart, and the header has no ElementSpacing: {file}")
     if not {"transformmatrix", "rotation", "orientation"} & fields.keys():
         say(f"the header does not say which way its axes run (no TransformMatrix), taken as LPS: {file}")
-    if fields.get("compresseddata", "").lower() == "true" and fields.get("elementdatafile", "").upper() == "LOCAL":
-        _check_deflated(file, start, zlib.MAX_WBITS)
 
 
-def check_nrrd(file: Path) -> None:
+def check_nrrd(file: Path, *, voxels: bool) -> None:
     """Look at a ``.nrrd`` before SimpleITK reads it.
+
+    Args:
+        voxels: whether to unpack compressed voxels too, which takes as long as reading them.
 
     Raises:
         ValueError: it does not say how far its voxels are apart, or its compressed voxels are damaged.
     """
     head, start = _head(file, None)
     fields = _fields(head, ":")
+    if voxels:
+        if fields.get("encoding", "").lower() in ("gz", "gzip") and not {"data file", "datafile"} & fields.keys():
+            _check_deflated(file, start, zlib.MAX_WBITS | 16)
+        return
     if not {"space directions", "spacings"} & fields.keys():
         raise ValueError(f"voxels must be some mm apart, and the header has neither spacings nor directions: {file}")
     if "space" not in fields:
         say(f"the header does not say which way its axes run (no space), taken as LPS: {file}")
-    if fields.get("encoding", "").lower() in ("gz", "gzip") and not {"data file", "datafile"} & fields.keys():
-        _check_deflated(file, start, zlib.MAX_WBITS | 16)
 
 
 def _head(file: Path, last: bytes | None) -> tuple[str, int]:

@@ -29,10 +29,7 @@ def read_geometry(file: Path) -> VolumeGeometry:
     """
     check_is_file(file)
     header = nifti.read_header(file) if nifti.is_nifti(file) else None
-    if file.suffix == ".mha":
-        attached.check_metaimage(file)
-    elif file.suffix == ".nrrd":
-        attached.check_nrrd(file)
+    _check_attached(file, voxels=False)
     reader = sitk.ImageFileReader()
     reader.SetFileName(_path(file))
     try:
@@ -69,6 +66,7 @@ def read_volume(file: Path) -> Volume:
     geometry = read_geometry(file)
     if nifti.is_nifti(file):
         return Volume(nifti.read_values(file), geometry)
+    _check_attached(file, voxels=True)
     try:
         return Volume(sitk.GetArrayFromImage(sitk.ReadImage(_path(file))), geometry)
     except RuntimeError as error:
@@ -144,6 +142,14 @@ def check_slice_axis(geometry: VolumeGeometry, file: Path) -> None:
         )
 
 
+def _check_attached(file: Path, *, voxels: bool) -> None:
+    """Look at the header of a MetaImage or NRRD, or at its compressed voxels."""
+    if file.suffix == ".mha":
+        attached.check_metaimage(file, voxels=voxels)
+    elif file.suffix == ".nrrd":
+        attached.check_nrrd(file, voxels=voxels)
+
+
 def _path(file: Path) -> str:
     """A name as SimpleITK takes it, which knows UTF-8 alone.
 
@@ -158,7 +164,10 @@ def _path(file: Path) -> str:
 
 
 def _check_right_angles(axes: np.ndarray, file: Path) -> None:
-    unit = axes / np.linalg.norm(axes, axis=0)
+    lengths = np.linalg.norm(axes, axis=0)
+    if not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise ValueError(_sheared("one of them has no length or no end", file))
+    unit = axes / lengths
     cosine = float(np.abs(unit.T @ unit - np.eye(3)).max())
     if not cosine <= SHEAR_TOLERANCE:
         raise ValueError(_sheared(f"are off by {np.degrees(np.arcsin(min(cosine, 1))):.2g} degrees", file))

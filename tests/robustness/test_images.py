@@ -18,7 +18,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nnunetv2_cfseg.imaging.read import read_geometry, read_scan, read_volume
@@ -214,6 +214,7 @@ def test_what_is_no_file(make: Callable[[Path], object], name: str, tmp_path: Pa
             read(tmp_path / name)
 
 
+@example(place=283, value=0)  # an axis of the sform without a length
 @given(place=st.integers(0, 351), value=st.integers(0, 255))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 def test_any_byte_of_a_header(place: int, value: int, tmp_path: Path) -> None:
