@@ -28,7 +28,7 @@ from nnunetv2_cfseg.commands import (
     refine_labels,
     report,
 )
-from nnunetv2_cfseg.error_sentence import TRACEBACK_VARIABLE, error_sentence
+from nnunetv2_cfseg.errors.error_sentence import TRACEBACK_VARIABLE, error_sentence
 
 COMMANDS = (
     env, make_pairs, plan_and_preprocess, predict, refine_labels, export, evaluate, compare, report, benchmark,

@@ -6,7 +6,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.training.nnUNetTrainer.primus.primus_trainers import nnUNet_Primus_S_Trainer
 
-from nnunetv2_cfseg.trainers.schedule import WarmupPolyLR
+from nnunetv2_cfseg.trainers.optimization import WarmupPolyLR
 from nnunetv2_cfseg.trainers.timed import nnUNetTrainer_timed
 
 

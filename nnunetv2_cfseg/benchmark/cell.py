@@ -14,14 +14,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_cfseg.benchmark.machine import describe_machine
 from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
-from nnunetv2_cfseg.benchmark.process_tree import tree_bytes
+from nnunetv2_cfseg.benchmark.memory_monitor import tree_bytes
 from nnunetv2_cfseg.benchmark.scans import find_scans
-from nnunetv2_cfseg.checksum import sha256
-from nnunetv2_cfseg.environment import BUDGET_VARIABLE, EXT_TRAINER, FOLDERS, SEED_VARIABLE, ext_trainer_path
-from nnunetv2_cfseg.files import read_json, write_json
-from nnunetv2_cfseg.processes import Runner
+from nnunetv2_cfseg.benchmark.system_info import describe_machine
+from nnunetv2_cfseg.files.atomic_files import write_json
+from nnunetv2_cfseg.files.checksum import sha256
+from nnunetv2_cfseg.files.text_files import read_json
+from nnunetv2_cfseg.nnunet.environment import BUDGET_VARIABLE, EXT_TRAINER, FOLDERS, SEED_VARIABLE, ext_trainer_path
+from nnunetv2_cfseg.processes.subprocess_runner import CommandRunner
 
 #: What a finished cell holds.
 RECORD, TABLE = "cell.json", "summary.csv"
@@ -76,7 +77,7 @@ def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int, lock: int, stop
     results.mkdir(exist_ok=True)
     steering = {"nnUNet_results": str(results), **environment(matrix, cell, threads)}
     # A training that outlives this process for a moment holds the lock.
-    runner = Runner(folder, steering, inherited=lock, stop=stop)
+    runner = CommandRunner(folder, steering, inherited=lock, stop=stop)
     scans = find_scans(cell, folder)
     plans, configuration = matrix.trained_plans(cell.row), matrix.configuration_of(cell.row)
     of_model = ["-tr", cell.row.trainer, "-p", plans, "-device", matrix.device]
@@ -129,7 +130,7 @@ def environment(matrix: Matrix, cell: Cell, threads: int) -> dict[str, str]:
     }
 
 
-def measured(runner: Runner, command: Sequence[str], *, so_far: Path | None = None) -> dict[str, float]:
+def measured(runner: CommandRunner, command: Sequence[str], *, so_far: Path | None = None) -> dict[str, float]:
     """Run a command.
 
     Args:

@@ -11,8 +11,8 @@ import pandas as pd
 
 from nnunetv2_cfseg.benchmark.cell import RECORD, TABLE, is_done
 from nnunetv2_cfseg.benchmark.matrix import Cell
-from nnunetv2_cfseg.csv_cells import table_to_csv
-from nnunetv2_cfseg.files import read_json
+from nnunetv2_cfseg.files.csv_cells import table_to_csv
+from nnunetv2_cfseg.files.text_files import read_json
 
 #: Columns that say of which cell a line is.
 KEYS = ["dataset", "row", "fold", "seed"]

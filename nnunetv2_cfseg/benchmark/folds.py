@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2_cfseg.benchmark.matrix import Matrix
-from nnunetv2_cfseg.files import read_json
+from nnunetv2_cfseg.files.text_files import read_json
 
 #: Folders with labels of a test set; thin ones count more than the thick ones that were copied to them.
 TEST_LABELS = ("labelsTs_thin", "labelsTs")

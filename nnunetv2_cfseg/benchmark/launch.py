@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from nnunetv2_cfseg.benchmark.cell import LOG, run_cell
 from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
-from nnunetv2_cfseg.failure_reason import failure_reason
-from nnunetv2_cfseg.processes import CommandError
+from nnunetv2_cfseg.errors.failure_reason import failure_reason
+from nnunetv2_cfseg.processes.subprocess_runner import CommandError
 
 if TYPE_CHECKING:
     from submitit import Executor, Job

@@ -10,8 +10,8 @@ from typing import Any
 
 from nnunetv2_cfseg.benchmark import limits
 from nnunetv2_cfseg.benchmark.matrix_file import MatrixFile
-from nnunetv2_cfseg.schema import check_document
-from nnunetv2_cfseg.yaml_files import read_yaml
+from nnunetv2_cfseg.files.schema import check_document
+from nnunetv2_cfseg.files.yaml_files import read_yaml
 
 #: What predicts: nnU-Net's command, or ours, which takes models of this package's network alone.
 PREDICTORS = ("nnUNetv2_predict", "cfseg predict")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from nnunetv2_cfseg.schema import Document, Real, Whole
+from nnunetv2_cfseg.files.schema import Document, Real, Whole
 
 MOST_ROWS, MOST_VALUES = 1000, 1000
 

@@ -11,10 +11,10 @@ import pandas as pd
 from nnunetv2_cfseg.benchmark.collect import Results
 from nnunetv2_cfseg.benchmark.ranking import pareto, ranking
 from nnunetv2_cfseg.benchmark.tables import Block
-from nnunetv2_cfseg.evaluation.comparison_markdown import UNDEFINED
+from nnunetv2_cfseg.evaluation.compare.markdown import UNDEFINED
+from nnunetv2_cfseg.evaluation.report.axis_ticks import Axis, axis
 from nnunetv2_cfseg.evaluation.report.class_colours import class_colours
 from nnunetv2_cfseg.evaluation.report.page import render_template
-from nnunetv2_cfseg.evaluation.report.scale import Axis, axis
 from nnunetv2_cfseg.evaluation.report.tables import Cell, Head, Row, Table, sort_key, words_table
 
 #: What Dice is drawn against: column of the costs, title and unit.

@@ -9,9 +9,10 @@ from typing import Any
 
 from nnunetv2_cfseg.benchmark.limits import check_plain
 from nnunetv2_cfseg.benchmark.matrix import NNUNET_PLANNER, OUR_PLANNERS, Matrix, Row, dataset_number
-from nnunetv2_cfseg.environment import require_folders
-from nnunetv2_cfseg.files import read_json, write_json
-from nnunetv2_cfseg.processes import Runner
+from nnunetv2_cfseg.files.atomic_files import write_json
+from nnunetv2_cfseg.files.text_files import read_json
+from nnunetv2_cfseg.nnunet.environment import require_folders
+from nnunetv2_cfseg.processes.subprocess_runner import CommandRunner
 
 
 def dataset_name(dataset: str) -> str:
@@ -32,7 +33,7 @@ def dataset_name(dataset: str) -> str:
     return found[0]
 
 
-def prepare(matrix: Matrix, runner: Runner, *, processes: int) -> None:
+def prepare(matrix: Matrix, runner: CommandRunner, *, processes: int) -> None:
     """Plan and preprocess what is not there yet.
 
     Args:
@@ -118,7 +119,9 @@ def resolved(configurations: Mapping[str, Any], name: str, file: Path) -> dict[s
     return {key: value for one in reversed(chain) for key, value in configurations[one].items()}
 
 
-def _plan_and_preprocess(matrix: Matrix, row: Row, dataset: str, runner: Runner, processes: int, folder: Path) -> None:
+def _plan_and_preprocess(
+    matrix: Matrix, row: Row, dataset: str, runner: CommandRunner, processes: int, folder: Path
+) -> None:
     number, plans = dataset_number(dataset), matrix.plans_of(row)
     memory, count = f"{matrix.gpu_memory_target_gb:g}", str(processes)
     configuration = matrix.configuration_of(row)

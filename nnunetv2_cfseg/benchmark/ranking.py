@@ -8,9 +8,9 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from nnunetv2_cfseg.evaluation.columns import BY_KEY
-from nnunetv2_cfseg.evaluation.intervals import bootstrap_mean
-from nnunetv2_cfseg.evaluation.paired import compare_values, holm
+from nnunetv2_cfseg.evaluation.bootstrap import bootstrap_mean
+from nnunetv2_cfseg.evaluation.metric_definitions import BY_KEY
+from nnunetv2_cfseg.evaluation.paired_tests import compare_values, holm
 
 RESAMPLES = 2000
 #: What one value of a measure is of, averaged over classes.
@@ -87,8 +87,8 @@ def against(figures: pd.DataFrame, metric: str, reference: str, *, seed: int = 0
     """Every other row less the reference, case by case, over the cases and seeds that both have.
 
     Returns:
-        ``row`` and what :class:`~nnunetv2_cfseg.evaluation.paired.PairedDifference` holds, ``p_holm`` last: corrected
-        for all rows of the dataset.
+        ``row`` and what :class:`~nnunetv2_cfseg.evaluation.paired_tests.PairedDifference` holds, ``p_holm`` last:
+        corrected for all rows of the dataset.
     """
     lines = []
     for row in dict.fromkeys(figures["row"]):

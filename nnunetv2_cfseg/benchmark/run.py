@@ -21,9 +21,10 @@ from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
 from nnunetv2_cfseg.benchmark.page import render
 from nnunetv2_cfseg.benchmark.prepare import dataset_name, prepare
 from nnunetv2_cfseg.benchmark.tables import blocks, failures_block, markdown
-from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
-from nnunetv2_cfseg.files import read_json, whole_or_not_at_all, write_json
-from nnunetv2_cfseg.processes import Runner
+from nnunetv2_cfseg.files.atomic_files import atomic_write, write_json
+from nnunetv2_cfseg.files.text_files import read_json
+from nnunetv2_cfseg.nnunet.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
+from nnunetv2_cfseg.processes.subprocess_runner import CommandRunner
 
 TITLE = "Benchmark"
 SETTINGS, TABLES, REPORT = "benchmark.json", "results.md", "report.html"
@@ -66,7 +67,7 @@ def run(
     output.mkdir(parents=True, exist_ok=True)
     remember(matrix, output)
     print(announcement(matrix, output, jobs), file=sys.stderr)
-    runner = Runner(output, {EXT_TRAINER: EXT_FOLDER, "nnUNet_def_n_proc": str(processes), **absolute_folders()})
+    runner = CommandRunner(output, {EXT_TRAINER: EXT_FOLDER, "nnUNet_def_n_proc": str(processes), **absolute_folders()})
     prepare(matrix, runner, processes=processes)
     check_folds(matrix)  # again: planning may have brought the folds of the raw dataset
     cells = list(matrix.cells())
@@ -166,7 +167,7 @@ def write_results(
         (TABLES, markdown(TITLE, lead, found)),
         (REPORT, render(TITLE, lead, results, found, command)),
     ):
-        with whole_or_not_at_all(str(output / name)) as temporary:
+        with atomic_write(str(output / name)) as temporary:
             Path(temporary).write_text(text, encoding="utf-8")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nnunetv2_cfseg.benchmark.folds import test_labels, validation_cases
 from nnunetv2_cfseg.benchmark.matrix import Cell
-from nnunetv2_cfseg.files import read_json
+from nnunetv2_cfseg.files.text_files import read_json
 
 #: Folders of labels; thin ones count more than the thick ones that were copied to them.
 TRAINING_LABELS = ("labelsTr_thin", "labelsTr")

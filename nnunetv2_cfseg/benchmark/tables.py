@@ -11,9 +11,9 @@ import pandas as pd
 
 from nnunetv2_cfseg.benchmark.collect import Results
 from nnunetv2_cfseg.benchmark.ranking import against, critical_cases, ranking
-from nnunetv2_cfseg.evaluation.columns import BY_KEY
-from nnunetv2_cfseg.evaluation.comparison_markdown import STATISTICS, UNDEFINED, statistics
-from nnunetv2_cfseg.evaluation.comparison_markdown import table as markdown_table
+from nnunetv2_cfseg.evaluation.compare.markdown import STATISTICS, UNDEFINED, statistics
+from nnunetv2_cfseg.evaluation.compare.markdown import table as markdown_table
+from nnunetv2_cfseg.evaluation.metric_definitions import BY_KEY
 
 if TYPE_CHECKING:
     from nnunetv2_cfseg.benchmark.launch import Failure

@@ -19,8 +19,8 @@ from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoi
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnunetv2_cfseg.benchmark.machine import describe_machine
-from nnunetv2_cfseg.files import write_json
+from nnunetv2_cfseg.benchmark.system_info import describe_machine
+from nnunetv2_cfseg.files.atomic_files import write_json
 from nnunetv2_cfseg.trainers.seed import read_seed, seed_everything
 
 

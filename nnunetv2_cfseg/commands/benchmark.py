@@ -47,7 +47,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     from nnunetv2_cfseg.benchmark.run import announcement, run  # pandas and torch: slow to import
-    from nnunetv2_cfseg.processes import stopped_by_signals
+    from nnunetv2_cfseg.processes.lifetime import stopped_by_signals
 
     _check_counts(args)
     matrix = _matrix(args)
@@ -66,7 +66,7 @@ def _run(args: argparse.Namespace) -> None:
 
 def _check_counts(args: argparse.Namespace) -> None:
     from nnunetv2_cfseg.benchmark.limits import MOST_JOBS
-    from nnunetv2_cfseg.processes import checked_processes
+    from nnunetv2_cfseg.processes.parallel_map import checked_processes
 
     for flag, value in (("-np", args.np), ("--threads", args.threads)):
         if value is not None:

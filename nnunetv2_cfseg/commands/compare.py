@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nnunetv2_cfseg.commands import inputs
 from nnunetv2_cfseg.commands.words import words
-from nnunetv2_cfseg.evaluation.comparison_metrics import COMPARABLE, METRICS
+from nnunetv2_cfseg.evaluation.compare.metrics import COMPARABLE, METRICS
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -44,9 +44,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from nnunetv2_cfseg.evaluation.compare import compare_folders  # pandas and scipy: slow to import
-    from nnunetv2_cfseg.evaluation.comparison_files import check_output, write_comparison
-    from nnunetv2_cfseg.evaluation.comparison_markdown import markdown
+    from nnunetv2_cfseg.evaluation.compare.folders import compare_folders  # pandas and scipy: slow to import
+    from nnunetv2_cfseg.evaluation.compare.markdown import markdown
+    from nnunetv2_cfseg.evaluation.compare.output_files import check_output, write_comparison
     from nnunetv2_cfseg.evaluation.metrics import MetricSettings
 
     check_output(args.o, [args.djfile, args.pfile])

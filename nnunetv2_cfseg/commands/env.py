@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from nnunetv2_cfseg import environment
+from nnunetv2_cfseg.nnunet import environment
 
 
 def add(commands: argparse._SubParsersAction) -> None:

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from nnunetv2_cfseg.commands.model_flags import add_model_flags, model_folder
-from nnunetv2_cfseg.files import require_new_folder
-from nnunetv2_cfseg.folder_lock import lock_file
-from nnunetv2_cfseg.plain_name import plain_name
+from nnunetv2_cfseg.files.folder_lock import lock_file
+from nnunetv2_cfseg.files.output_paths import require_new_folder
+from nnunetv2_cfseg.files.plain_name import plain_name
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -32,7 +32,7 @@ def _run(args: argparse.Namespace) -> None:
     require_new_folder(args.o)
     plain_name(args.o.name, "-o")
     from nnunetv2_cfseg.inference.bundle import INTENDED_USE, Card, write_bundle  # torch: slow to import
-    from nnunetv2_cfseg.inference.models import load_models
+    from nnunetv2_cfseg.inference.load_models import load_models
 
     models = load_models(
         folder, folds=args.f, checkpoint=args.chk, configuration=args.c, trust_checkpoint=args.trust_checkpoint

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_cfseg import environment
+from nnunetv2_cfseg.nnunet import environment
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -66,7 +66,7 @@ def _run(args: argparse.Namespace) -> None:
     from nnunetv2_cfseg.data.pairing.sources import find_sources
     from nnunetv2_cfseg.data.pairing.survey import common_order, survey
     from nnunetv2_cfseg.data.phantom.dataset import dataset_folder
-    from nnunetv2_cfseg.processes import checked_processes
+    from nnunetv2_cfseg.processes.parallel_map import checked_processes
 
     checked_processes(args.np)
     _check_numbers(args)

@@ -11,8 +11,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunetv2_cfseg import environment
-from nnunetv2_cfseg.plain_name import fold_name, plain_name
+from nnunetv2_cfseg.files.plain_name import fold_name, plain_name
+from nnunetv2_cfseg.nnunet import environment
 
 if TYPE_CHECKING:
     from nnunetv2_cfseg.inference.model import Model

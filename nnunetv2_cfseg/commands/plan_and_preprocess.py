@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from nnunetv2_cfseg import environment
-from nnunetv2_cfseg.plain_name import plain_name
+from nnunetv2_cfseg.files.plain_name import plain_name
+from nnunetv2_cfseg.nnunet import environment
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -42,8 +42,8 @@ def _run(args: argparse.Namespace) -> None:
     if args.overwrite_plans_name is not None:
         plain_name(args.overwrite_plans_name, "-overwrite_plans_name")
     environment.require_folders()
-    from nnunetv2_cfseg.planners.run import plan_and_preprocess  # torch and nnU-Net: slow to import
-    from nnunetv2_cfseg.processes import children_end_with_this_process
+    from nnunetv2_cfseg.planners.plan_and_preprocess import plan_and_preprocess  # torch and nnU-Net: slow to import
+    from nnunetv2_cfseg.processes.lifetime import children_end_with_this_process
 
     with children_end_with_this_process():  # nnU-Net's workers would live on when this is killed
         plan_and_preprocess(

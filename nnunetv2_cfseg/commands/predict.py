@@ -20,9 +20,9 @@ from nnunetv2_cfseg.commands.model_flags import (
 
 if TYPE_CHECKING:
     from nnunetv2_cfseg.inference.model import Model
+    from nnunetv2_cfseg.inference.predict_volume import PredictionSettings
     from nnunetv2_cfseg.inference.records import Recipe
     from nnunetv2_cfseg.inference.scans import Case
-    from nnunetv2_cfseg.inference.segment import Settings
 
 #: Files that a line of a message names.
 MOST_NAMED = 5
@@ -74,12 +74,12 @@ def _run(args: argparse.Namespace) -> None:
         raise ValueError(f"-part_id must be from 0 to -num_parts - 1 = {args.num_parts - 1}, got {args.part_id}")
     if args.i.is_dir() and os.path.realpath(args.i) == os.path.realpath(args.o):
         raise ValueError(f"-o must be another folder than the scans' own, or the next run would read both: {args.o}")
-    from nnunetv2_cfseg.folder_lock import lock_folder
-    from nnunetv2_cfseg.inference.models import check_shifts, load_models
+    from nnunetv2_cfseg.files.folder_lock import lock_folder
+    from nnunetv2_cfseg.inference.load_models import check_shifts, load_models
     from nnunetv2_cfseg.inference.predict import check_outputs
+    from nnunetv2_cfseg.inference.predict_volume import PredictionSettings
     from nnunetv2_cfseg.inference.records import Recipe
     from nnunetv2_cfseg.inference.scans import find_cases, passed_over
-    from nnunetv2_cfseg.inference.segment import Settings
 
     models = load_models(
         folder, folds=args.f, checkpoint=args.chk, configuration=args.c, trust_checkpoint=args.trust_checkpoint
@@ -87,7 +87,7 @@ def _run(args: argparse.Namespace) -> None:
     check_shifts(models, args.shifts)
     check_beyond_scan(models, args)
     first = models[0].configuration
-    settings = Settings(
+    settings = PredictionSettings(
         skip_air=not args.keep_air,
         mirror_axes=models[0].mirror_axes if args.mirror else (),
         shifts=args.shifts,
@@ -107,12 +107,12 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _predict(
-    args: argparse.Namespace, models: list[Model], cases: list[Case], recipe: Recipe, settings: Settings
+    args: argparse.Namespace, models: list[Model], cases: list[Case], recipe: Recipe, settings: PredictionSettings
 ) -> None:
     """Segment what is to be segmented, in a folder that no other run writes to."""
+    from nnunetv2_cfseg.inference.existing_results import Policy, check_model_files, look, model_files
     from nnunetv2_cfseg.inference.outputs import read_volumes, remove_leftovers, write_volumes
     from nnunetv2_cfseg.inference.predict import PROBABILITIES, Outcome, predict
-    from nnunetv2_cfseg.inference.standing import Policy, check_model_files, look, model_files
 
     first = models[0].configuration
     alone = args.num_parts == 1

@@ -38,7 +38,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from nnunetv2_cfseg.evaluation.quantify.run import QuantifySettings, quantify  # SimpleITK: slow to import
+    from nnunetv2_cfseg.quantify.run import QuantifySettings, quantify  # SimpleITK: slow to import
 
     quantities = quantify(
         args.segmentations,

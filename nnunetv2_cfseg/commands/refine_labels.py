@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunetv2_cfseg import environment
 from nnunetv2_cfseg.commands.model_flags import (
     add_beyond_scan_flag,
     add_device_flags,
@@ -14,6 +13,7 @@ from nnunetv2_cfseg.commands.model_flags import (
     model_folder,
     on_device,
 )
+from nnunetv2_cfseg.nnunet import environment
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -43,9 +43,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _run(args: argparse.Namespace) -> None:
     folder = model_folder(args)
     from nnunetv2_cfseg.data.phantom.dataset import dataset_folder  # torch and SimpleITK: slow to import
-    from nnunetv2_cfseg.inference.models import check_shifts, load_models
+    from nnunetv2_cfseg.inference.load_models import check_shifts, load_models
+    from nnunetv2_cfseg.inference.predict_volume import PredictionSettings
     from nnunetv2_cfseg.inference.refined_dataset import refine_dataset
-    from nnunetv2_cfseg.inference.segment import Settings
 
     output = dataset_folder(environment.raw_folder(), args.o, args.n)
     models = load_models(
@@ -56,7 +56,7 @@ def _run(args: argparse.Namespace) -> None:
     models = [on_device(model, args) for model in models]
     done = refine_dataset(
         args.i, output, models,
-        Settings(shifts=args.shifts, beyond_scan=args.beyond_scan, assume_hu=args.assume_hu),
+        PredictionSettings(shifts=args.shifts, beyond_scan=args.beyond_scan, assume_hu=args.assume_hu),
         made_with=f"{folder.parent.name}/{folder.name}/{args.chk}",
         progress=not args.disable_progress_bar,
     )  # fmt: skip

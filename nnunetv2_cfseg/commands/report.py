@@ -87,11 +87,11 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _report_evaluation(args: argparse.Namespace, output: Path, dataset_json: Path, plans_json: Path | None) -> None:
-    from nnunetv2_cfseg.evaluation.classes import read_dataset
     from nnunetv2_cfseg.evaluation.evaluate import evaluate_folders  # pandas and SimpleITK: slow to import
     from nnunetv2_cfseg.evaluation.files import find_factor, pair_cases
     from nnunetv2_cfseg.evaluation.metrics import MetricSettings
     from nnunetv2_cfseg.evaluation.report.write import write_report
+    from nnunetv2_cfseg.nnunet.classes import read_dataset
 
     cases = pair_cases(args.gt_folder, args.pred_folder, read_dataset(dataset_json)["file_ending"], chill=args.chill)
     files = [file for case in cases for file in (case.truth, case.prediction)]
@@ -121,10 +121,10 @@ def _report_evaluation(args: argparse.Namespace, output: Path, dataset_json: Pat
 
 
 def _report_predictions(args: argparse.Namespace, output: Path, dataset_json: Path) -> None:
-    from nnunetv2_cfseg.evaluation.classes import read_classes, read_dataset  # slow to import
-    from nnunetv2_cfseg.evaluation.files import case_files
     from nnunetv2_cfseg.evaluation.report.observations import observe_folder
     from nnunetv2_cfseg.evaluation.report.unreferenced import write_unreferenced_report
+    from nnunetv2_cfseg.imaging.segmentations import case_files
+    from nnunetv2_cfseg.nnunet.classes import read_classes, read_dataset  # slow to import
 
     for name, default in OF_A_REFERENCE.items():
         if getattr(args, name) != default:
@@ -165,7 +165,7 @@ def command_line(args: argparse.Namespace, output: Path) -> tuple[str, bool]:
     Returns:
         The command, and whether all paths are whole: those that would tell how the machine is set up are not.
     """
-    from nnunetv2_cfseg.evaluation.private_paths import seen_from
+    from nnunetv2_cfseg.files.private_paths import seen_from
 
     is_whole = True
 
@@ -197,9 +197,9 @@ def _check(
     Returns:
         The image of each case, if there is a folder of images.
     """
-    from nnunetv2_cfseg.evaluation.case_images import find_case_images
     from nnunetv2_cfseg.evaluation.report.curves import read_trainings
-    from nnunetv2_cfseg.output_paths import check_not_read
+    from nnunetv2_cfseg.files.output_paths import check_not_read
+    from nnunetv2_cfseg.imaging.case_images import find_case_images
 
     if output.suffix != ".html" or output.is_dir():
         raise ValueError(f"the output must be a file that ends with .html, got: {output}")

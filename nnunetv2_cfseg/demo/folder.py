@@ -10,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 
 from nnunetv2_cfseg.demo.steps import Step
-from nnunetv2_cfseg.files import read_json, whole_or_not_at_all
+from nnunetv2_cfseg.files.atomic_files import atomic_write
+from nnunetv2_cfseg.files.text_files import read_json
 
 #: Tells a demo's folder from any other, and is locked while a demo works in it.
 LOCK = ".cfseg-demo"
@@ -104,7 +105,7 @@ class DemoFolder:
         """Write a file of the folder, whole or not at all; returns it."""
         file = self.path / name
         file.parent.mkdir(exist_ok=True)
-        with whole_or_not_at_all(str(file)) as temporary:
+        with atomic_write(str(file)) as temporary:
             Path(temporary).write_bytes(content)
         return file
 

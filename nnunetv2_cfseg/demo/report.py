@@ -10,13 +10,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from nnunetv2_cfseg.demo.folder import DemoFolder
-from nnunetv2_cfseg.demo.settings import (
-    BLEEDS,
-    FACTOR,
-    SOURCE,
-    VALIDATION_CASES,
-    DemoSettings,
-)
+from nnunetv2_cfseg.demo.settings import BLEEDS, FACTOR, SOURCE, VALIDATION_CASES, DemoSettings
 from nnunetv2_cfseg.demo.steps import (
     COPY_PREDICTIONS,
     FOLDS,

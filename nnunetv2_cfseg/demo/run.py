@@ -28,8 +28,9 @@ from nnunetv2_cfseg.demo.steps import (
     demo_steps,
     shell_script,
 )
-from nnunetv2_cfseg.environment import FOLDERS
-from nnunetv2_cfseg.processes import Runner, stopped_by_signals
+from nnunetv2_cfseg.nnunet.environment import FOLDERS
+from nnunetv2_cfseg.processes.lifetime import stopped_by_signals
+from nnunetv2_cfseg.processes.subprocess_runner import CommandRunner
 
 REPORT_S = 10
 
@@ -70,7 +71,7 @@ def run_step(step: Step, folder: DemoFolder, run: Callable[..., None], watcher: 
     Args:
         step: what to run.
         folder: the demo's.
-        run: :meth:`~nnunetv2_cfseg.processes.Runner.run`.
+        run: :meth:`~nnunetv2_cfseg.processes.subprocess_runner.CommandRunner.run`.
         watcher: where the step stands, for a bar.
 
     Raises:
@@ -119,11 +120,11 @@ def _watcher(step: Step, path: Path, settings: DemoSettings) -> Watcher | None:
     return watchers.get(step.key)
 
 
-def _runner(folder: DemoFolder) -> Runner:
+def _runner(folder: DemoFolder) -> CommandRunner:
     environment = {name: str(folder.path.resolve() / name) for name in FOLDERS}
     for path in environment.values():
         Path(path).mkdir(exist_ok=True)
-    return Runner(folder.path, {**environment, **ENVIRONMENT}, inherited=folder.lock)
+    return CommandRunner(folder.path, {**environment, **ENVIRONMENT}, inherited=folder.lock)
 
 
 def _report(folder: DemoFolder, steps: list[Step], settings: DemoSettings) -> Path:

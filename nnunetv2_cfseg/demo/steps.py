@@ -21,7 +21,7 @@ from nnunetv2_cfseg.demo.settings import (
     VALIDATION_CASES,
     DemoSettings,
 )
-from nnunetv2_cfseg.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
+from nnunetv2_cfseg.nnunet.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
 
 #: Paired training, and the one it is compared with: the thick label copied to every thin slice.
 TRAINER, COPY_TRAINER = "nnUNetTrainerCFSegThinThick_timed", "nnUNetTrainerCFSeg_timed"

@@ -12,23 +12,17 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from nnunetv2_cfseg.data.checks import check_labels
-from nnunetv2_cfseg.data.parallel import run_all
-from nnunetv2_cfseg.evaluation.classes import Classes, read_classes, read_dataset
-from nnunetv2_cfseg.evaluation.columns import KEYS
-from nnunetv2_cfseg.evaluation.files import (
-    Case,
-    Unpaired,
-    check_same_grid,
-    find_unpaired,
-    pair_cases,
-    read_segmentation,
-)
+from nnunetv2_cfseg.errors.failures import explain
+from nnunetv2_cfseg.evaluation.files import Case, Unpaired, find_unpaired, pair_cases
+from nnunetv2_cfseg.evaluation.metric_definitions import KEYS
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings, measure
-from nnunetv2_cfseg.failures import explain
+from nnunetv2_cfseg.files.schema import read_document
+from nnunetv2_cfseg.imaging.labels import check_labels
+from nnunetv2_cfseg.imaging.segmentations import check_same_grid, read_segmentation
+from nnunetv2_cfseg.nnunet.classes import Classes, read_classes, read_dataset
 from nnunetv2_cfseg.nnunet.plans import LIMIT_BYTES as PLANS_LIMIT_BYTES
 from nnunetv2_cfseg.nnunet.plans import ReaderPlans
-from nnunetv2_cfseg.schema import read_document
+from nnunetv2_cfseg.processes.parallel_map import parallel_map
 
 #: nnU-Net's counts of voxels.
 COUNTS = ("TP", "FP", "FN", "TN", "n_pred", "n_ref")
@@ -103,7 +97,7 @@ def evaluate_folders(
         smoothing=0,
         disable=not progress,
     )
-    with bar, closing(run_all(_try_case, jobs, num_processes=min(num_processes, len(jobs)))) as outcomes:
+    with bar, closing(parallel_map(_try_case, jobs, num_processes=min(num_processes, len(jobs)))) as outcomes:
         for outcome in _without_failure(outcomes):
             rows[outcome.index] = outcome.rows
             bar.update()

@@ -5,15 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from nnunetv2_cfseg.case_names import check_utf8
 from nnunetv2_cfseg.data.pairing.sidecar import MOST_SLICES, SIDECAR
-from nnunetv2_cfseg.files import read_json
-from nnunetv2_cfseg.imaging.geometry import VolumeGeometry, grid_difference
-from nnunetv2_cfseg.imaging.read import read_volume
+from nnunetv2_cfseg.files.text_files import read_json
+from nnunetv2_cfseg.imaging.segmentations import case_files
 
-DTYPES = (np.uint8, np.uint16, np.int16, np.int32, np.int64, np.uint64)
 #: How the folders are called whose slices are thick already.
 THICK = "_thick"
 
@@ -44,46 +39,6 @@ class Unpaired:
 
     missing_predictions: tuple[str, ...] = ()
     missing_truths: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """A label map on its grid.
-
-    Attributes:
-        values: (Z, Y, X), integers of the smallest type that holds them.
-        spacing_mm: z, y, x.
-        origin: x, y, z in mm, as SimpleITK gives it.
-        direction: the 3 x 3 direction cosines, row by row, as SimpleITK gives them.
-    """
-
-    values: np.ndarray
-    spacing_mm: tuple[float, float, float]
-    origin: tuple[float, ...]
-    direction: tuple[float, ...]
-
-    @property
-    def geometry(self) -> VolumeGeometry:
-        """Where the voxels lie."""
-        (z, y, x), (right, back, up) = self.values.shape, self.origin
-        return VolumeGeometry((z, y, x), self.spacing_mm, (right, back, up), self.direction)
-
-
-def case_files(folder: Path, file_ending: str) -> dict[str, Path]:
-    """The files of a folder by case, sorted; hidden ones are left out.
-
-    Raises:
-        ValueError: there is no such folder, or no such file in it.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"segmentations must lie in a folder, and there is none: {folder}")
-    files = (file for file in folder.glob(f"[!.]*{file_ending}") if file.is_file())
-    named = {file.name.removesuffix(file_ending): file for file in files}
-    for file in (folder, *named.values()):
-        check_utf8(file)
-    if not named:
-        raise ValueError(f"a folder of segmentations must hold files that end with {file_ending}, got none: {folder}")
-    return dict(sorted(named.items()))
 
 
 def pair_cases(truth: Path, prediction: Path, file_ending: str, *, chill: bool = False) -> list[Case]:
@@ -119,30 +74,6 @@ def find_unpaired(truth: Path, prediction: Path, file_ending: str) -> Unpaired:
     )
 
 
-def read_segmentation(file: Path) -> Segmentation:
-    """Read a label map.
-
-    Raises:
-        ValueError: the file is missing or truncated, its image is not 3D, or it holds values that are no integers.
-    """
-    volume = read_volume(file)
-    geometry = volume.geometry
-    return Segmentation(_as_labels(volume.values, file), geometry.spacing_mm, geometry.origin_mm, geometry.direction)
-
-
-def check_same_grid(prediction: Segmentation, truth: Segmentation, *, file: Path) -> None:
-    """Refuse a prediction whose voxels lie elsewhere than its reference's.
-
-    Args:
-        file: of the prediction, for the message.
-
-    Raises:
-        ValueError: another size, spacing, origin or direction.
-    """
-    if difference := grid_difference(prediction.geometry, truth.geometry):
-        raise ValueError(f"a prediction must have its reference's {difference}: {file}")
-
-
 def find_factor(truth: Path, dataset_json: Path) -> int | None:
     """How many thin slices a thick one holds, where a ``thin_thick.json`` says so.
 
@@ -160,13 +91,3 @@ def find_factor(truth: Path, dataset_json: Path) -> int | None:
         if isinstance(factor, int) and 1 < factor <= MOST_SLICES:
             return factor
     return None
-
-
-def _as_labels(values: np.ndarray, file: Path) -> np.ndarray:
-    if values.dtype.kind == "f":
-        wrong = values[(values != np.rint(values)) | (np.abs(values) > np.iinfo(np.int32).max)]
-        if wrong.size:
-            raise ValueError(f"label values must be integers, got {wrong[0]!s}: {file}")
-    low, high = int(values.min()), int(values.max())
-    smallest = next(t for t in DTYPES if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
-    return values.astype(smallest, copy=False)

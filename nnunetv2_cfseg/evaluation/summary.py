@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 
 from nnunetv2_cfseg import __version__
-from nnunetv2_cfseg.csv_cells import table_to_csv
-from nnunetv2_cfseg.evaluation.classes import SegmentationClass
-from nnunetv2_cfseg.evaluation.columns import COLUMNS, KEYS
+from nnunetv2_cfseg.evaluation.bootstrap import bootstrap_mean, nan_mean
 from nnunetv2_cfseg.evaluation.evaluate import COUNTS, Evaluation
 from nnunetv2_cfseg.evaluation.files import Case
-from nnunetv2_cfseg.evaluation.intervals import bootstrap_mean, nan_mean
-from nnunetv2_cfseg.evaluation.private_paths import told
-from nnunetv2_cfseg.output_paths import check_not_read, check_not_taken
+from nnunetv2_cfseg.evaluation.metric_definitions import COLUMNS, KEYS
+from nnunetv2_cfseg.files.csv_cells import table_to_csv
+from nnunetv2_cfseg.files.output_paths import check_not_read, check_not_taken
+from nnunetv2_cfseg.files.private_paths import told
+from nnunetv2_cfseg.nnunet.classes import SegmentationClass
 
 CONFIDENCE = 0.95
 #: Measures of quality: those with a direction.

@@ -8,7 +8,7 @@ soft tissue elsewhere, or leave no soft tissue.
 
 :func:`judge_hounsfield` sets padding aside and asks a list of such questions of a histogram; each answers with a reason
 or nothing. Reasons of the first list are clear and the file is refused; those of the second are borderline and the
-file is accepted with a warning. ``benchmarks/hounsfield.py`` counts how real scans and their spoilt copies fare.
+file is accepted with a warning. ``experiments/hounsfield.py`` counts how real scans and their spoilt copies fare.
 """
 
 from __future__ import annotations

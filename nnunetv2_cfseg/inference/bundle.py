@@ -23,14 +23,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nnunetv2_cfseg import __version__
-from nnunetv2_cfseg.checkpoint_files import check_tensors
-from nnunetv2_cfseg.error_sentence import is_out_of_memory
-from nnunetv2_cfseg.files import require_new_folder, require_regular_file
-from nnunetv2_cfseg.inference.configuration import read_configuration
+from nnunetv2_cfseg.errors.error_sentence import is_out_of_memory
+from nnunetv2_cfseg.files.output_paths import require_new_folder
+from nnunetv2_cfseg.files.schema import Count, Document, FoldName, PlainName, read_document
+from nnunetv2_cfseg.files.text_files import require_regular_file
+from nnunetv2_cfseg.inference.inference_plan import read_inference_plan
 from nnunetv2_cfseg.inference.model import Model, build_network
+from nnunetv2_cfseg.nnunet.checkpoints import check_tensors
 from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json, without_files
 from nnunetv2_cfseg.nnunet.plans import Axis, read_plans
-from nnunetv2_cfseg.schema import Count, Document, FoldName, PlainName, read_document
 
 FORMAT = 1
 INDEX = "bundle.json"
@@ -157,7 +158,7 @@ def load_bundle(folder: Path, folds: Sequence[str] | None = None, configuration:
     files = [folder / f"fold_{fold}.safetensors" for fold in folds]
     models = []
     for name in names if configuration is None else [configuration]:
-        settings = read_configuration(
+        settings = read_inference_plan(
             plans, dataset_json, name,
             plans_file=str(folder / "plans.json"), dataset_file=str(folder / "dataset.json"),
         )  # fmt: skip

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnunetv2_cfseg.checkpoint_files import check_finite, check_weights_fit, read_model_checkpoint, without_prefix
-from nnunetv2_cfseg.inference.configuration import Configuration, read_configuration
+from nnunetv2_cfseg.files.plain_name import fold_name, plain_name
+from nnunetv2_cfseg.files.schema import first_words
+from nnunetv2_cfseg.inference.inference_plan import InferencePlan, read_inference_plan
 from nnunetv2_cfseg.networks import BlockCenterTransformer
+from nnunetv2_cfseg.nnunet.checkpoints import check_finite, check_weights_fit, read_model_checkpoint, without_prefix
 from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json
 from nnunetv2_cfseg.nnunet.plans import read_plans
-from nnunetv2_cfseg.plain_name import fold_name, plain_name
-from nnunetv2_cfseg.schema import first_words
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Model:
         dataset_json: nnU-Net's, as it is.
     """
 
-    configuration: Configuration
+    configuration: InferencePlan
     networks: Sequence[BlockCenterTransformer]
     mirror_axes: tuple[int, ...]
     trainer: str
@@ -73,7 +73,7 @@ def load_model(
                 f"folds must be of one configuration, {first.init_args.configuration}, got "
                 f"{other.init_args.configuration}: {file}"
             )
-    configuration = read_configuration(
+    configuration = read_inference_plan(
         plans, dataset_json, first.init_args.configuration,
         plans_file=str(folder / "plans.json"), dataset_file=str(folder / "dataset.json"),
     )  # fmt: skip
@@ -101,7 +101,7 @@ def find_folds(folder: Path, checkpoint: str) -> list[str]:
     return [fold_name(fold, f"a fold of {folder}") for fold in numbered or found]
 
 
-def build_network(configuration: Configuration, weights: Mapping[str, Tensor], file: Path) -> BlockCenterTransformer:
+def build_network(configuration: InferencePlan, weights: Mapping[str, Tensor], file: Path) -> BlockCenterTransformer:
     """The network of a configuration with trained weights, in evaluation mode.
 
     Raises:
@@ -115,7 +115,7 @@ def build_network(configuration: Configuration, weights: Mapping[str, Tensor], f
     return network.eval().requires_grad_(False)
 
 
-def _network(configuration: Configuration, file: Path) -> BlockCenterTransformer:
+def _network(configuration: InferencePlan, file: Path) -> BlockCenterTransformer:
     try:
         return BlockCenterTransformer(len(configuration.channel_names), configuration.heads, **configuration.network)
     except (TypeError, ValueError) as error:

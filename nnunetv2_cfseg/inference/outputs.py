@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunetv2_cfseg.csv_cells import original_cell, safe_cell
-from nnunetv2_cfseg.files import whole_or_not_at_all
+from nnunetv2_cfseg.files.atomic_files import atomic_write
+from nnunetv2_cfseg.files.csv_cells import original_cell, safe_cell
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 from nnunetv2_cfseg.imaging.write import write_volume
 
@@ -115,7 +115,7 @@ def write_volumes(cases: Mapping[str, Mapping[int, float]], labels: Mapping[str,
         if name not in ("background", "ignore")
     ]
     rows += [row for row in read_volumes(file) if row["case"] not in cases]
-    with whole_or_not_at_all(str(file)) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+    with atomic_write(str(file)) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, VOLUME_COLUMNS, lineterminator="\n")
         writer.writeheader()
         for row in sorted(rows, key=lambda row: row["case"]):

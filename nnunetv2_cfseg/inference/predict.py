@@ -19,21 +19,15 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from nnunetv2_cfseg.failures import explain
+from nnunetv2_cfseg.errors.failures import explain
+from nnunetv2_cfseg.files.output_paths import check_not_read
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 from nnunetv2_cfseg.imaging.orientation import LPS
 from nnunetv2_cfseg.inference.model import Model
-from nnunetv2_cfseg.inference.outputs import (
-    unfinished,
-    volumes_ml,
-    write_labels,
-    write_probabilities,
-    write_properties,
-)
+from nnunetv2_cfseg.inference.outputs import unfinished, volumes_ml, write_labels, write_probabilities, write_properties
+from nnunetv2_cfseg.inference.predict_volume import PredictionSettings, predict_volume, shorter_than_block
 from nnunetv2_cfseg.inference.records import Recipe, describe_input, record_file, write_record
 from nnunetv2_cfseg.inference.scans import Case, Scan, read_scan
-from nnunetv2_cfseg.inference.segment import Settings, segment, shorter_than_block
-from nnunetv2_cfseg.output_paths import check_not_read
 
 #: Endings of nnU-Net's files of probabilities.
 PROBABILITIES = (".npz", ".pkl")
@@ -58,7 +52,7 @@ def predict(
     cases: Sequence[Case],
     models: Sequence[Model],
     output: Path,
-    settings: Settings,
+    settings: PredictionSettings,
     *,
     recipe: Recipe,
     part: str = "0",
@@ -143,7 +137,7 @@ class _Job:
 
     models: Sequence[Model]
     output: Path
-    settings: Settings
+    settings: PredictionSettings
     recipe: Recipe
     save_probabilities: bool
     after_each: Callable[[Outcome], object]
@@ -174,7 +168,7 @@ class _Job:
                 turned = probabilities if configuration.reorients else scan.turn.apply(probabilities)
             with tqdm(total=len(scan.channels[0]), unit="slice", desc=case.name, leave=False,
                       disable=not self.progress, delay=2) as bar:  # fmt: skip
-                labels = segment(scan.channels, scan.spacing_mm, model.networks, configuration,
+                labels = predict_volume(scan.channels, scan.spacing_mm, model.networks, configuration,
                     self.settings, probabilities=turned, progress=bar.update)  # fmt: skip
             labels = np.ascontiguousarray(scan.turn.undo(labels))
         except Exception as error:

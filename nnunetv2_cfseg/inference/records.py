@@ -17,12 +17,13 @@ from typing import Any
 import torch
 
 from nnunetv2_cfseg import __version__
-from nnunetv2_cfseg.case_names import printable
-from nnunetv2_cfseg.files import read_json, write_json
+from nnunetv2_cfseg.files.atomic_files import write_json
+from nnunetv2_cfseg.files.case_names import printable
+from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.imaging.read import check_is_file
 from nnunetv2_cfseg.inference.model import Model
+from nnunetv2_cfseg.inference.predict_volume import PredictionSettings
 from nnunetv2_cfseg.inference.scans import Case
-from nnunetv2_cfseg.inference.segment import Settings
 
 #: In the output folder.
 PROVENANCE = "provenance"
@@ -44,7 +45,7 @@ class Recipe:
     settings: Mapping[str, Any]
 
     @classmethod
-    def of(cls, models: Sequence[Model], settings: Settings, *, name: str) -> Recipe:
+    def of(cls, models: Sequence[Model], settings: PredictionSettings, *, name: str) -> Recipe:
         """Describe a prediction.
 
         Args:

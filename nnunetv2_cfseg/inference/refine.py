@@ -1,8 +1,8 @@
 """Thin labels of an annotated scan: the likeliest that its thick annotation and a network's probabilities allow.
 
-What a slab's mark says of its slices, given what a network sees there, is
-:class:`~nnunetv2_cfseg.losses.count.SlabCount`'s. Here the network is done with its training, and segments the whole
-scan, averaged over grids of blocks: it sees more than it does of the blocks of a training step.
+:class:`~nnunetv2_cfseg.losses.poisson_binomial.PoissonBinomialSlab` says what a slab's mark means for its slices, given
+what a network sees there. Here the network is trained, and segments the whole scan, averaged over grids of blocks: it
+sees more than it does of the blocks of a training step.
 
 Shapes: P classes, Z Y X thin voxels, r thin slices in a thick one.
 """
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nnunetv2_cfseg.losses.count import SlabCount
+from nnunetv2_cfseg.losses.poisson_binomial import PoissonBinomialSlab
 
 #: Passes over a scan, in each of which what the network expects of a class comes nearer to what the marks add up to.
 #: Those after the first gain 0.002 to 0.003 in Dice.
@@ -51,7 +51,7 @@ def refine(
     slabs = annotation.reshape(-1, factor, *annotation.shape[1:])
     if (slabs != slabs[:, :1]).any():
         raise ValueError(f"an annotation of thick slices must be the same on all {factor} slices of a slab")
-    operator = SlabCount(factor=factor, tau=threshold, ignore_label=ignore_label)
+    operator = PoissonBinomialSlab(factor=factor, tau=threshold, ignore_label=ignore_label)
     refined = annotation.copy()
     first, last, rows, columns = _box(slabs[:, 0], operator.reach)
     if first == last:
@@ -69,7 +69,7 @@ def refine(
     return refined
 
 
-def _likeliest(operator: SlabCount, seen: Tensor, thick: Tensor, factor: int) -> Tensor:
+def _likeliest(operator: PoissonBinomialSlab, seen: Tensor, thick: Tensor, factor: int) -> Tensor:
     """(r D, Y, X) labels, from probabilities (1, P, r D, Y, X) and thick labels (1, 1, D + 2, Y, X)."""
     logits = seen.clamp_min(LEAST_PROBABILITY).log()
     for _ in range(PASSES):

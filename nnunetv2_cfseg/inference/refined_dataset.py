@@ -15,26 +15,20 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR, read_pairing
-from nnunetv2_cfseg.failures import explain
-from nnunetv2_cfseg.files import read_json, write_json
-from nnunetv2_cfseg.folder_lock import lock_folder
+from nnunetv2_cfseg.errors.failures import explain
+from nnunetv2_cfseg.files.atomic_files import write_json
+from nnunetv2_cfseg.files.folder_lock import lock_folder
+from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry, grid_difference
 from nnunetv2_cfseg.imaging.orientation import LPS
 from nnunetv2_cfseg.imaging.read import read_volume
 from nnunetv2_cfseg.inference.model import Model
 from nnunetv2_cfseg.inference.outputs import unfinished, write_labels
 from nnunetv2_cfseg.inference.predict import closest_model, on_disk, warn_if_short
-from nnunetv2_cfseg.inference.records import (
-    Recipe,
-    describe_files,
-    is_whole,
-    read_record,
-    same_input,
-    write_record,
-)
+from nnunetv2_cfseg.inference.predict_volume import PredictionSettings, predict_volume
+from nnunetv2_cfseg.inference.records import Recipe, describe_files, is_whole, read_record, same_input, write_record
 from nnunetv2_cfseg.inference.refine import refine
 from nnunetv2_cfseg.inference.scans import Case, find_cases, read_scan
-from nnunetv2_cfseg.inference.segment import Settings, segment
 from nnunetv2_cfseg.planners.splits import SPLITS
 
 LABELS = "labelsTr"
@@ -57,7 +51,13 @@ class Refined:
 
 
 def refine_dataset(
-    source: Path, output: Path, models: Sequence[Model], settings: Settings, *, made_with: str, progress: bool = True
+    source: Path,
+    output: Path,
+    models: Sequence[Model],
+    settings: PredictionSettings,
+    *,
+    made_with: str,
+    progress: bool = True,
 ) -> Refined:
     """Write the dataset; one that was stopped goes on.
 
@@ -105,7 +105,7 @@ class _Job:
     """What all cases have in common."""
 
     models: Sequence[Model]
-    settings: Settings
+    settings: PredictionSettings
     thin_labels: Callable[[NDArray[np.floating], NDArray[np.integer]], NDArray[np.integer]]
     recipe: Recipe
     output: Path
@@ -169,7 +169,7 @@ def _refine_case(case: Case, annotation: Path, file: Path, job: _Job) -> None:
     memory = job.place / f"{case.name}.npy"
     try:
         probabilities = on_disk(memory, (model.configuration.heads, *scan.geometry.shape))
-        segment(scan.channels, scan.spacing_mm, model.networks, model.configuration, job.settings,
+        predict_volume(scan.channels, scan.spacing_mm, model.networks, model.configuration, job.settings,
                 probabilities=scan.turn.apply(probabilities))  # fmt: skip
         labels = _thin(probabilities, annotation, scan.geometry, job)
     finally:

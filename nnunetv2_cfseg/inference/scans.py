@@ -11,13 +11,13 @@ from zipfile import is_zipfile
 
 from numpy.typing import NDArray
 
-from nnunetv2_cfseg.case_names import check_case_name, check_distinct, check_utf8, printable
-from nnunetv2_cfseg.data.checks import check_hounsfield
+from nnunetv2_cfseg.files.case_names import check_case_name, check_distinct, check_utf8, printable
+from nnunetv2_cfseg.imaging.dicom import Series, choose_series, find_series, is_dicom, is_one_slice, read_series
 from nnunetv2_cfseg.imaging.dicom_padding import padding_hu
 from nnunetv2_cfseg.imaging.geometry import Triple, VolumeGeometry, grid_difference
+from nnunetv2_cfseg.imaging.hounsfield import check_hounsfield
 from nnunetv2_cfseg.imaging.orientation import Turn, turn
 from nnunetv2_cfseg.imaging.read import read_scan as read_image
-from nnunetv2_cfseg.inference.dicom import Series, choose_series, find_series, is_dicom, is_one_slice, read_series
 
 #: Endings of images, the longer first, and of what images are sent in.
 IMAGES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".img", ".hdr", ".gipl", ".tif", ".tiff", ".png", ".jpg")

@@ -10,7 +10,7 @@ from typing import Any
 from nnunetv2_cfseg.imaging.notices import say
 from nnunetv2_cfseg.imaging.orientation import LPS
 from nnunetv2_cfseg.imaging.storage_orders import storage_orders
-from nnunetv2_cfseg.inference.configuration import Configuration
+from nnunetv2_cfseg.inference.inference_plan import InferencePlan
 from nnunetv2_cfseg.inference.model import Model
 
 
@@ -31,7 +31,7 @@ def with_storage_order(model: Model) -> Model:
     return replace(model, configuration=replace(configuration, storage_order=order or LPS))
 
 
-def _of_raw_dataset(plans: Any, configuration: Configuration) -> str | None:
+def _of_raw_dataset(plans: Any, configuration: InferencePlan) -> str | None:
     """The one order of its training images, None if they are not here, cannot be read or have several."""
     name = str(plans.get("dataset_name", ""))
     raw = os.environ.get("nnUNet_raw")

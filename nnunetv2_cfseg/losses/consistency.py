@@ -11,8 +11,8 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from nnunetv2_cfseg.losses.annotation import in_full_precision, read_annotation
 from nnunetv2_cfseg.losses.slices import repeat_slices, slab_mean
+from nnunetv2_cfseg.losses.targets import in_full_precision, read_target
 
 FEATURE_LOSSES = ("mse", "cosine")
 STOP_GRADIENTS = ("thick", "thin", "none")
@@ -74,7 +74,7 @@ def thin_entropy(
         thick_target: labels (N, 1, D, Y, X) or regions; ignored voxels are left out.
         factor: r.
         regions: the channels are regions.
-        ignore_label: see :func:`~.annotation.read_annotation`.
+        ignore_label: see :func:`~.targets.read_target`.
         seen: slices that count, bool, broadcasts to (N, 1, r D, Y, X); all by default.
 
     Returns:
@@ -85,7 +85,7 @@ def thin_entropy(
     """
     logits = in_full_precision(thin_logits)
     target = repeat_slices(thick_target, factor)
-    annotation = read_annotation(target, logits.shape, regions=regions, ignore_label=ignore_label)
+    annotation = read_target(target, logits.shape, regions=regions, ignore_label=ignore_label)
     known = annotation.known if seen is None else annotation.only(seen).known
     if regions:
         inside, outside = F.logsigmoid(logits), F.logsigmoid(-logits)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from nnunetv2_cfseg.losses.count import SlabCount
+from nnunetv2_cfseg.losses.linear_ramp import LinearRampSlab
+from nnunetv2_cfseg.losses.poisson_binomial import PoissonBinomialSlab
 from nnunetv2_cfseg.losses.slab import SlabAnnotator, SlabCopy, SlabMean, SlabOperator
-from nnunetv2_cfseg.losses.transition import SlabTransition
 
 OPERATORS: dict[str, type[SlabOperator]] = {
     "mean": SlabMean,
     "annotator": SlabAnnotator,
     "copy": SlabCopy,
-    "transition": SlabTransition,
-    "count": SlabCount,
+    "transition": LinearRampSlab,
+    "count": PoissonBinomialSlab,
 }
 
 
@@ -35,9 +35,9 @@ def slab_operator(
         threshold: share of a slab from which annotators marked it, in (0, 1]: ``tau`` of operators that ask for it.
         regions: see :class:`SlabOperator`.
         ignore_label: see :class:`SlabOperator`.
-        parameters: ``tau`` and ``temperature`` of :class:`SlabAnnotator`; ``tau`` of :class:`SlabTransition`; ``tau``,
-            ``begin``, ``end``, ``reach`` and ``coupling`` of :class:`SlabCount`; the others take none. A ``tau`` wins
-            over the threshold.
+        parameters: ``tau`` and ``temperature`` of :class:`SlabAnnotator`; ``tau`` of :class:`LinearRampSlab`; ``tau``,
+            ``begin``, ``end``, ``reach`` and ``coupling`` of :class:`PoissonBinomialSlab`; the others take none. A
+            ``tau`` wins over the threshold.
 
     Raises:
         ValueError: an unknown name or parameter, or a value out of range.

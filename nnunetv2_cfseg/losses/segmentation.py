@@ -2,8 +2,8 @@
 
 The values are those of nnU-Net's ``DC_and_CE_loss`` and ``DC_and_BCE_loss`` as its trainer builds them (Isensee et al.
 2021, "nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation"), a contract test
-says so. What nnU-Net's do not offer is a choice of class weights (:mod:`.balance`) and float32 arithmetic however the
-logits come; there is no branch on data, so that ``torch.compile`` makes one graph.
+says so. What nnU-Net's do not offer is a choice of class weights (:mod:`.class_weights`) and float32 arithmetic
+however the logits come; there is no branch on data, so that ``torch.compile`` makes one graph.
 
 Shapes: N blocks or crops, K classes (background first) or regions, Z Y X voxels.
 """
@@ -14,14 +14,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from nnunetv2_cfseg.losses.annotation import (
-    Annotation,
-    as_questions,
-    in_full_precision,
-    log_answers,
-    read_annotation,
-)
-from nnunetv2_cfseg.losses.balance import Balance
+from nnunetv2_cfseg.losses.class_weights import Balance
+from nnunetv2_cfseg.losses.targets import Target, in_full_precision, log_probabilities, one_hot_groups, read_target
 
 #: nnU-Net's; a class that is neither there nor predicted has a Dice of 1.
 SMOOTH = 1e-5
@@ -34,7 +28,7 @@ class SegmentationLoss(nn.Module):
         regions: the channels are regions, which may overlap: sigmoid instead of softmax, no background.
         ignore_label: value of the voxels that nobody annotated; they carry no gradient.
         batch_dice: one Dice a class over all N, instead of one for each of them.
-        balance: what :func:`~.balance.class_balance` makes, for the cross-entropy; ``None`` for equal weights.
+        balance: what :func:`~.class_weights.class_balance` makes, for the cross-entropy; ``None`` for equal weights.
     """
 
     def __init__(
@@ -51,7 +45,7 @@ class SegmentationLoss(nn.Module):
         self.batch_dice = batch_dice
         self.balance = balance
 
-    def forward(self, logits: Tensor, target: Tensor | Annotation) -> Tensor:
+    def forward(self, logits: Tensor, target: Tensor | Target) -> Tensor:
         """The loss, a scalar; at its least -1.
 
         Args:
@@ -63,7 +57,7 @@ class SegmentationLoss(nn.Module):
             ValueError: the shapes do not fit.
         """
         logits = in_full_precision(logits)
-        annotation = target if isinstance(target, Annotation) else self.read(target, logits.shape)
+        annotation = target if isinstance(target, Target) else self.read(target, logits.shape)
         dice = soft_dice_loss(logits, annotation, batch_dice=self.batch_dice)
         cross_entropy = cross_entropy_loss(logits, annotation, balance=self.balance)
         if self.regions and self.ignore_label is not None:
@@ -71,12 +65,12 @@ class SegmentationLoss(nn.Module):
             cross_entropy = cross_entropy * logits.shape[1]
         return dice + cross_entropy
 
-    def read(self, target: Tensor, shape: Sequence[int]) -> Annotation:
+    def read(self, target: Tensor, shape: Sequence[int]) -> Target:
         """The annotation in a target, for logits of that shape."""
-        return read_annotation(target, shape, regions=self.regions, ignore_label=self.ignore_label)
+        return read_target(target, shape, regions=self.regions, ignore_label=self.ignore_label)
 
 
-def soft_dice_loss(logits: Tensor, annotation: Annotation, *, batch_dice: bool = False) -> Tensor:
+def soft_dice_loss(logits: Tensor, annotation: Target, *, batch_dice: bool = False) -> Tensor:
     """Minus the mean soft Dice over the foreground classes or the regions.
 
     Args:
@@ -101,7 +95,7 @@ def soft_dice_loss(logits: Tensor, annotation: Annotation, *, batch_dice: bool =
     return -dice.mean()
 
 
-def cross_entropy_loss(logits: Tensor, annotation: Annotation, *, balance: Balance | None = None) -> Tensor:
+def cross_entropy_loss(logits: Tensor, annotation: Target, *, balance: Balance | None = None) -> Tensor:
     """Cross-entropy of classes, or the mean binary one of regions, over the voxels that count.
 
     Args:
@@ -112,8 +106,8 @@ def cross_entropy_loss(logits: Tensor, annotation: Annotation, *, balance: Balan
     Returns:
         A scalar, 0 if no voxel counts.
     """
-    log_p = log_answers(logits, regions=annotation.regions)  # (N, 1, K, Z, Y, X) or (N, R, 2, Z, Y, X)
-    truth = as_questions(annotation.truth, regions=annotation.regions).to(logits.dtype)
+    log_p = log_probabilities(logits, regions=annotation.regions)  # (N, 1, K, Z, Y, X) or (N, R, 2, Z, Y, X)
+    truth = one_hot_groups(annotation.truth, regions=annotation.regions).to(logits.dtype)
     losses, shares = (-log_p, log_p.new_ones(())) if balance is None else balance(log_p)
     losses, shares = (truth * losses).sum(2), (truth * shares).sum(2)
     if annotation.known is not None:

@@ -14,8 +14,8 @@ most :math:`e^{-|f - \tau| / T}` for every thin map that lies on the label's sid
 the copy gains nothing over the truth: at f = 0.6 and :math:`\tau` = 0.5 it gains 0.31 with T = 0.1, 0.007 with
 T = 0.02. Which of these maps it is to be, the image has to tell, through weights shared with the thick prediction.
 
-``copy`` repeats the label: the baseline. ``transition`` (:mod:`.transition`) repeats it where it does not change, and
-``count`` (:mod:`.count`) asks what an annotator marked as ``annotator`` does, but exactly.
+``copy`` repeats the label: the baseline. ``transition`` (:mod:`.linear_ramp`) repeats it where it does not change, and
+``count`` (:mod:`.poisson_binomial`) asks what an annotator marked as ``annotator`` does, but exactly.
 
 All return logits, not probabilities: the loss of :mod:`.segmentation` applies to them as it stands, and nothing
 overflows or becomes -inf where a probability is 0 or 1.
@@ -31,8 +31,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnunetv2_cfseg.losses.annotation import Annotation, in_full_precision
 from nnunetv2_cfseg.losses.slices import repeat_slices, slab_mean, split_slabs
+from nnunetv2_cfseg.losses.targets import Target, in_full_precision
 
 
 class SlabOperator(nn.Module):
@@ -41,7 +41,7 @@ class SlabOperator(nn.Module):
     Args:
         factor: r.
         regions: the channels are regions, which may overlap: sigmoid instead of softmax.
-        ignore_label: see :func:`~.annotation.read_annotation`.
+        ignore_label: see :func:`~.targets.read_target`.
 
     Attributes:
         reads_neighbours: the target is to have the slab before and the one after as well.
@@ -62,7 +62,7 @@ class SlabOperator(nn.Module):
 
     def forward(
         self, thin_logits: Tensor, thick_target: Tensor, *, progress: float = 1.0, seen: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | Annotation]:
+    ) -> tuple[Tensor, Tensor | Target]:
         """Logits, and the target that they are to be compared with, on one grid.
 
         Args:
@@ -154,7 +154,7 @@ def annotator_logits(fractions: Tensor, *, tau: Tensor | float, temperature: flo
     with :math:`\sigma((F - \tau) / T)`, F the foreground's whole fraction, and then the class that fills most of the
     slab, softmax(:math:`f_k / T`). With one foreground class that is the formula for regions; with several no
     background voxel is marked more often because there are more classes; and as T falls to 0 it becomes
-    :func:`nnunetv2_cfseg.data.projection.annotate_slabs`. Each class's probability rises with its own fraction.
+    :func:`nnunetv2_cfseg.imaging.slabs.annotate_slabs`. Each class's probability rises with its own fraction.
 
     Args:
         fractions: (N, K, D, Y, X), of labels they add up to 1 along K.

@@ -21,18 +21,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from nnunetv2_cfseg.losses.annotation import Annotation
-from nnunetv2_cfseg.losses.balance import Counts, class_balance
-from nnunetv2_cfseg.losses.consistency import (
-    FEATURE_LOSSES,
-    STOP_GRADIENTS,
-    feature_loss,
-    thin_entropy,
-)
+from nnunetv2_cfseg.losses.adaptive_margin import AdaptiveLogitMargin
+from nnunetv2_cfseg.losses.class_weights import Counts, class_balance
+from nnunetv2_cfseg.losses.consistency import FEATURE_LOSSES, STOP_GRADIENTS, feature_loss, thin_entropy
 from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.segmentation import SegmentationLoss
 from nnunetv2_cfseg.losses.slices import place_in_slabs
-from nnunetv2_cfseg.losses.volume import VolumeMatch
+from nnunetv2_cfseg.losses.targets import Target
 
 THICK_TERMS = ("thick", "feature")
 THIN_TERMS = ("slab", "thin_consistency")
@@ -55,7 +50,7 @@ class ThinThickSettings:
         operator_parameters: of the operator; a ``tau`` here wins over the pairs' threshold.
         feature: ``mse`` or ``cosine``.
         stop_gradient: side of the feature term that is taken as given: ``thick``, ``thin`` or ``none``.
-        balance: ``none``, ``inverse_frequency`` or ``dynamic``, see :func:`~.balance.class_balance`.
+        balance: ``none``, ``inverse_frequency`` or ``dynamic``, see :func:`~.class_weights.class_balance`.
         balance_parameters: of the balance.
 
     Raises:
@@ -142,7 +137,7 @@ class ThinThickLoss(nn.Module):
         self.labels: dict[str, Any] = {"regions": regions, "ignore_label": ignore_label}
         balance = class_balance(settings.balance, class_counts, regions=regions, **settings.balance_parameters)
         self.segmentation = SegmentationLoss(**self.labels, batch_dice=batch_dice, balance=balance)
-        self.volume = VolumeMatch()
+        self.volume = AdaptiveLogitMargin()
         self.slab = slab_operator(
             settings.operator, factor=factor, threshold=threshold, **self.labels, **settings.operator_parameters
         )
@@ -201,7 +196,7 @@ class ThinThickLoss(nn.Module):
         if "slab" in self.weights:
             slabs = with_neighbours if self.slab.reads_neighbours else target
             compared, what = self.slab(logits, slabs, progress=progress, seen=seen)
-            annotation = what if isinstance(what, Annotation) else self.segmentation.read(what, compared.shape)
+            annotation = what if isinstance(what, Target) else self.segmentation.read(what, compared.shape)
             on_thick = compared.shape[2] < logits.shape[2]  # a slab of which slices are missing says nothing there
             where = seen.unflatten(2, (-1, self.factor)).all(3) if on_thick else seen
             annotation = annotation.only(where)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from nnunetv2_cfseg.files import read_json
-from nnunetv2_cfseg.schema import Document, FileEnding, Whole, check_document, short
+from nnunetv2_cfseg.files.schema import Document, FileEnding, Whole, check_document, short
+from nnunetv2_cfseg.files.text_files import read_json
 
 BACKGROUND, IGNORE = "background", "ignore"
 #: Of what segmentations are written in, 16 bits without a sign.
@@ -135,3 +135,12 @@ def without_files(content: Mapping[str, Any]) -> dict[str, Any]:
     kept = ("channel_names", "modality", "labels", "regions_class_order", "file_ending", "numTraining",
             "overwrite_image_reader_writer")  # fmt: skip
     return {key: content[key] for key in kept if key in content}
+
+
+def read_raw_dataset_json(file: Path) -> dict[str, Any]:
+    """Read a raw dataset's ``dataset.json``.
+
+    Raises:
+        ValueError: it is missing, no JSON, or lacks an entry that nnU-Net needs.
+    """
+    return read_dataset_json(file, RawDatasetJson)

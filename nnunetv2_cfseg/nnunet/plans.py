@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_validator
 
-from nnunetv2_cfseg.files import read_json
+from nnunetv2_cfseg.files.schema import Document, PlainName, Real, Whole, check_document, short
+from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.imaging.orientation import checked_order
-from nnunetv2_cfseg.schema import Document, PlainName, Real, Whole, check_document, short
 
 LIMIT_BYTES = 4 * 2**20
 #: More ancestors than any plans have.

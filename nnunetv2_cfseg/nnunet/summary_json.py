@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PlainValidator
 
-from nnunetv2_cfseg.schema import Document, read_document
+from nnunetv2_cfseg.files.schema import Document, read_document
 
 #: It has an entry for each class of each case.
 LIMIT_BYTES = 256 * 2**20

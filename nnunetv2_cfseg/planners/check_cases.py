@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from nnunetv2_cfseg.data.checks import check_labels
-from nnunetv2_cfseg.data.parallel import run_all
 from nnunetv2_cfseg.imaging.geometry import grid_difference
 from nnunetv2_cfseg.imaging.hounsfield import check_hounsfield
+from nnunetv2_cfseg.imaging.labels import check_labels
 from nnunetv2_cfseg.imaging.notices import say
 from nnunetv2_cfseg.imaging.read import read_scan, read_volume
+from nnunetv2_cfseg.processes.parallel_map import parallel_map
 
 
 def check_cases(
@@ -46,7 +46,7 @@ def check_cases(
                 f"dataset.json names {len(is_ct)} channels, and there are {len(case['images'])} images of {name}"
             )
     jobs = [_Job(tuple(case["images"]), case["label"], is_ct, frozenset(known), assume_hu) for case in cases.values()]
-    found = run_all(_check_case, jobs, num_processes=min(num_processes, max(1, len(jobs))))
+    found = parallel_map(_check_case, jobs, num_processes=min(num_processes, max(1, len(jobs))))
     present = set().union(*tqdm(found, total=len(jobs), desc="Checking cases", disable=not progress))
     _check_foreground(present, dataset_json["labels"], [job.label for job in jobs])
 

@@ -1,7 +1,7 @@
 """How much memory a training step takes, from the plans alone.
 
 A step is walked once forward and once backward through the network's stages, counting in float32 what PyTorch holds
-at each of them; the fullest moment is the estimate. No network is built. ``benchmarks/memory.py`` measures it.
+at each of them; the fullest moment is the estimate. No network is built. ``experiments/memory.py`` measures it.
 
 Shapes: M blocks, C channels, N tokens a block, Q of them its centre's, V voxels a patch, D width, F hidden width,
 H heads, P classes. All counts are of floats, and of one block unless they say otherwise.

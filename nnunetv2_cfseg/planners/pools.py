@@ -13,7 +13,7 @@ from multiprocessing.pool import Pool
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from nnunetv2_cfseg.data.parallel import start_worker
+from nnunetv2_cfseg.processes.parallel_map import start_worker
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from nnunetv2_cfseg.files import read_any_json
+from nnunetv2_cfseg.files.schema import Document, PlainName, check_document
+from nnunetv2_cfseg.files.text_files import read_any_json
 from nnunetv2_cfseg.imaging.notices import say
-from nnunetv2_cfseg.schema import Document, PlainName, check_document
 
 SPLITS = "splits_final.json"
 MOST_FOLDS = 1000

@@ -14,7 +14,7 @@ from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMu
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer_module
 
-from nnunetv2_cfseg.processes import end_with_parent
+from nnunetv2_cfseg.processes.lifetime import end_with_parent
 from nnunetv2_cfseg.trainers.preprocessed import describe_error
 from nnunetv2_cfseg.trainers.stop_signals import end_by_signals
 

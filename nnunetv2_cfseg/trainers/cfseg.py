@@ -18,12 +18,11 @@ from torch import Tensor, nn
 
 from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.trainers.beyond_scan import ContinueLabels, SetAsideBeyondScan, continue_in_augmentation
-from nnunetv2_cfseg.trainers.block_transform import DrawBlocks
 from nnunetv2_cfseg.trainers.crop_loader import crop_loaders
 from nnunetv2_cfseg.trainers.guarded import GuardedTrainer
 from nnunetv2_cfseg.trainers.hounsfield_transform import HounsfieldJitter, without_unitless_intensity
 from nnunetv2_cfseg.trainers.one_sentence import one_sentence
-from nnunetv2_cfseg.trainers.optimizer import build_optimizer
+from nnunetv2_cfseg.trainers.optimization import WarmupPolyLR, build_optimizer, mixed_precision
 from nnunetv2_cfseg.trainers.plans import (
     block_sampling,
     check_plans,
@@ -33,9 +32,8 @@ from nnunetv2_cfseg.trainers.plans import (
     mirror_axes,
     read_configuration,
 )
-from nnunetv2_cfseg.trainers.precision import mixed_precision
-from nnunetv2_cfseg.trainers.schedule import WarmupPolyLR
-from nnunetv2_cfseg.trainers.seed import read_seed, seed_everything, without_stopwatch
+from nnunetv2_cfseg.trainers.sample_blocks import SampleBlocks
+from nnunetv2_cfseg.trainers.seed import disable_blur_autotuning, read_seed, seed_everything
 from nnunetv2_cfseg.trainers.storage_order import warn_of_other_orders
 
 
@@ -123,7 +121,7 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
         """nnU-Net's augmentation of a crop, then blocks drawn from it."""
         augmentation = cast(ComposeTransforms, nnUNetTrainer.get_training_transforms(*args, **kwargs))
         if self._seed is not None:
-            without_stopwatch(augmentation.transforms)
+            disable_blur_autotuning(augmentation.transforms)
         network = self.block_center_network()
         if network.beyond_scan.mode != "mean":
             augmentation.transforms = continue_in_augmentation(augmentation.transforms)
@@ -138,7 +136,7 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
     def draw_blocks(self) -> BasicTransform:
         """The last step of the augmentation."""
         network = self.block_center_network()
-        return DrawBlocks(
+        return SampleBlocks(
             block_sampling(self.configuration_manager.configuration),
             block_size=network.block_size,
             center_size=network.center_size,

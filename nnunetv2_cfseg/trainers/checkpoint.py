@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
 
-from nnunetv2_cfseg.checkpoint_files import check_weights_fit, read_checkpoint
-from nnunetv2_cfseg.files import whole_or_not_at_all
+from nnunetv2_cfseg.files.atomic_files import atomic_write
+from nnunetv2_cfseg.nnunet.checkpoints import check_weights_fit, read_checkpoint
 
 #: Entry of nnU-Net's checkpoints under which this package keeps its own.
 STATE = "cfseg"
@@ -51,7 +51,7 @@ class CheckpointMixin(nnUNetTrainer):
             super().save_checkpoint(filename)
             return
         try:
-            with whole_or_not_at_all(filename) as temporary:
+            with atomic_write(filename) as temporary:
                 super().save_checkpoint(temporary)
                 checkpoint = torch.load(temporary, map_location="cpu", weights_only=False)
                 if name := not_finite(checkpoint["network_weights"]):
@@ -122,7 +122,7 @@ class CheckpointMixin(nnUNetTrainer):
 
 
 def check_training_checkpoint(network: nn.Module, checkpoint: dict[str, Any], file: str) -> None:
-    """Look at what :func:`~nnunetv2_cfseg.checkpoint_files.read_checkpoint` read, before a training goes on from it.
+    """Look at what :func:`~nnunetv2_cfseg.nnunet.checkpoints.read_checkpoint` read, before a training goes on from it.
 
     Raises:
         ValueError: an entry is missing or of another type, weights of another network, or values that are not finite.

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nnunetv2_cfseg.files import remove_leftovers
+from nnunetv2_cfseg.files.atomic_files import remove_leftovers
 from nnunetv2_cfseg.trainers.background import BackgroundBatches, quiet_about_dead_workers, reporting_loaders
 from nnunetv2_cfseg.trainers.checkpoint import CheckpointMixin
 from nnunetv2_cfseg.trainers.folder_lock import only_process_in

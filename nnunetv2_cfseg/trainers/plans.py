@@ -2,7 +2,7 @@
 
 The planner writes a ``cfseg`` section into each configuration:
 ``blocks_per_crop``, ``foreground_share``, ``lookalike_share``, ``cut_share`` (see
-:class:`~nnunetv2_cfseg.data.blocks.BlockSampling`), ``foreground_hu``, ``mirror_axes`` and ``hounsfield_jitter``.
+:class:`~nnunetv2_cfseg.trainers.blocks.BlockSampling`), ``foreground_hu``, ``mirror_axes`` and ``hounsfield_jitter``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import math
 from dataclasses import fields
 from typing import Any, TypeGuard
 
-from nnunetv2_cfseg.data.blocks import BlockSampling
 from nnunetv2_cfseg.networks.patches import as_size3
+from nnunetv2_cfseg.trainers.blocks import BlockSampling
 
 NETWORK_CLASS = "nnunetv2_cfseg.networks.BlockCenterTransformer"
 

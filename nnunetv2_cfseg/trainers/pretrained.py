@@ -7,7 +7,7 @@ import sys
 
 from torch import Tensor, nn
 
-from nnunetv2_cfseg.checkpoint_files import read_checkpoint
+from nnunetv2_cfseg.nnunet.checkpoints import read_checkpoint
 from nnunetv2_cfseg.trainers.checkpoint import not_finite
 from nnunetv2_cfseg.trainers.one_sentence import nnunet_command
 

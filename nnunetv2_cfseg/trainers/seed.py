@@ -10,7 +10,7 @@ import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
 
-from nnunetv2_cfseg.environment import SEED_VARIABLE
+from nnunetv2_cfseg.nnunet.environment import SEED_VARIABLE
 
 
 def read_seed() -> int | None:
@@ -34,7 +34,7 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def without_stopwatch(transforms: list[BasicTransform]) -> None:
+def disable_blur_autotuning(transforms: list[BasicTransform]) -> None:
     """Let nnU-Net's blur choose its algorithm by kernel size; by timing it, its last bits change from run to run."""
     for transform in transforms:
         inner = getattr(transform, "transform", transform)

@@ -5,7 +5,7 @@ the thick scan, and the network sees blocks of both. The labels are those of the
 loss asks is in :mod:`nnunetv2_cfseg.losses.thin_thick`.
 
 Shapes: B crops, r thin slices in a thick one, K classes or regions, R channels of the target, E features; a crop's
-blocks as :class:`~nnunetv2_cfseg.trainers.slab_transform.SlabBlocks` counts them.
+blocks as :class:`~nnunetv2_cfseg.trainers.sample_slab_blocks.SlabBlocks` counts them.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from torch import Tensor
 
 from nnunetv2_cfseg.losses.thin_thick import ThinThickLoss, ThinThickSettings
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
+from nnunetv2_cfseg.trainers.export_thick_model import write_thick_model
 from nnunetv2_cfseg.trainers.one_sentence import one_sentence
+from nnunetv2_cfseg.trainers.optimization import mixed_precision
 from nnunetv2_cfseg.trainers.plans import block_sampling, read_configuration
-from nnunetv2_cfseg.trainers.precision import mixed_precision
-from nnunetv2_cfseg.trainers.slab_transform import DrawSlabBlocks, SlabBlocks
-from nnunetv2_cfseg.trainers.thick_model import write_thick_model
+from nnunetv2_cfseg.trainers.sample_slab_blocks import SampleSlabBlocks, SlabBlocks
 from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, thin_thick_section
 from nnunetv2_cfseg.trainers.thin_validation import validate_on_thin
 
@@ -111,7 +111,7 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
     def draw_blocks(self) -> BasicTransform:
         """The last step of the augmentation."""
         network = self.block_center_network()
-        return DrawSlabBlocks(
+        return SampleSlabBlocks(
             block_sampling(self.configuration_manager.configuration),
             blocks=self.blocks,
             block_size=network.block_size,
@@ -127,7 +127,7 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         return batch["target"][:2]
 
     def loss_on_centers(self, batch: dict) -> Tensor:
-        """The loss of a batch, as :class:`~nnunetv2_cfseg.trainers.slab_transform.DrawSlabBlocks` leaves crops.
+        """The loss of a batch, as :class:`~nnunetv2_cfseg.trainers.sample_slab_blocks.SampleSlabBlocks` leaves crops.
 
         Args:
             batch: ``data`` (B, blocks, C, *block_size) and ``target``, a list of (B, thick blocks, R, c_z, c_y, c_x),

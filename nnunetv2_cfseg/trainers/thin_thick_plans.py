@@ -11,7 +11,7 @@ from typing import Any
 
 from nnunetv2_cfseg.data.pairing.settings import MAJORITY, checked_factor, checked_threshold
 from nnunetv2_cfseg.losses.thin_thick import THICK_TERMS, THIN_TERMS, ThinThickSettings
-from nnunetv2_cfseg.trainers.slab_transform import SlabBlocks
+from nnunetv2_cfseg.trainers.sample_slab_blocks import SlabBlocks
 
 
 def thin_thick_section(configuration: dict[str, Any], *, trainer: str) -> dict[str, Any]:

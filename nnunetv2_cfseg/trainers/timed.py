@@ -16,7 +16,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import distributed as dist
 
-from nnunetv2_cfseg.environment import BUDGET_VARIABLE
+from nnunetv2_cfseg.nnunet.environment import BUDGET_VARIABLE
 from nnunetv2_cfseg.trainers.guarded import GuardedTrainer
 from nnunetv2_cfseg.trainers.one_sentence import one_sentence
 

@@ -14,10 +14,10 @@ import pytest
 import SimpleITK as sitk
 from playwright.sync_api import Browser, Locator, Page, Route, sync_playwright
 
-from nnunetv2_cfseg.evaluation.classes import Classes, SegmentationClass
 from nnunetv2_cfseg.evaluation.files import Case
 from nnunetv2_cfseg.evaluation.report.viewer import render_viewer, viewer_css, viewer_js
 from nnunetv2_cfseg.evaluation.report.volumes import BrowserCase, browser_case
+from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 #: z, y, x: voxels are no cubes.

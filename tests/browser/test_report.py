@@ -13,12 +13,12 @@ import pytest
 import SimpleITK as sitk
 from playwright.sync_api import Browser, Page, expect
 
-from nnunetv2_cfseg.evaluation.classes import read_classes
-from nnunetv2_cfseg.evaluation.files import case_files
 from nnunetv2_cfseg.evaluation.report.links import find_images
 from nnunetv2_cfseg.evaluation.report.observations import observe_folder
 from nnunetv2_cfseg.evaluation.report.unreferenced import write_unreferenced_report
 from nnunetv2_cfseg.evaluation.report.write import write_report
+from nnunetv2_cfseg.imaging.segmentations import case_files
+from nnunetv2_cfseg.nnunet.classes import read_classes
 
 from ..unit.evaluation.report.evaluations import evaluate_dataset, make_evaluation, write_dataset
 from ..unit.evaluation.report.test_curves import write_log

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from nnunetv2_cfseg.evaluation.classes import Classes, SegmentationClass
 from nnunetv2_cfseg.evaluation.report.hounsfield_bytes import levels_hu, to_bytes
 from nnunetv2_cfseg.evaluation.report.viewer import WINDOWS
+from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass
 
 pytestmark = pytest.mark.slow
 

@@ -13,10 +13,10 @@ import SimpleITK as sitk
 from nnunetv2.evaluation.evaluate_predictions import compute_metrics_on_folder2, load_summary_json
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-from nnunetv2_cfseg.evaluation.classes import read_classes
 from nnunetv2_cfseg.evaluation.evaluate import evaluate_folders
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings
 from nnunetv2_cfseg.evaluation.summary import summarise, write_summary
+from nnunetv2_cfseg.nnunet.classes import read_classes
 
 LABELS: dict[str, dict[str, Any]] = {
     "labels": {"labels": {"background": 0, "lesion": 2, "organ": 1, "vessel": 3}},

@@ -18,9 +18,9 @@ from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPre
 from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunetv2_cfseg.inference.axis_map import resampled_shape
-from nnunetv2_cfseg.inference.configuration import read_configuration
-from nnunetv2_cfseg.inference.segment import Settings, segment
+from nnunetv2_cfseg.inference.inference_plan import read_inference_plan
+from nnunetv2_cfseg.inference.predict_volume import PredictionSettings, predict_volume
+from nnunetv2_cfseg.inference.resampling import resampled_shape
 from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.nnunet.plans import resolve
 
@@ -73,15 +73,15 @@ def test_labels_and_probabilities_are_nnunets(
     dataset_changes: dict[str, Any], plans_of: Callable[..., dict], dataset_json: dict[str, Any],
 ) -> None:  # fmt: skip
     plans, dataset_json = plans_of(**changes), {**dataset_json, **dataset_changes}
-    configuration = read_configuration(plans, dataset_json, "3d_fullres")
+    configuration = read_inference_plan(plans, dataset_json, "3d_fullres")
     torch.manual_seed(0)
     network = BlockCenterTransformer(1, configuration.heads, **configuration.network).eval()
     scan = scan_of((12, 22, 25), empty_border=empty_border)
     expected, expected_probabilities = nnunet(scan, spacing_mm, network, plans, dataset_json)
-    settings = Settings(skip_air=False, chunk_blocks=7)
-    labels = segment([scan], spacing_mm, [network], configuration, settings)
+    settings = PredictionSettings(skip_air=False, chunk_blocks=7)
+    labels = predict_volume([scan], spacing_mm, [network], configuration, settings)
     probabilities = np.empty((configuration.heads, *scan.shape), dtype=np.float32)
-    same = segment([scan], spacing_mm, [network], configuration, settings, probabilities=probabilities)
+    same = predict_volume([scan], spacing_mm, [network], configuration, settings, probabilities=probabilities)
     assert labels.shape == scan.shape
     assert len(np.unique(expected)) > 1
     assert (labels == expected).mean() >= 0.9999
@@ -117,7 +117,7 @@ def test_the_predictor_of_nnunet_finds_the_same(
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
     from nnunetv2_cfseg.cli import main
-    from nnunetv2_cfseg.environment import EXT_FOLDER
+    from nnunetv2_cfseg.nnunet.environment import EXT_FOLDER
 
     monkeypatch.setenv("nnUNet_extTrainer", EXT_FOLDER)
     folder = write_model(folds=("0", "1"))

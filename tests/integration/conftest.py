@@ -22,7 +22,7 @@ from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoi
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 import nnunetv2_cfseg
-from nnunetv2_cfseg.planners.run import plan_and_preprocess
+from nnunetv2_cfseg.planners.plan_and_preprocess import plan_and_preprocess
 
 SHIM = Path(nnunetv2_cfseg.__file__).parent / "nnunet_ext"
 TINY_PLANS = "nnUNetTinyPlans"

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from nnunetv2_cfseg import cli
 from nnunetv2_cfseg.commands import compare
-from nnunetv2_cfseg.evaluation.comparison_pairs import MEAN
+from nnunetv2_cfseg.evaluation.compare.pairs import MEAN
 
 LABELS = {"background": 0, "cube": 1, "bar": 2}
 CASES = tuple(f"case_{number}" for number in range(6))

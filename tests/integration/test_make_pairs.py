@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
 
 from nnunetv2_cfseg import cli
-from nnunetv2_cfseg.data.projection import annotate_slabs, average_slabs
+from nnunetv2_cfseg.imaging.slabs import annotate_slabs, average_slabs
 
 pytestmark = pytest.mark.slow
 

@@ -16,9 +16,9 @@ from nnunetv2_cfseg import cli
 from nnunetv2_cfseg.commands import quantify as command
 from nnunetv2_cfseg.data.phantom.case import make_case
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
-from nnunetv2_cfseg.evaluation.quantify.grid import Grid
-from nnunetv2_cfseg.evaluation.quantify.measures import measure_class
-from nnunetv2_cfseg.evaluation.quantify.symmetry import symmetry_midline
+from nnunetv2_cfseg.quantify.grid import Grid
+from nnunetv2_cfseg.quantify.measures import measure_class
+from nnunetv2_cfseg.quantify.symmetry import symmetry_midline
 
 ORGANS = {1: "brainstem", 2: "spinal_cord", 3: "parotid_right", 4: "parotid_left", 5: "mandible"}
 

@@ -12,7 +12,7 @@ from nnunetv2_cfseg import cli
 from nnunetv2_cfseg.benchmark import cell, run
 
 
-class FakeRunner(cell.Runner):
+class FakeRunner(cell.CommandRunner):
     """Runs the made-up training in place of the real one."""
 
     def run(self, arguments: Any, **keywords: Any) -> None:
@@ -20,7 +20,7 @@ class FakeRunner(cell.Runner):
         super().run(["python", "-c", os.environ["FAKE_TRAINING"]], **keywords)
 
 
-cell.Runner = FakeRunner
+cell.CommandRunner = FakeRunner
 cell.find_scans = lambda *_: SimpleNamespace(
     images=Path(), truth=Path(), dataset_json=Path("dataset.json"), cases=1, words=""
 )

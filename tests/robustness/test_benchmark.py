@@ -18,8 +18,8 @@ from nnunetv2_cfseg.benchmark.cell import is_done
 from nnunetv2_cfseg.benchmark.folds import check_folds
 from nnunetv2_cfseg.benchmark.launch import Failure, run_cells, try_cell
 from nnunetv2_cfseg.benchmark.matrix import Matrix, Row, read_matrix
-from nnunetv2_cfseg.checksum import sha256
 from nnunetv2_cfseg.cli import main
+from nnunetv2_cfseg.files.checksum import sha256
 
 ROW = {"trainer": "nnUNetTrainer_timed", "planner": "CFSegPlanner", "predict": "cfseg predict"}
 CONTENT = {"datasets": [501], "folds": [0], "seeds": [1], "budget_s": 60, "gpu_memory_target_gb": 1}
@@ -137,7 +137,8 @@ def test_flags_that_a_row_may_have(tmp_path: Path, arguments: list[str]) -> None
 @pytest.mark.parametrize(
     "path",
     ["os.system", "subprocess.Popen", "builtins.eval", "torch.nn.parallel.distributed.os.system", "torch.load",
-     "torch.nn.modules.module.functools.partial", "nnunetv2_cfseg.processes.Runner", "torch.nn.modules.x.y.Popen",
+     "torch.nn.modules.module.functools.partial", "nnunetv2_cfseg.processes.subprocess_runner.CommandRunner",
+     "torch.nn.modules.x.y.Popen",
      "dynamic_network_architectures.os.Popen", "a.b"],
 )  # fmt: skip
 def test_changes_name_no_code(tmp_path: Path, path: str) -> None:

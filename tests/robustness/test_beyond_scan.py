@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnunetv2_cfseg.cli import main
-from nnunetv2_cfseg.inference.configuration import read_configuration
-from nnunetv2_cfseg.inference.segment import Settings, segment, shorter_than_block
+from nnunetv2_cfseg.inference.inference_plan import read_inference_plan
+from nnunetv2_cfseg.inference.predict_volume import PredictionSettings, predict_volume, shorter_than_block
 from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.networks.beyond_scan import MODES
 
@@ -97,10 +97,10 @@ def test_few_slices_are_segmented_as_many_of_their_like(
 def test_any_mode_segments_any_scan(
     mode: str, shape: tuple[int, int, int], plans_of: PlansOf, dataset_json: dict[str, Any]
 ) -> None:
-    configuration = read_configuration(plans_of(), dataset_json, "3d_fullres")
+    configuration = read_inference_plan(plans_of(), dataset_json, "3d_fullres")
     scan = np.random.default_rng(0).normal(40, 60, shape)
-    options = Settings(beyond_scan=mode, shifts=2, mirror_axes=(0, 2))
-    assert segment([scan], (2.0, 1.5, 1.5), [network("mean")], configuration, options).shape == shape
+    options = PredictionSettings(beyond_scan=mode, shifts=2, mirror_axes=(0, 2))
+    assert predict_volume([scan], (2.0, 1.5, 1.5), [network("mean")], configuration, options).shape == shape
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_scan_shorter_than_a_block_is_said(
     net.patch_size = (net.patch_size[z], net.patch_size[y], net.patch_size[x])
     spacing_mm = (2.0, 1.5, 1.5)
     plans = plans_of(transpose_forward=list(transpose), fullres={"spacing": [spacing_mm[axis] for axis in transpose]})
-    configuration = read_configuration(plans, dataset_json, "3d_fullres")
+    configuration = read_inference_plan(plans, dataset_json, "3d_fullres")
     said = shorter_than_block(shape, spacing_mm, net, configuration)
     assert len(said) == len(phrases)
     assert all(line.startswith(phrase) for line, phrase in zip(said, phrases, strict=True))

@@ -18,10 +18,10 @@ import pytest
 import torch
 from fixtures.mutations import mutations
 
-from nnunetv2_cfseg.checkpoint_files import read_model_checkpoint
 from nnunetv2_cfseg.cli import main
+from nnunetv2_cfseg.inference.load_models import load_models
 from nnunetv2_cfseg.inference.model import load_model
-from nnunetv2_cfseg.inference.models import load_models
+from nnunetv2_cfseg.nnunet.checkpoints import read_model_checkpoint
 
 Write = Callable[..., Path]
 CHECKPOINT = "checkpoint_final.pth"

@@ -22,16 +22,16 @@ import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnunetv2_cfseg import memory_limit
 from nnunetv2_cfseg.cli import main
 from nnunetv2_cfseg.data.pairing import patients
 from nnunetv2_cfseg.data.pairing.patients import patients_by_pattern, patients_by_table
 from nnunetv2_cfseg.data.phantom import files
 from nnunetv2_cfseg.data.phantom.dataset import make_dataset
 from nnunetv2_cfseg.data.phantom.settings import PhantomSettings
-from nnunetv2_cfseg.data.resumable import writing
 from nnunetv2_cfseg.demo.run import run_demo
 from nnunetv2_cfseg.demo.settings import DemoSettings
+from nnunetv2_cfseg.files.resumable_dataset import writing
+from nnunetv2_cfseg.processes import memory_limit
 
 DRIVER = Path(__file__).parents[1] / "unit" / "data" / "phantom_driver.py"
 fake_case = runpy.run_path(str(DRIVER))["fake_case"]

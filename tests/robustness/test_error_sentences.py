@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from nnunetv2_cfseg import cli
-from nnunetv2_cfseg.error_sentence import error_sentence
+from nnunetv2_cfseg.errors.error_sentence import error_sentence
 
 BYTES = os.fsdecode(b"caf\xe9")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunetv2_cfseg.environment import FOLDERS
+from nnunetv2_cfseg.nnunet.environment import FOLDERS
 
 DRIVER = Path(__file__).with_name("benchmark_driver.py")
 #: Seconds until everything has ended, on a busy machine.
@@ -61,12 +61,12 @@ Runner(pathlib.Path("."), {}).run(command, environment={}, log=pathlib.Path("log
 """
 POOL = """
 import os, pathlib, time
-from nnunetv2_cfseg.data.parallel import run_all
+from nnunetv2_cfseg.processes.parallel_map import parallel_map
 def work(seconds):
     (pathlib.Path(os.environ["IDS"]) / str(os.getpid())).touch()
     time.sleep(seconds)
 if __name__ == "__main__":
-    list(run_all(work, [120, 120], num_processes=2))
+    list(parallel_map(work, [120, 120], num_processes=2))
 """
 Start = Callable[..., subprocess.Popen]
 

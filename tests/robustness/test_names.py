@@ -17,16 +17,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnunetv2_cfseg.case_names import LONGEST_BYTES, check_case_name, check_distinct, check_utf8, printable
 from nnunetv2_cfseg.cli import main
-from nnunetv2_cfseg.csv_cells import original_cell, safe_cell, table_to_csv
 from nnunetv2_cfseg.data.pairing.sources import find_sources
-from nnunetv2_cfseg.evaluation.files import case_files
-from nnunetv2_cfseg.evaluation.quantify.inputs import find_scans
-from nnunetv2_cfseg.evaluation.quantify.output import write_csv
+from nnunetv2_cfseg.files.case_names import LONGEST_BYTES, check_case_name, check_distinct, check_utf8, printable
+from nnunetv2_cfseg.files.csv_cells import original_cell, safe_cell, table_to_csv
+from nnunetv2_cfseg.files.output_paths import check_not_read, check_not_taken
+from nnunetv2_cfseg.imaging.segmentations import case_files
 from nnunetv2_cfseg.inference.outputs import write_volumes
 from nnunetv2_cfseg.inference.scans import find_cases
-from nnunetv2_cfseg.output_paths import check_not_read, check_not_taken
+from nnunetv2_cfseg.quantify.inputs import find_scans
+from nnunetv2_cfseg.quantify.output import write_csv
 
 Write = Callable[..., Path]
 PLACE = Path("scans") / "the_file.nii.gz"

@@ -19,17 +19,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nnunetv2_cfseg.benchmark.matrix import read_matrix
-from nnunetv2_cfseg.data.checks import read_dataset_json
-from nnunetv2_cfseg.data.pairing.sidecar import begun, read_pairing
-from nnunetv2_cfseg.evaluation.classes import read_classes
+from nnunetv2_cfseg.data.pairing.sidecar import load_record, read_pairing
+from nnunetv2_cfseg.files.schema import read_document
 from nnunetv2_cfseg.inference.bundle import INDEX, Card, Index, load_bundle, write_bundle
-from nnunetv2_cfseg.inference.configuration import read_configuration
+from nnunetv2_cfseg.inference.inference_plan import read_inference_plan
+from nnunetv2_cfseg.inference.load_models import load_models
 from nnunetv2_cfseg.inference.model import load_model
-from nnunetv2_cfseg.inference.models import load_models
+from nnunetv2_cfseg.nnunet.classes import read_classes
+from nnunetv2_cfseg.nnunet.dataset_json import read_raw_dataset_json
 from nnunetv2_cfseg.nnunet.plans import read_plans
 from nnunetv2_cfseg.nnunet.summary_json import read_mean_dice
 from nnunetv2_cfseg.planners.splits import check_splits
-from nnunetv2_cfseg.schema import read_document
 
 Write = Callable[..., Path]
 MOST_BYTES = 200 * 2**20
@@ -95,7 +95,7 @@ def test_the_index_of_a_bundle(bundle: Path) -> None:
 def test_plans_and_dataset_json_of_a_model(model: Path, name: str) -> None:
     def read() -> None:
         plans, dataset = read_plans(model / "plans.json"), json.loads((model / "dataset.json").read_text())
-        configuration = read_configuration(
+        configuration = read_inference_plan(
             plans, dataset, "3d_thick", plans_file=str(model / name), dataset_file=str(model / name)
         )
         assert all(0.001 <= mm <= 1000 for mm in configuration.spacing_mm)
@@ -130,7 +130,7 @@ def test_sizes_of_networks(bundle: Path, size: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("content", [REGIONS, {**REGIONS, "labels": {"background": 0, "a": 1, "b": 2, "ignore": 3}}])
-@pytest.mark.parametrize("read", [read_classes, read_dataset_json])
+@pytest.mark.parametrize("read", [read_classes, read_raw_dataset_json])
 def test_dataset_json_of_raw_data(tmp_path: Path, content: dict[str, Any], read: Callable[[Path], object]) -> None:
     file = tmp_path / "dataset.json"
     refused, taken = outcomes(file, content, lambda: read(file))
@@ -173,7 +173,7 @@ def test_thin_thick_json(tmp_path: Path) -> None:
     refused, taken = outcomes(file, PAIRS, lambda: read_pairing(tmp_path))
     assert refused > 35
     assert taken > 20
-    refused, _ = outcomes(file, PAIRS, lambda: begun(tmp_path, {}))
+    refused, _ = outcomes(file, PAIRS, lambda: load_record(tmp_path, {}))
     assert refused > 70
 
 
@@ -223,7 +223,7 @@ def test_yaml_that_is_none_or_too_much(tmp_path: Path, text: str) -> None:
 
 
 JSON_READERS: dict[str, Callable[[Path], object]] = {
-    "dataset.json": read_dataset_json,
+    "dataset.json": read_raw_dataset_json,
     "plans.json": read_plans,
     "bundle.json": lambda file: read_document(file, Index),
     "summary.json": read_mean_dice,
@@ -333,7 +333,7 @@ def test_inheritance_that_ends_nowhere(model: Path, inherits: dict[str, Any]) ->
         plans["configurations"][name]["inherits_from"] = parent
     (model / "plans.json").write_text(json.dumps(plans))
     with pytest.raises(ValueError, match=r"inherit.*plans\.json"):
-        read_configuration(plans, json.loads((model / "dataset.json").read_text()), "3d_thick")
+        read_inference_plan(plans, json.loads((model / "dataset.json").read_text()), "3d_thick")
 
 
 def test_inheritance_without_end(model: Path) -> None:
@@ -341,7 +341,7 @@ def test_inheritance_without_end(model: Path) -> None:
     for number in range(5000):
         plans["configurations"][f"c{number}"] = {"inherits_from": f"c{number + 1}"}
     with pytest.raises(ValueError, match=r"inherit.*plans\.json"):
-        read_configuration(plans, json.loads((model / "dataset.json").read_text()), "c0")
+        read_inference_plan(plans, json.loads((model / "dataset.json").read_text()), "c0")
 
 
 JSON = st.recursive(

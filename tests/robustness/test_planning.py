@@ -18,10 +18,10 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_cfseg.imaging import notices
-from nnunetv2_cfseg.planners import run
+from nnunetv2_cfseg.planners import plan_and_preprocess as planning
 from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME
+from nnunetv2_cfseg.planners.plan_and_preprocess import plan_and_preprocess
 from nnunetv2_cfseg.planners.pools import ending_with_us
-from nnunetv2_cfseg.planners.run import plan_and_preprocess
 
 NAME = "Dataset931_Planning"
 FOLDS = "splits_final.json"
@@ -81,7 +81,7 @@ def no_images(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a scan was read")
 
     for name in ("check_cases", "extract_fingerprint_dataset"):
-        monkeypatch.setattr(run, name, read)
+        monkeypatch.setattr(planning, name, read)
 
 
 NAN, INF = float("nan"), float("inf")
@@ -382,7 +382,7 @@ class TestProcesses:
         def die(*_: Any, **__: Any) -> None:
             raise RuntimeError("Some background worker is 6 feet under. Yuck. \nOK jokes aside.\n")
 
-        monkeypatch.setattr(run, step, die)
+        monkeypatch.setattr(planning, step, die)
         with pytest.raises(ChildProcessError, match=r"lack of memory.*-np, -npfp.*931") as caught:
             dataset.plan(preprocess=True)
         assert "\n" not in str(caught.value)

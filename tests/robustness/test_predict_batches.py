@@ -21,13 +21,13 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_cfseg.cli import main
-from nnunetv2_cfseg.folder_lock import lock_folder
+from nnunetv2_cfseg.files.folder_lock import lock_folder
 from nnunetv2_cfseg.inference import predict as module
+from nnunetv2_cfseg.inference.existing_results import Policy, look
 from nnunetv2_cfseg.inference.model import load_model
+from nnunetv2_cfseg.inference.predict_volume import PredictionSettings
 from nnunetv2_cfseg.inference.records import Recipe, read_record, record_file, sha256
 from nnunetv2_cfseg.inference.scans import find_cases
-from nnunetv2_cfseg.inference.segment import Settings
-from nnunetv2_cfseg.inference.standing import Policy, look
 
 Write = Callable[..., Path]
 SMALL = {"shape": (4, 6, 8), "spacing_mm": (2.0, 1.5, 1.5)}
@@ -289,7 +289,7 @@ class TestContinue:
 
 
 def kill_at_case(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    segment, calls = module.segment, []
+    segment, calls = module.predict_volume, []
 
     def interrupted(*args: Any, **kwargs: Any) -> Any:
         calls.append(1)
@@ -297,7 +297,7 @@ def kill_at_case(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
             raise KeyboardInterrupt
         return segment(*args, **kwargs)
 
-    monkeypatch.setattr(module, "segment", interrupted)
+    monkeypatch.setattr(module, "predict_volume", interrupted)
 
 
 ERRORS = [
@@ -310,7 +310,7 @@ ERRORS = [
 
 
 class TestOneBadCase:
-    @pytest.mark.parametrize("step", ["read_scan", "segment", "write_labels"])
+    @pytest.mark.parametrize("step", ["read_scan", "predict_volume", "write_labels"])
     def test_whatever_fails_is_that_cases_own(self, step: str, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
         """A batch of as many cases as there are kinds of errors, and one more that is whole."""
         for number in range(len(ERRORS) + 1):
@@ -516,7 +516,8 @@ class TestTwoRuns:
         """Killed, it leaves a file that locks nothing."""
         folder = tmp_path / "out"
         code = (
-            "import os, signal, sys; from pathlib import Path; from nnunetv2_cfseg.folder_lock import lock_folder\n"
+            "import os, signal, sys; from pathlib import Path\n"
+            "from nnunetv2_cfseg.files.folder_lock import lock_folder\n"
             f"with lock_folder(Path({str(folder)!r}), part={('part_0', None, 'part_1')[number]!r}):\n"
             "    print('in', flush=True); sys.stdin.readline()\n"
         )
@@ -560,8 +561,8 @@ class TestTwoRuns:
 
 def test_predict_starts_without_nnunet_and_pandas() -> None:
     code = (
-        "import sys; import nnunetv2_cfseg.commands.predict, nnunetv2_cfseg.inference.models, "
-        "nnunetv2_cfseg.inference.predict, nnunetv2_cfseg.inference.standing; "
+        "import sys; import nnunetv2_cfseg.commands.predict, nnunetv2_cfseg.inference.load_models, "
+        "nnunetv2_cfseg.inference.predict, nnunetv2_cfseg.inference.existing_results; "
         "sys.exit(', '.join({'nnunetv2', 'pandas'} & set(sys.modules)) or 0)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -577,7 +578,7 @@ class TestLook:
         for number in range(1000):
             shutil.copy(batch.scans / "case_0000.nii.gz", batch.scans / f"c{number}_0000.nii.gz")
         model = load_model(batch.model)
-        recipe = Recipe.of([model], Settings(), name="model")
+        recipe = Recipe.of([model], PredictionSettings(), name="model")
         cases = find_cases(batch.scans, file_ending=".nii.gz", channels=1)
         batch.out.mkdir()
         start = time.monotonic()

@@ -16,9 +16,9 @@ import SimpleITK as sitk
 
 from nnunetv2_cfseg.cli import main
 from nnunetv2_cfseg.evaluation import evaluate as evaluate_module
-from nnunetv2_cfseg.evaluation.quantify import run as quantify_module
-from nnunetv2_cfseg.folder_lock import lock_folder
+from nnunetv2_cfseg.files.folder_lock import lock_folder
 from nnunetv2_cfseg.inference import refined_dataset as module
+from nnunetv2_cfseg.quantify import run as quantify_module
 
 Write = Callable[..., Path]
 ERRORS = [
@@ -76,7 +76,7 @@ def annotate(scan: Path, file: Path, first_row: int) -> None:
 def test_one_bad_case_does_not_stop_the_others(
     error: Exception, refine: Refine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    segment, calls = module.segment, []
+    segment, calls = module.predict_volume, []
 
     def fails(*args: Any, **kwargs: Any) -> Any:
         calls.append(1)
@@ -84,7 +84,7 @@ def test_one_bad_case_does_not_stop_the_others(
             raise error
         return segment(*args, **kwargs)
 
-    monkeypatch.setattr(module, "segment", fails)
+    monkeypatch.setattr(module, "predict_volume", fails)
     code, text = refine()
     assert code == 2
     assert "1 of 3 cases" in text
@@ -113,7 +113,7 @@ def test_nothing_is_left_that_blocks_a_corrected_second_try(
         def fails(*args: Any, **kwargs: Any) -> None:
             raise MemoryError if wrong == "memory" else OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(module, "segment" if wrong == "memory" else "write_labels", fails)
+        monkeypatch.setattr(module, "predict_volume" if wrong == "memory" else "write_labels", fails)
     code, _ = refine("--shifts", 3)
     assert code == 2
     assert not refine.made.exists()

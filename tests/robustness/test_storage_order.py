@@ -20,11 +20,11 @@ from nnunetv2_cfseg.data.pairing.pair import make_pair
 from nnunetv2_cfseg.data.pairing.settings import PairSettings
 from nnunetv2_cfseg.data.pairing.sources import Source
 from nnunetv2_cfseg.data.pairing.survey import common_order, survey
-from nnunetv2_cfseg.inference.models import load_models
+from nnunetv2_cfseg.inference.load_models import load_models
 from nnunetv2_cfseg.inference.predict import predict
+from nnunetv2_cfseg.inference.predict_volume import PredictionSettings
 from nnunetv2_cfseg.inference.records import Recipe
 from nnunetv2_cfseg.inference.scans import find_cases
-from nnunetv2_cfseg.inference.segment import Settings
 from nnunetv2_cfseg.planners.storage_order import storage_order
 
 ORDERS = ["".join(letters) for axes in permutations(("LR", "PA", "SI")) for letters in product(*axes)]
@@ -42,7 +42,7 @@ def labels_of(folder: Path, scans: Path, output: Path, **settings: Any) -> dict[
     """The labels of each file of a folder, by the model in another one."""
     models = load_models(folder, checkpoint="checkpoint_final.pth", configuration="3d_fullres")
     cases = find_cases(scans, file_ending=".nii.gz", channels=1)
-    how = Settings(shifts=2)
+    how = PredictionSettings(shifts=2)
     recipe = Recipe.of(models, how, name="model")
     outcomes = predict(cases, models, output, how, recipe=recipe, progress=False, **settings)
     assert [outcome.error for outcome in outcomes] == [None] * len(cases)
@@ -126,7 +126,7 @@ def test_a_model_of_the_reader_that_reorients_agrees_with_nnunet(
     import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-    from nnunetv2_cfseg.environment import EXT_FOLDER
+    from nnunetv2_cfseg.nnunet.environment import EXT_FOLDER
 
     monkeypatch.setenv("nnUNet_extTrainer", EXT_FOLDER)
     folder = write_model(plans=plans_of(image_reader_writer="NibabelIOWithReorient"))

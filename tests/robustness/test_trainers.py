@@ -25,12 +25,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnunetv2_cfseg.baselines.baseline_trainer import BaselineTrainer
-from nnunetv2_cfseg.files import remove_leftovers, whole_or_not_at_all
+from nnunetv2_cfseg.files.atomic_files import atomic_write, remove_leftovers
 from nnunetv2_cfseg.losses.thin_thick import ThinThickSettings
-from nnunetv2_cfseg.processes import process_exists
+from nnunetv2_cfseg.processes.lifetime import process_exists
 from nnunetv2_cfseg.trainers.background import BackgroundBatches, quiet_about_dead_workers
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
 from nnunetv2_cfseg.trainers.checkpoint import NEEDED, STATE
+from nnunetv2_cfseg.trainers.export_thick_model import write_thick_model
 from nnunetv2_cfseg.trainers.folder_lock import LOCK, only_process_in
 from nnunetv2_cfseg.trainers.guarded import check_worker_count
 from nnunetv2_cfseg.trainers.one_sentence import one_sentence
@@ -38,7 +39,6 @@ from nnunetv2_cfseg.trainers.plans import block_sampling, check_plans, check_tra
 from nnunetv2_cfseg.trainers.pretrained import check_pretrained_weights, pretrained_weights_file
 from nnunetv2_cfseg.trainers.seed import read_seed
 from nnunetv2_cfseg.trainers.stop_signals import Stopped, stopped_by_signals
-from nnunetv2_cfseg.trainers.thick_model import write_thick_model
 from nnunetv2_cfseg.trainers.thin_thick import nnUNetTrainerCFSegThinThick
 from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, thin_thick_section
 from nnunetv2_cfseg.trainers.timed import read_time_budget_s
@@ -797,7 +797,7 @@ class TestLeftovers:
         assert [path.name for path in (thick / "fold_0").iterdir()] == [FINAL]
 
     def test_are_what_a_write_uses(self, tmp_path: Path) -> None:
-        with whole_or_not_at_all(str(tmp_path / "a.json")) as temporary:
+        with atomic_write(str(tmp_path / "a.json")) as temporary:
             Path(temporary).write_text("half")
             remove_leftovers(tmp_path)
             assert not Path(temporary).exists()  # of this process: it must not be writing

@@ -18,7 +18,7 @@ from nnunetv2_cfseg import cli
 from nnunetv2_cfseg.data.phantom import dataset as phantom_dataset
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, FREQUENCIES, PhantomSettings
 from nnunetv2_cfseg.networks.presets import PRESETS
-from nnunetv2_cfseg.planners import run
+from nnunetv2_cfseg.planners import plan_and_preprocess
 
 OWN = str(Path(nnunetv2_cfseg.__file__).parent / "nnunet_ext")
 NAME = "Dataset901_Phantom"
@@ -77,7 +77,9 @@ class TestArguments:
         self, nnunet_folders: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         calls: list[tuple[tuple, dict[str, Any]]] = []
-        monkeypatch.setattr(run, "plan_and_preprocess", lambda *args, **kwargs: calls.append((args, kwargs)))
+        monkeypatch.setattr(
+            plan_and_preprocess, "plan_and_preprocess", lambda *args, **kwargs: calls.append((args, kwargs))
+        )
         flags = "-d 1 2 -pl ThinThickPlanner -preset paper -gpu_memory_target 1.5 -overwrite_target_spacing 3 1 1"
         flags += " -overwrite_plans_name Mine"
         flags += " -c 3d_fullres -np 2 -npfp 3 --verify_dataset_integrity --clean --no_pp --verbose --no_pbar"

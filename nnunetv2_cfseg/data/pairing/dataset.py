@@ -13,13 +13,12 @@ from tqdm import tqdm
 from nnunetv2_cfseg.data.pairing.files import FILE_ENDING, CaseFiles, check_case, write_case
 from nnunetv2_cfseg.data.pairing.patients import check_apart, checked_share, choose_test, patient_folds
 from nnunetv2_cfseg.data.pairing.settings import PairSettings
-from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR, begin, begun
+from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR, load_record, new_record
 from nnunetv2_cfseg.data.pairing.sources import TEST, TRAINING, Source, Sources
-from nnunetv2_cfseg.data.parallel import run_all
 from nnunetv2_cfseg.data.phantom.settings import checked_seed
-from nnunetv2_cfseg.data.resumable import writing
-from nnunetv2_cfseg.files import write_json
-from nnunetv2_cfseg.processes import checked_processes
+from nnunetv2_cfseg.files.atomic_files import write_json
+from nnunetv2_cfseg.files.resumable_dataset import writing
+from nnunetv2_cfseg.processes.parallel_map import checked_processes, parallel_map
 
 MOST_FOLDS = 1000
 
@@ -81,10 +80,12 @@ def make_dataset(
     """
     checked_processes(num_processes)
     cases = assign_parts(sources, split)
-    start = begin(cases, settings, sources.dataset_json, patients=split.patients, folds=split.folds, seed=split.seed)
-    begun(folder, start)  # refused before the folder is touched
+    start = new_record(
+        cases, settings, sources.dataset_json, patients=split.patients, folds=split.folds, seed=split.seed
+    )
+    load_record(folder, start)  # refused before the folder is touched
     with writing(folder, SIDECAR):
-        known = begun(folder, start)
+        known = load_record(folder, start)
         jobs = [CaseFiles(case, settings, folder, pictures, known.get(case.name)) for case in cases]
         done = dict(_each(check_case, jobs, "Checking cases", num_processes, progress))
         sidecar = {**start, "cases": {name: known[name] for name in sorted(done) if done[name]}}
@@ -140,7 +141,7 @@ def _write_splits(folder: Path, sidecar: Mapping[str, Any], split: Split) -> Non
 def _each(function: Any, jobs: Sequence[CaseFiles], what: str, num_processes: int, progress: bool) -> Any:
     """The results, with a bar."""
     return tqdm(
-        run_all(function, jobs, num_processes=min(num_processes, max(1, len(jobs)))),
+        parallel_map(function, jobs, num_processes=min(num_processes, max(1, len(jobs)))),
         total=len(jobs),
         desc=what,
         unit="case",

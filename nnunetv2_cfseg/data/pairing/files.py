@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from nnunetv2_cfseg.checksum import are_whole, sha256
 from nnunetv2_cfseg.data.pairing.pair import Pair, make_pair
 from nnunetv2_cfseg.data.pairing.settings import PairSettings
 from nnunetv2_cfseg.data.pairing.sources import Source
-from nnunetv2_cfseg.data.resumable import UNFINISHED
+from nnunetv2_cfseg.files.checksum import are_whole, sha256
+from nnunetv2_cfseg.files.resumable_dataset import UNFINISHED
 from nnunetv2_cfseg.imaging.write import write_volume
 
 FILE_ENDING = ".nii.gz"

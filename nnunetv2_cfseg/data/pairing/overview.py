@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nnunetv2_cfseg.data.pairing.pair import Pair
-from nnunetv2_cfseg.data.projection import average_slabs
+from nnunetv2_cfseg.imaging.slabs import average_slabs
 
 COLUMNS = ("thin", "average of {factor} thin slices", "annotation")
 WITHOUT_ANNOTATION_HU = (-160.0, 240.0)

@@ -14,12 +14,12 @@ from nnunetv2_cfseg.data.pairing.provenance import image_resampling, label_resam
 from nnunetv2_cfseg.data.pairing.scans import AXES, Labels, Scan, read_labels, read_scan, read_thick_hu
 from nnunetv2_cfseg.data.pairing.settings import THIN, PairSettings
 from nnunetv2_cfseg.data.pairing.shift import check_shift, measure_shift
-from nnunetv2_cfseg.data.pairing.slabs import average_between
+from nnunetv2_cfseg.data.pairing.slabs import resample_slabs
 from nnunetv2_cfseg.data.pairing.sources import Source
 from nnunetv2_cfseg.data.pairing.thick_labels import Slabs, lay_slabs
 from nnunetv2_cfseg.data.pairing.thin_labels import common_slices, whole_slabs
-from nnunetv2_cfseg.data.projection import annotate_slabs
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
+from nnunetv2_cfseg.imaging.slabs import annotate_slabs
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _on_slabs(scan: Scan, slabs: Slabs) -> tuple[VolumeGeometry, np.ndarray]:
         grid = scan.grid.with_slices(whole.start, scan.grid.spacing_mm[0], len(whole))
         return grid, scan.hu[whole.start : whole.stop]
     edges = slabs.thin_edges()
-    image = average_between(scan.hu, edges)
+    image = resample_slabs(scan.hu, edges)
     if np.issubdtype(scan.hu.dtype, np.integer):
         image = np.rint(image).astype(scan.hu.dtype)
     spacing_mm = float(edges[1] - edges[0]) * scan.grid.spacing_mm[0]

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from nnunetv2_cfseg.data.phantom.folds import choose_folds
-from nnunetv2_cfseg.files import TABLE_LIMIT_BYTES, read_text
+from nnunetv2_cfseg.files.text_files import TABLE_LIMIT_BYTES, read_text
 
 LONGEST_PATTERN = 500
 #: Seconds for all cases.

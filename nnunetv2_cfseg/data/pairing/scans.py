@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunetv2_cfseg.data.checks import check_hounsfield, check_labels
 from nnunetv2_cfseg.data.pairing.align import Placement, locate
 from nnunetv2_cfseg.data.pairing.settings import PairSettings
 from nnunetv2_cfseg.imaging import read
 from nnunetv2_cfseg.imaging.geometry import Volume, VolumeGeometry
+from nnunetv2_cfseg.imaging.hounsfield import check_hounsfield
+from nnunetv2_cfseg.imaging.labels import check_labels
 
 AXES = "zyx"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunetv2_cfseg.data.pairing.slabs import average_between
+from nnunetv2_cfseg.data.pairing.slabs import resample_slabs
 
 #: Metal and padding lie beyond.
 CLIP_HU = (-1024, 3071)
@@ -50,7 +50,7 @@ def measure_shift(thin: np.ndarray, thick: np.ndarray, edges: np.ndarray, *, mos
     """
     rows, columns = (-(-pixels // MOST_PIXELS) for pixels in thin.shape[1:])
     thin, thick = (np.clip(volume[:, ::rows, ::columns], *CLIP_HU) for volume in (thin, thick))
-    here = average_between(thin, edges)
+    here = resample_slabs(thin, edges)
     found = Shift(_correlation(here, thick), 0, _correlation(here, thick))
     if found.correlation is None:
         return found
@@ -60,7 +60,7 @@ def measure_shift(thin: np.ndarray, thick: np.ndarray, edges: np.ndarray, *, mos
         kept = np.flatnonzero((moved[:-1] >= -1e-6) & (moved[1:] <= len(thin) + 1e-6))
         if slices == 0 or not len(kept):
             continue
-        there = average_between(thin, moved[kept[0] : kept[-1] + 2])
+        there = resample_slabs(thin, moved[kept[0] : kept[-1] + 2])
         before, after = _correlation(here[kept], thick[kept]), _correlation(there, thick[kept])
         if before is None or after is None:
             continue

@@ -12,9 +12,9 @@ from pydantic import Field
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.data.pairing.settings import MAJORITY, THIN, PairSettings
 from nnunetv2_cfseg.data.pairing.sources import TEST, Source
-from nnunetv2_cfseg.data.resumable import is_begun, others
-from nnunetv2_cfseg.files import read_json
-from nnunetv2_cfseg.schema import Document, PlainName, Real, Whole, check_document, read_document
+from nnunetv2_cfseg.files.resumable_dataset import is_begun, others
+from nnunetv2_cfseg.files.schema import Document, PlainName, Real, Whole, check_document, read_document
+from nnunetv2_cfseg.files.text_files import read_json
 
 SIDECAR = "thin_thick.json"
 MOST_SLICES = 1000
@@ -54,7 +54,7 @@ def read_pairing(raw_dataset: Path) -> tuple[int, float]:
     return pairs.factor, MAJORITY if pairs.threshold is None else pairs.threshold
 
 
-def begin(
+def new_record(
     cases: Sequence[Source],
     settings: PairSettings,
     dataset_json: Mapping[str, Any],
@@ -89,7 +89,7 @@ def begin(
     }
 
 
-def begun(folder: Path, start: Mapping[str, Any]) -> dict[str, Any]:
+def load_record(folder: Path, start: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of the cases that a folder holds; nothing where it is new.
 
     Raises:

@@ -7,7 +7,7 @@ import numpy as np
 ROWS_AT_ONCE = 64
 
 
-def average_between(volume: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def resample_slabs(volume: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Means of a volume over slabs that may begin and end within slices.
 
     A slice is constant over its thickness, as the average that it is. So the mean over several slabs is the mean over

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_cfseg.case_names import check_case_name, check_distinct, check_utf8
-from nnunetv2_cfseg.data.checks import read_dataset_json
+from nnunetv2_cfseg.files.case_names import check_case_name, check_distinct, check_utf8
+from nnunetv2_cfseg.nnunet.dataset_json import read_raw_dataset_json
 
 TRAINING, TEST = "Tr", "Ts"
 
@@ -67,7 +67,7 @@ def find_sources(
     """
     labels = labels or images
     file = dataset_json or _dataset_file(images, labels)
-    content = read_dataset_json(file)
+    content = read_raw_dataset_json(file)
     _check_dataset_json(content, file)
     ending = content["file_ending"]
     cases = _cases(images, labels, thick_images, part=TRAINING, ending=ending)

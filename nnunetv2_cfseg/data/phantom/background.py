@@ -13,14 +13,14 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from nnunetv2_cfseg.data.checks import check_hounsfield
-from nnunetv2_cfseg.data.phantom.bleeds import Bleeds
 from nnunetv2_cfseg.data.phantom.blood import ANY, Severity
 from nnunetv2_cfseg.data.phantom.brain import Brain, BrainShape, Sheet, build_brain
 from nnunetv2_cfseg.data.phantom.geometry import Grid, Pose, Space, step
+from nnunetv2_cfseg.data.phantom.haemorrhages import Haemorrhages
 from nnunetv2_cfseg.data.phantom.render import Voxels, render
 from nnunetv2_cfseg.data.phantom.scene import Material, Scene
 from nnunetv2_cfseg.data.phantom.skull import Skull, suture_distances
+from nnunetv2_cfseg.imaging.hounsfield import check_hounsfield
 from nnunetv2_cfseg.imaging.read import read_scan
 
 STEP_MM = 2.0
@@ -102,7 +102,7 @@ def bleed_into(
     streams = rng.spawn(3)
     grid = background.skull.space.grid
     scene = Scene(grid, grid.smooth_noise(streams[0], 5), grid.smooth_noise(streams[0], 25), {"none": Material(0)})
-    bleeds = Bleeds(background.skull, classes, streams[1], severity)
+    bleeds = Haemorrhages(background.skull, classes, streams[1], severity)
     bleeds.enter(scene, background.brain)
     bleeds.paint_clefts()
     bleeds.paint_intracerebral()

@@ -13,15 +13,15 @@ from typing import Any
 from tqdm import tqdm
 
 from nnunetv2_cfseg import __version__
-from nnunetv2_cfseg.checksum import sha256
-from nnunetv2_cfseg.data.parallel import run_all
 from nnunetv2_cfseg.data.phantom.files import FILE_ENDING, CaseFiles, write_case
 from nnunetv2_cfseg.data.phantom.folds import choose_folds
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings, checked_seed
-from nnunetv2_cfseg.data.resumable import is_begun, others, writing
-from nnunetv2_cfseg.files import read_json, write_json
+from nnunetv2_cfseg.files.atomic_files import write_json
+from nnunetv2_cfseg.files.checksum import sha256
+from nnunetv2_cfseg.files.resumable_dataset import is_begun, others, writing
+from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.imaging.read import check_is_file
-from nnunetv2_cfseg.processes import checked_processes
+from nnunetv2_cfseg.processes.parallel_map import checked_processes, parallel_map
 
 #: What the dataset was begun with; a folder that has it is one of ours.
 RECORD = "phantom.json"
@@ -146,7 +146,7 @@ def _write_cases(cases: Sequence[CaseFiles], num_processes: int, progress: bool)
         smoothing=0,
         disable=not progress,
     ) as bar:
-        for _ in run_all(write_case, missing, num_processes=min(num_processes, len(missing))):
+        for _ in parallel_map(write_case, missing, num_processes=min(num_processes, len(missing))):
             bar.update()
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from nnunetv2_cfseg.checksum import are_whole, sha256
 from nnunetv2_cfseg.data.phantom.case import PhantomCase, make_case
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
-from nnunetv2_cfseg.data.projection import annotate_slabs, average_slabs
-from nnunetv2_cfseg.data.resumable import UNFINISHED
-from nnunetv2_cfseg.files import read_json, write_json
+from nnunetv2_cfseg.files.atomic_files import write_json
+from nnunetv2_cfseg.files.checksum import are_whole, sha256
+from nnunetv2_cfseg.files.resumable_dataset import UNFINISHED
+from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.imaging.geometry import Volume, VolumeGeometry
+from nnunetv2_cfseg.imaging.slabs import annotate_slabs, average_slabs
 from nnunetv2_cfseg.imaging.write import write_volume
 
 FILE_ENDING = ".nii.gz"

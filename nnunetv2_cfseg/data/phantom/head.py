@@ -9,10 +9,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from nnunetv2_cfseg.data.phantom import brain_paint
-from nnunetv2_cfseg.data.phantom.bleeds import Bleeds
 from nnunetv2_cfseg.data.phantom.blood import ANY, Severity
 from nnunetv2_cfseg.data.phantom.brain import Brain, BrainShape, build_brain
 from nnunetv2_cfseg.data.phantom.geometry import Grid, Pose, Space
+from nnunetv2_cfseg.data.phantom.haemorrhages import Haemorrhages
 from nnunetv2_cfseg.data.phantom.scene import Scene
 from nnunetv2_cfseg.data.phantom.skull import Skull, build_skull, paint_head
 from nnunetv2_cfseg.data.phantom.tissues import draw_tissues
@@ -71,7 +71,7 @@ def build_head(classes: list[str], rng: np.random.Generator, severity: Severity 
     shape = BrainShape.at_age(years, streams["age"])
     drawn["brain"] = asdict(shape)
     skull = build_skull(space)
-    bleeds = Bleeds(skull, classes, streams["bleed"], severity)
+    bleeds = Haemorrhages(skull, classes, streams["bleed"], severity)
     brain = build_brain(
         skull, bleeds.displaced(space), shape, extra_axial_mm=bleeds.thickness_mm(), rng=streams["brain"]
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnunetv2_cfseg.memory_limit import require_memory
+from nnunetv2_cfseg.processes.memory_limit import require_memory
 
 #: The classes of haemorrhage and their labels.
 CLASSES = {"EDH": 1, "ICH": 2, "IVH": 3, "SAH": 4, "SDH": 5}

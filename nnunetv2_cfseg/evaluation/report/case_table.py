@@ -7,9 +7,9 @@ from math import isnan
 
 import pandas as pd
 
-from nnunetv2_cfseg.evaluation.columns import BY_KEY
-from nnunetv2_cfseg.evaluation.intervals import nan_mean
-from nnunetv2_cfseg.evaluation.report.numbers import NOTHING, number
+from nnunetv2_cfseg.evaluation.bootstrap import nan_mean
+from nnunetv2_cfseg.evaluation.metric_definitions import BY_KEY
+from nnunetv2_cfseg.evaluation.report.number_format import NOTHING, number
 from nnunetv2_cfseg.evaluation.report.tables import Cell, Head, Measured, Row, Table, sort_key
 
 CHOICES = ("Dice", "NSD", "HD95_mm", "ASSD_mm", "volume_error_ml", "reference_volume_ml", "lesion_F1")

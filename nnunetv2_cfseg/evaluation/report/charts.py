@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from nnunetv2_cfseg.evaluation.report.numbers import with_unit
-from nnunetv2_cfseg.evaluation.report.scale import Axis, axis
+from nnunetv2_cfseg.evaluation.report.axis_ticks import Axis, axis
+from nnunetv2_cfseg.evaluation.report.number_format import with_unit
 
 #: Spreads dots that follow each other along an axis well apart across it.
 GOLDEN = 0.618034

@@ -6,7 +6,7 @@ from itertools import cycle, islice
 
 #: Okabe and Ito 2008, without black: people with defective colour vision tell them apart too. The darkest come last.
 OKABE_ITO = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2")
-#: Theirs, then each as far from all before it as can be: benchmarks/class_colours.py chose them. Any two of the first
+#: Theirs, then each as far from all before it as can be: experiments/class_colours.py chose them. Any two of the first
 #: 20 are 20 or more apart in CIEDE2000, any two of 61 are 11 or more, and neighbours among these 17 or more.
 _CHOSEN = """
     #e69f00 #56b4e9 #009e73 #f0e442 #cc79a7 #d55e00 #0072b2 #8400e4 #606000 #b4003c #60fcf0 #18fc60

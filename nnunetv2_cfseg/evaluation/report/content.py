@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from nnunetv2_cfseg.evaluation.columns import BY_KEY, COLUMNS
+from nnunetv2_cfseg.evaluation.metric_definitions import BY_KEY, COLUMNS
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings
 from nnunetv2_cfseg.evaluation.report.charts import Agreement, agreement, strips
 from nnunetv2_cfseg.evaluation.report.estimates import Estimates
 from nnunetv2_cfseg.evaluation.report.figures import FEW, FEW_CASES
-from nnunetv2_cfseg.evaluation.report.numbers import with_unit
+from nnunetv2_cfseg.evaluation.report.number_format import with_unit
 from nnunetv2_cfseg.evaluation.report.page import AgreementFigure, StripsFigure
 from nnunetv2_cfseg.evaluation.report.tables import Table, words_table
 

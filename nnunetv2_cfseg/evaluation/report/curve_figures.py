@@ -7,8 +7,8 @@ from math import isfinite
 
 from nnunetv2_cfseg.evaluation.report.class_colours import OKABE_ITO, class_colours
 from nnunetv2_cfseg.evaluation.report.curves import Epoch, Training
-from nnunetv2_cfseg.evaluation.report.lines import lines
-from nnunetv2_cfseg.evaluation.report.numbers import MINUS, NOTHING, seconds
+from nnunetv2_cfseg.evaluation.report.line_chart import lines
+from nnunetv2_cfseg.evaluation.report.number_format import MINUS, NOTHING, seconds
 from nnunetv2_cfseg.evaluation.report.page import CurvesFigure, Look, TrainingFigures
 
 INK, ACCENT = "var(--ink)", "var(--accent)"

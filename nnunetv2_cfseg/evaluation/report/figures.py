@@ -9,10 +9,10 @@ from math import isnan
 import numpy as np
 import pandas as pd
 
-from nnunetv2_cfseg.evaluation.columns import BY_KEY
+from nnunetv2_cfseg.evaluation.metric_definitions import BY_KEY
 from nnunetv2_cfseg.evaluation.report.charts import Agreement
 from nnunetv2_cfseg.evaluation.report.estimates import Estimate, Estimates
-from nnunetv2_cfseg.evaluation.report.numbers import NOTHING, number
+from nnunetv2_cfseg.evaluation.report.number_format import NOTHING, number
 from nnunetv2_cfseg.evaluation.report.tables import Cell, Head, Row, Table, sort_key
 
 #: Below so many cases an interval is marked.

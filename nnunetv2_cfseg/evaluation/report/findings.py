@@ -9,7 +9,7 @@ import cc3d
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from nnunetv2_cfseg.evaluation.classes import Classes
+from nnunetv2_cfseg.nnunet.classes import Classes
 
 ERRORS = 8
 NEIGHBOURS = 26

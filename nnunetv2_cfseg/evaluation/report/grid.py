@@ -8,7 +8,7 @@ from math import ceil, prod
 import numpy as np
 import SimpleITK as sitk
 
-from nnunetv2_cfseg.evaluation.files import Segmentation
+from nnunetv2_cfseg.imaging.segmentations import Segmentation
 
 Factors = tuple[int, int, int]
 #: Spacings that differ by less are the same.

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunetv2_cfseg.evaluation.case_images import read_case_image
-from nnunetv2_cfseg.evaluation.classes import Classes
-from nnunetv2_cfseg.evaluation.files import Segmentation, read_segmentation
+from nnunetv2_cfseg.imaging.case_images import read_case_image
 from nnunetv2_cfseg.imaging.geometry import grid_difference
+from nnunetv2_cfseg.imaging.segmentations import Segmentation, read_segmentation
+from nnunetv2_cfseg.nnunet.classes import Classes
 
 #: One byte a voxel holds them.
 MAX_LABEL = 255

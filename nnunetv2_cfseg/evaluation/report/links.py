@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from nnunetv2_cfseg.csv_cells import table_to_csv
-from nnunetv2_cfseg.evaluation.case_images import find_case_images
 from nnunetv2_cfseg.evaluation.evaluate import Evaluation
 from nnunetv2_cfseg.evaluation.files import Case
-from nnunetv2_cfseg.evaluation.private_paths import seen_from
 from nnunetv2_cfseg.evaluation.report.observations import Observations, Unreferenced
 from nnunetv2_cfseg.evaluation.report.page import File
+from nnunetv2_cfseg.files.csv_cells import table_to_csv
+from nnunetv2_cfseg.files.private_paths import seen_from
+from nnunetv2_cfseg.imaging.case_images import find_case_images
 
 
 def find_images(cases: Sequence[Case | Unreferenced], folder: Path) -> dict[str, Path]:

@@ -13,12 +13,12 @@ import SimpleITK as sitk
 from scipy import ndimage
 from tqdm import tqdm
 
-from nnunetv2_cfseg.data.checks import check_labels
-from nnunetv2_cfseg.data.parallel import run_all
-from nnunetv2_cfseg.evaluation.classes import Classes, SegmentationClass
-from nnunetv2_cfseg.evaluation.files import read_segmentation
-from nnunetv2_cfseg.evaluation.quantify.components import find_components
 from nnunetv2_cfseg.evaluation.report.grid import turned
+from nnunetv2_cfseg.imaging.labels import check_labels
+from nnunetv2_cfseg.imaging.segmentations import read_segmentation
+from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass
+from nnunetv2_cfseg.processes.parallel_map import parallel_map
+from nnunetv2_cfseg.quantify.components import find_components
 
 #: Of the table: one row a case and class.
 COLUMNS = ("case", "class", "label", "volume_ml", "pieces", "largest_piece_ml", "border")
@@ -75,7 +75,7 @@ def observe_folder(
     jobs = [(case, classes) for case in cases]
     found: dict[str, list[dict[str, Any]]] = {}
     with tqdm(total=len(jobs), desc="Measuring", unit="case", disable=not progress) as bar:
-        for name, rows in run_all(_observe, jobs, num_processes=min(num_processes, len(jobs))):
+        for name, rows in parallel_map(_observe, jobs, num_processes=min(num_processes, len(jobs))):
             found[name] = rows
             bar.update()
     rows = [row for case in cases for row in found[case.name]]

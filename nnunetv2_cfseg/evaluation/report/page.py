@@ -12,7 +12,7 @@ from markupsafe import Markup
 from nnunetv2_cfseg.evaluation.report.charts import Agreement, Strips
 from nnunetv2_cfseg.evaluation.report.class_colours import page_colours
 from nnunetv2_cfseg.evaluation.report.figures import Part
-from nnunetv2_cfseg.evaluation.report.lines import Lines
+from nnunetv2_cfseg.evaluation.report.line_chart import Lines
 from nnunetv2_cfseg.evaluation.report.tables import Table
 
 #: The browser itself refuses whatever the page does not hold.

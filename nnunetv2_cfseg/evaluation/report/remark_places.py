@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nnunetv2_cfseg.evaluation.classes import Classes
-from nnunetv2_cfseg.evaluation.quantify.components import find_components
 from nnunetv2_cfseg.evaluation.report.findings import Finding, thickest
 from nnunetv2_cfseg.evaluation.report.observations import ENDS, class_boxes
 from nnunetv2_cfseg.evaluation.report.remarks import Remark
+from nnunetv2_cfseg.nnunet.classes import Classes
+from nnunetv2_cfseg.quantify.components import find_components
 
 #: Of a case.
 MOST_PLACES = 24

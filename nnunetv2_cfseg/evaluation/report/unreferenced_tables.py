@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from nnunetv2_cfseg.evaluation.report.numbers import NOTHING, number
+from nnunetv2_cfseg.evaluation.report.number_format import NOTHING, number
 from nnunetv2_cfseg.evaluation.report.remarks import Remark
 from nnunetv2_cfseg.evaluation.report.tables import Cell, Head, Measured, Row, Table, sort_key
 

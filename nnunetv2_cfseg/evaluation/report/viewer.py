@@ -23,11 +23,11 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nnunetv2_cfseg.evaluation.classes import Classes
 from nnunetv2_cfseg.evaluation.report.class_colours import class_colours
 from nnunetv2_cfseg.evaluation.report.findings import Finding
 from nnunetv2_cfseg.evaluation.report.hounsfield_bytes import levels_hu
 from nnunetv2_cfseg.evaluation.report.volumes import BrowserCase
+from nnunetv2_cfseg.nnunet.classes import Classes
 
 #: In this order: each may use what those before it define.
 SCRIPTS = (

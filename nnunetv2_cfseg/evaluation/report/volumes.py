@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from nnunetv2_cfseg.evaluation.classes import Classes
-from nnunetv2_cfseg.evaluation.files import Case, check_same_grid
+from nnunetv2_cfseg.evaluation.files import Case
 from nnunetv2_cfseg.evaluation.report.body_box import box_to_show
 from nnunetv2_cfseg.evaluation.report.findings import Finding, largest_errors, largest_structure, shown_class
 from nnunetv2_cfseg.evaluation.report.grid import (
@@ -30,6 +29,8 @@ from nnunetv2_cfseg.evaluation.report.observations import Unreferenced
 from nnunetv2_cfseg.evaluation.report.packing import pack, slice_differences
 from nnunetv2_cfseg.evaluation.report.remark_places import remark_places
 from nnunetv2_cfseg.evaluation.report.remarks import Remark
+from nnunetv2_cfseg.imaging.segmentations import check_same_grid
+from nnunetv2_cfseg.nnunet.classes import Classes
 
 Matrix = tuple[tuple[float, ...], ...]
 

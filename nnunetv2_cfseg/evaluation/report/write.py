@@ -32,7 +32,7 @@ from nnunetv2_cfseg.evaluation.report.page import Assets, Page, Section, render
 from nnunetv2_cfseg.evaluation.report.viewer import case_link, render_viewer, viewer_css, viewer_js
 from nnunetv2_cfseg.evaluation.report.volumes import BrowserCase, browser_case
 from nnunetv2_cfseg.evaluation.summary import summarise
-from nnunetv2_cfseg.files import whole_or_not_at_all
+from nnunetv2_cfseg.files.atomic_files import atomic_write
 
 #: What the slice browser shows if nobody says how many.
 CASES = 20
@@ -110,7 +110,7 @@ def write_page(html: str, output: Path) -> Path:
         OSError: the file cannot be written.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    with whole_or_not_at_all(str(output)) as temporary:
+    with atomic_write(str(output)) as temporary:
         Path(temporary).write_text(html, encoding="utf-8")
     return output
 

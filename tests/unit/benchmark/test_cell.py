@@ -13,8 +13,9 @@ import pytest
 from nnunetv2_cfseg.benchmark import cell
 from nnunetv2_cfseg.benchmark.cell import measured, run_cell
 from nnunetv2_cfseg.benchmark.matrix import Matrix, Row
-from nnunetv2_cfseg.environment import FOLDERS
-from nnunetv2_cfseg.files import read_json, write_json
+from nnunetv2_cfseg.files.atomic_files import write_json
+from nnunetv2_cfseg.files.text_files import read_json
+from nnunetv2_cfseg.nnunet.environment import FOLDERS
 from nnunetv2_cfseg.trainers.seed import SEED_VARIABLE
 from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE
 
@@ -89,7 +90,7 @@ def test_a_cells_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             (self.folder / "summary.csv").write_text("case")
 
     scans = SimpleNamespace(images=tmp_path, truth=tmp_path, dataset_json=tmp_path / "dataset.json", cases=1, words="")
-    monkeypatch.setattr(cell, "Runner", Fake)
+    monkeypatch.setattr(cell, "CommandRunner", Fake)
     monkeypatch.setattr(cell, "find_scans", lambda *_: scans)
     slices = Row("slices", "T_timed", configuration="2d", predict="cfseg predict", arguments=("--shifts", "4"))
     matrix = Matrix((slices,), ("Dataset007_Tiny",), seeds=(4,), budget_s=60, gpu_memory_target_gb=1)

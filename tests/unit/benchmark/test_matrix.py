@@ -161,6 +161,6 @@ def test_trainers_that_count_epochs_have_no_budget() -> None:
 
 @pytest.mark.parametrize("name", ["comparative", "ablation"])
 def test_the_files_that_come_with_the_package(name: str) -> None:
-    matrix = read_matrix(Path(__file__).parents[3] / "benchmarks" / f"{name}.yaml")
+    matrix = read_matrix(Path(__file__).parents[3] / "experiments" / f"{name}.yaml")
     assert len(list(matrix.cells())) >= 60
     assert matrix.reference

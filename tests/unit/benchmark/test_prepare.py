@@ -12,13 +12,7 @@ import pytest
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 
 from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix, Row
-from nnunetv2_cfseg.benchmark.prepare import (
-    dataset_name,
-    is_preprocessed,
-    prepare,
-    write_changed_plans,
-    write_splits,
-)
+from nnunetv2_cfseg.benchmark.prepare import dataset_name, is_preprocessed, prepare, write_changed_plans, write_splits
 from nnunetv2_cfseg.benchmark.scans import find_scans
 
 ROW = Row("ours", "T_timed", planner="CFSegPlanner")

@@ -11,8 +11,8 @@ import pytest
 
 from nnunetv2_cfseg import cli
 from nnunetv2_cfseg.commands import compare
-from nnunetv2_cfseg.evaluation import compare as evaluation_compare
-from nnunetv2_cfseg.evaluation import comparison_files, comparison_markdown
+from nnunetv2_cfseg.evaluation.compare import folders as evaluation_compare
+from nnunetv2_cfseg.evaluation.compare import markdown, output_files
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings
 
 
@@ -31,8 +31,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple, dict[str, Any]]]
         return "the comparison"
 
     monkeypatch.setattr(evaluation_compare, "compare_folders", record)
-    monkeypatch.setattr(comparison_files, "write_comparison", lambda comparison, folder: calls.append(((), {})))
-    monkeypatch.setattr(comparison_markdown, "markdown", lambda comparison: f"tables of {comparison}\n")
+    monkeypatch.setattr(output_files, "write_comparison", lambda comparison, folder: calls.append(((), {})))
+    monkeypatch.setattr(markdown, "markdown", lambda comparison: f"tables of {comparison}\n")
     return calls
 
 

@@ -136,7 +136,7 @@ def test_an_interruption_leaves_whole_files_alone(
 ) -> None:
     from nnunetv2_cfseg.inference import predict as module
 
-    segment, calls = module.segment, []
+    segment, calls = module.predict_volume, []
 
     def second_time(*args, **kwargs):
         calls.append(1)
@@ -144,7 +144,7 @@ def test_an_interruption_leaves_whole_files_alone(
             raise KeyboardInterrupt
         return segment(*args, **kwargs)
 
-    monkeypatch.setattr(module, "segment", second_time)
+    monkeypatch.setattr(module, "predict_volume", second_time)
     out = tmp_path / "out"
     assert predict("-i", scans, "-o", out, "-m", write_model()) == 130
     assert written(out) == ["a.nii.gz"]

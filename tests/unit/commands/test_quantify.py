@@ -9,10 +9,10 @@ import pytest
 
 from nnunetv2_cfseg import cli
 from nnunetv2_cfseg.commands import quantify as command
-from nnunetv2_cfseg.evaluation.classes import Classes
-from nnunetv2_cfseg.evaluation.quantify import run
-from nnunetv2_cfseg.evaluation.quantify.record import QuantifySettings
-from nnunetv2_cfseg.evaluation.quantify.run import Quantities
+from nnunetv2_cfseg.nnunet.classes import Classes
+from nnunetv2_cfseg.quantify import run
+from nnunetv2_cfseg.quantify.record import QuantifySettings
+from nnunetv2_cfseg.quantify.run import Quantities
 
 
 @pytest.fixture(autouse=True)

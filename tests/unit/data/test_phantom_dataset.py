@@ -18,9 +18,9 @@ import SimpleITK as sitk
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from nnunetv2_cfseg import __version__
-from nnunetv2_cfseg.data.checks import read_dataset_json
 from nnunetv2_cfseg.data.phantom import dataset, files
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
+from nnunetv2_cfseg.nnunet.dataset_json import read_raw_dataset_json
 from nnunetv2_cfseg.planners.check_cases import check_cases
 
 DRIVER = Path(__file__).with_name("phantom_driver.py")
@@ -87,7 +87,7 @@ class TestContents:
 
     def test_pass_the_checks_before_planning(self, tmp_path: Path) -> None:
         folder = make(tmp_path)
-        dataset_json = read_dataset_json(folder / "dataset.json")
+        dataset_json = read_raw_dataset_json(folder / "dataset.json")
         case = {
             "images": [str(folder / "imagesTr/phantom_001_0000.nii.gz")],
             "label": str(folder / "labelsTr/phantom_001.nii.gz"),

@@ -13,7 +13,7 @@ from nnunetv2_cfseg.demo import report, run
 from nnunetv2_cfseg.demo.folder import DemoFolder
 from nnunetv2_cfseg.demo.settings import DemoSettings
 from nnunetv2_cfseg.demo.steps import COPY_TRAINER, FOLDS, PREDICTIONS, demo_steps
-from nnunetv2_cfseg.processes import Runner
+from nnunetv2_cfseg.processes.subprocess_runner import CommandRunner
 
 SETTINGS = DemoSettings(train=4, test=2, train_seconds=30)
 FLAGS = ["--train", "4", "--test", "2", "--train_seconds", "30"]
@@ -38,7 +38,13 @@ class Commands:
         self.before: Callable[[str], None] = lambda name: None
 
     def run(
-        self, runner: Runner, arguments: Sequence[str], *, environment: Mapping[str, str], watch: Callable, log: Path
+        self,
+        runner: CommandRunner,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        watch: Callable,
+        log: Path,
     ) -> None:
         self.runs.append(tuple(arguments))
         self.environments.append({**runner.environment, **environment})
@@ -56,13 +62,13 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
     """Commands and the report are fakes."""
     fakes = Commands()
 
-    def fake_run(self: Runner, arguments: Sequence[str], **kwargs: Any) -> None:
+    def fake_run(self: CommandRunner, arguments: Sequence[str], **kwargs: Any) -> None:
         fakes.run(self, arguments, **kwargs)
 
     def fake_report(folder: DemoFolder, steps: object, settings: object) -> Path:
         return folder.write_text("report.html", "")
 
-    monkeypatch.setattr(Runner, "run", fake_run)
+    monkeypatch.setattr(CommandRunner, "run", fake_run)
     monkeypatch.setattr(report, "write_report", fake_report)
     return fakes
 
@@ -176,11 +182,11 @@ def test_seconds_of_all_runs_are_added(commands: Commands, tmp_path: Path, monke
     with DemoFolder(tmp_path) as folder:
         for seconds, runs in ((10, 1), (20, 2)):
             with pytest.raises(KeyboardInterrupt):
-                run.run_step(step, folder, Runner(tmp_path, {}).run)
+                run.run_step(step, folder, CommandRunner(tmp_path, {}).run)
             record = folder.record(step)
             assert (record.seconds, record.runs, record.done) == (seconds, runs, False)
         commands.before = lambda name: None
-        run.run_step(step, folder, Runner(tmp_path, {}).run)
+        run.run_step(step, folder, CommandRunner(tmp_path, {}).run)
         assert (folder.record(step).seconds, folder.record(step).done) == (30, True)
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nnunetv2_cfseg.data.projection import annotate_slabs
 from nnunetv2_cfseg.evaluation.boundary_slabs import boundary_dice
+from nnunetv2_cfseg.imaging.slabs import annotate_slabs
 
 cases = st.tuples(st.integers(1, 9), st.integers(1, 2), st.integers(1, 3)).flatmap(
     lambda shape: st.tuples(*[arrays(bool, shape)] * 3)

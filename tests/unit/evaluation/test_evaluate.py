@@ -16,9 +16,9 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_cfseg.evaluation import evaluate
-from nnunetv2_cfseg.evaluation.columns import KEYS
 from nnunetv2_cfseg.evaluation.evaluate import TABLE_COLUMNS, evaluate_folders
 from nnunetv2_cfseg.evaluation.files import Unpaired
+from nnunetv2_cfseg.evaluation.metric_definitions import KEYS
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings
 
 SPACING = (5.0, 0.5, 0.8)

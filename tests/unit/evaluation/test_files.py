@@ -11,17 +11,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunetv2_cfseg.evaluation.files import (
-    Case,
-    Segmentation,
-    Unpaired,
-    case_files,
-    check_same_grid,
-    find_factor,
-    find_unpaired,
-    pair_cases,
-    read_segmentation,
-)
+from nnunetv2_cfseg.evaluation.files import Case, Unpaired, find_factor, find_unpaired, pair_cases
+from nnunetv2_cfseg.imaging.segmentations import Segmentation, case_files, check_same_grid, read_segmentation
 
 ENDING = ".nii.gz"
 TILTED = (1.0, 0.0, 0.0, 0.0, 0.8, -0.6, 0.0, 0.6, 0.8)

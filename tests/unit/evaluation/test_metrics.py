@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from nnunetv2_cfseg.evaluation.boundary_slabs import boundary_dice
-from nnunetv2_cfseg.evaluation.columns import BY_KEY, KEYS
 from nnunetv2_cfseg.evaluation.lesions import match_lesions
+from nnunetv2_cfseg.evaluation.metric_definitions import BY_KEY, KEYS
 from nnunetv2_cfseg.evaluation.metrics import PRESENCE, MetricSettings, measure
 from nnunetv2_cfseg.evaluation.surfaces import measure_surfaces
 

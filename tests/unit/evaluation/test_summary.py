@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 
 from nnunetv2_cfseg import __version__
-from nnunetv2_cfseg.evaluation.classes import Classes, SegmentationClass
-from nnunetv2_cfseg.evaluation.columns import COLUMNS, KEYS
 from nnunetv2_cfseg.evaluation.evaluate import COUNTS, TABLE_COLUMNS, Evaluation
 from nnunetv2_cfseg.evaluation.files import Case, Unpaired
+from nnunetv2_cfseg.evaluation.metric_definitions import COLUMNS, KEYS
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings
 from nnunetv2_cfseg.evaluation.summary import check_output, summarise, write_summary
+from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass
 
 CLASSES = Classes(
     foreground=(SegmentationClass("lesion", (1,), "1"), SegmentationClass("organ", (2, 3), "(2, 3)")),

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nnunetv2_cfseg.inference.bundle import Card, load_bundle, write_bundle
-from nnunetv2_cfseg.inference.models import load_models
+from nnunetv2_cfseg.inference.load_models import load_models
 
 Write = Callable[..., Path]
 CARD = Card("cc-by-4.0", "Forty scans of phantoms.")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from nnunetv2_cfseg.inference.configuration import read_configuration
+from nnunetv2_cfseg.inference.inference_plan import read_inference_plan
+from nnunetv2_cfseg.inference.load_models import load_models
 from nnunetv2_cfseg.inference.model import load_model
-from nnunetv2_cfseg.inference.models import load_models
 
 Write = Callable[..., Path]
 CHECKPOINT = "checkpoint_final.pth"
@@ -112,18 +112,18 @@ def test_what_only_nnunet_can_do_is_left_to_it(
     changes: dict, what: str, plans_of: Callable[..., dict], dataset_json: dict
 ) -> None:
     with pytest.raises(ValueError, match=f"does not know {what}.*use nnUNetv2_predict"):
-        read_configuration(plans_of(**changes), dataset_json, "3d_fullres")
+        read_inference_plan(plans_of(**changes), dataset_json, "3d_fullres")
 
 
 def test_models_of_other_networks_are_left_to_nnunet(plans_of: Callable[..., dict], dataset_json: dict) -> None:
     unet = {"network_class_name": "dynamic_network_architectures.PlainConvUNet", "arch_kwargs": {}}
     with pytest.raises(ValueError, match=r"PlainConvUNet; use nnUNetv2_predict"):
-        read_configuration(plans_of(fullres={"architecture": unet}), dataset_json, "3d_fullres")
+        read_inference_plan(plans_of(fullres={"architecture": unet}), dataset_json, "3d_fullres")
 
 
 def test_labels_and_regions(plans_of: Callable[..., dict], dataset_json: dict) -> None:
-    labels = read_configuration(plans_of(), dataset_json, "3d_fullres")
+    labels = read_inference_plan(plans_of(), dataset_json, "3d_fullres")
     assert (labels.heads, labels.label_values, labels.decision.region_labels) == (3, [0, 1, 2], None)
     regions = {"labels": {"background": 0, "all": [1, 2], "core": 2, "ignore": 3}, "regions_class_order": [1, 2]}
-    read = read_configuration(plans_of(), {**dataset_json, **regions}, "3d_fullres")
+    read = read_inference_plan(plans_of(), {**dataset_json, **regions}, "3d_fullres")
     assert (read.heads, read.label_values, read.decision.region_labels) == (2, [0, 1, 2], (1, 2))

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from nnunetv2_cfseg.losses.annotation import Annotation, read_annotation
-from nnunetv2_cfseg.losses.balance import Balance, class_balance
+from nnunetv2_cfseg.losses.class_weights import Balance, class_balance
 from nnunetv2_cfseg.losses.segmentation import SegmentationLoss, cross_entropy_loss, soft_dice_loss
+from nnunetv2_cfseg.losses.targets import Target, read_target
 
 Example = Callable[..., tuple[Tensor, Tensor]]
 KINDS = [(regions, ignore) for regions in (False, True) for ignore in (None, 3)]
@@ -29,31 +29,31 @@ def balance_for(name: str, *, regions: bool) -> Balance | None:
 class TestByHand:
     def test_labels(self) -> None:
         logits = column([0, math.log(3)], [math.log(3), 0])  # p of class 1: 0.75, 0.25
-        annotation = read_annotation(column([1, 0]), logits.shape, regions=False, ignore_label=None)
+        annotation = read_target(column([1, 0]), logits.shape, regions=False, ignore_label=None)
         assert cross_entropy_loss(logits, annotation).item() == pytest.approx(-math.log(0.75))
         assert soft_dice_loss(logits, annotation).item() == pytest.approx(-2 * 0.75 / 2, abs=1e-5)
 
     def test_regions(self) -> None:
         logits = column([math.log(3)], [-math.log(4)])  # p 0.75 and 0.2
-        annotation = read_annotation(column([1], [1]), logits.shape, regions=True, ignore_label=None)
+        annotation = read_target(column([1], [1]), logits.shape, regions=True, ignore_label=None)
         expected = -(math.log(0.75) + math.log(0.2)) / 2
         assert cross_entropy_loss(logits, annotation).item() == pytest.approx(expected)
         assert soft_dice_loss(logits, annotation).item() == pytest.approx(-(1.5 / 1.75 + 0.4 / 1.2) / 2, abs=1e-4)
 
     def test_background_is_no_class_of_the_dice(self) -> None:
         logits = column([50, 50], [0, 0])
-        annotation = read_annotation(column([0, 0]), logits.shape, regions=False, ignore_label=None)
+        annotation = read_target(column([0, 0]), logits.shape, regions=False, ignore_label=None)
         assert soft_dice_loss(logits, annotation).item() == pytest.approx(-1, abs=1e-6)
 
     def test_dice_of_the_batch_counts_voxels_once(self) -> None:
         logits = torch.tensor([-50.0, 50.0], dtype=torch.float64).reshape(2, 1, 1, 1, 1)  # missed, and found
-        truth = read_annotation(torch.ones_like(logits), logits.shape, regions=True, ignore_label=None)
+        truth = read_target(torch.ones_like(logits), logits.shape, regions=True, ignore_label=None)
         assert soft_dice_loss(logits, truth, batch_dice=True).item() == pytest.approx(-2 / 3, abs=1e-5)
         assert soft_dice_loss(logits, truth, batch_dice=False).item() == pytest.approx(-1 / 2, abs=1e-4)
 
     def test_loss_is_the_sum(self, example: Example) -> None:
         logits, target = example()
-        annotation = read_annotation(target, logits.shape, regions=False, ignore_label=None)
+        annotation = read_target(target, logits.shape, regions=False, ignore_label=None)
         expected = soft_dice_loss(logits, annotation) + cross_entropy_loss(logits, annotation)
         torch.testing.assert_close(SegmentationLoss()(logits, target), expected)
 
@@ -95,24 +95,24 @@ class TestUnsureTruth:
         self, example: Example, regions: bool, ignore_label: int | None, balance: str
     ) -> None:
         logits, target = example(regions=regions, ignore_label=ignore_label)
-        sure = read_annotation(target, logits.shape, regions=regions, ignore_label=ignore_label)
+        sure = read_target(target, logits.shape, regions=regions, ignore_label=ignore_label)
         loss = SegmentationLoss(
             regions=regions, ignore_label=ignore_label, balance=balance_for(balance, regions=regions)
         )
-        unsure = Annotation(sure.truth.double(), sure.known, regions)
+        unsure = Target(sure.truth.double(), sure.known, regions)
         torch.testing.assert_close(loss(logits, unsure), loss(logits, target))
 
     def test_cross_entropy_is_the_one_of_torch(self, example: Example) -> None:
         logits, _ = example()
         truth = torch.randn(logits.shape, dtype=torch.float64).softmax(1)
         expected = torch.nn.functional.cross_entropy(logits, truth)
-        torch.testing.assert_close(cross_entropy_loss(logits, Annotation(truth, None, regions=False)), expected)
+        torch.testing.assert_close(cross_entropy_loss(logits, Target(truth, None, regions=False)), expected)
 
     def test_cross_entropy_of_regions_is_the_one_of_torch(self, example: Example) -> None:
         logits, _ = example(regions=True)
         truth = torch.rand(logits.shape, dtype=torch.float64)
         expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth)
-        torch.testing.assert_close(cross_entropy_loss(logits, Annotation(truth, None, regions=True)), expected)
+        torch.testing.assert_close(cross_entropy_loss(logits, Target(truth, None, regions=True)), expected)
 
 
 class TestGradient:

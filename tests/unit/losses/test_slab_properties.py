@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nnunetv2_cfseg.data.projection import annotate_slabs
+from nnunetv2_cfseg.imaging.slabs import annotate_slabs
 from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.slab import annotator_logits
 

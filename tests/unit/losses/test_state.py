@@ -8,14 +8,14 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from nnunetv2_cfseg.losses.count import SlabCount
+from nnunetv2_cfseg.losses.adaptive_margin import AdaptiveLogitMargin
+from nnunetv2_cfseg.losses.poisson_binomial import PoissonBinomialSlab
 from nnunetv2_cfseg.losses.state import StepwiseState
 from nnunetv2_cfseg.losses.thin_thick import ThinThickLoss, ThinThickSettings
-from nnunetv2_cfseg.losses.volume import VolumeMatch
 
 MODULES: dict[str, tuple[Callable[[], StepwiseState], torch.Tensor]] = {
-    "margin": (VolumeMatch, torch.tensor([0.3, -0.2]).view(2, 1, 1, 1)),
-    "shift": (lambda: SlabCount(factor=3), torch.tensor([[0.0, -0.5, 0.25]])),
+    "margin": (AdaptiveLogitMargin, torch.tensor([0.3, -0.2]).view(2, 1, 1, 1)),
+    "shift": (lambda: PoissonBinomialSlab(factor=3), torch.tensor([[0.0, -0.5, 0.25]])),
 }
 
 

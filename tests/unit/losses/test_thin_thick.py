@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from nnunetv2_cfseg.losses import SegmentationLoss, ThinThickLoss, ThinThickSettings
-from nnunetv2_cfseg.losses.annotation import read_annotation
-from nnunetv2_cfseg.losses.balance import class_balance
+from nnunetv2_cfseg.losses.adaptive_margin import AdaptiveLogitMargin
+from nnunetv2_cfseg.losses.class_weights import class_balance
 from nnunetv2_cfseg.losses.consistency import feature_loss, thin_entropy
 from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.slices import place_in_slabs
+from nnunetv2_cfseg.losses.targets import read_target
 from nnunetv2_cfseg.losses.thin_thick import TERMS, THIN_TERMS
-from nnunetv2_cfseg.losses.volume import VolumeMatch
 
 Example = Callable[..., tuple[Tensor, Tensor]]
 FACTOR = 2
@@ -62,7 +62,7 @@ class TestTerms:
         terms = {
             "thick": segmentation(given["thick_logits"], given["thick_target"]),
             "feature": feature_loss(given["thin_features"], given["thick_features"], factor=FACTOR),
-            "slab": segmentation(VolumeMatch()(slabs, annotation.only(seen)), annotation.only(seen)),
+            "slab": segmentation(AdaptiveLogitMargin()(slabs, annotation.only(seen)), annotation.only(seen)),
             "thin_consistency": thin_entropy(thin, with_neighbours[:, :, 1:-1], factor=FACTOR, seen=seen, **kind),
         }
         terms["total"] = sum(weight * terms[name] for name, weight in EVERY_TERM.items())
@@ -142,7 +142,7 @@ class TestTerms:
         )
         known = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 1, 0]], dtype=torch.bool).view(3, 1, 3, 1, 1)
         target = given["slab_target"][[0, 2, 1], :, 1:-1]
-        annotation = read_annotation(target, every.shape, regions=False, ignore_label=None).only(known)
+        annotation = read_target(target, every.shape, regions=False, ignore_label=None).only(known)
         features = (given["thin_features"], given["thick_features"])
         torch.testing.assert_close(terms["thick"], segmentation(given["thick_logits"], given["thick_target"]))
         torch.testing.assert_close(terms["slab"], segmentation(every, annotation))

@@ -48,6 +48,6 @@ def test_networks_import_no_nnunet() -> None:
 
 
 def test_blocks_import_no_nnunet() -> None:
-    modules = modules_after("import nnunetv2_cfseg.data.blocks")
-    assert {"torch", "nnunetv2_cfseg.data.blocks"} <= modules
+    modules = modules_after("import nnunetv2_cfseg.trainers.blocks")
+    assert {"torch", "nnunetv2_cfseg.trainers.blocks"} <= modules
     assert "nnunetv2" not in packages(modules)

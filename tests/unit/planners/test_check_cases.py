@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunetv2_cfseg.data.checks import check_labels
 from nnunetv2_cfseg.imaging.hounsfield import check_hounsfield
+from nnunetv2_cfseg.imaging.labels import check_labels
 from nnunetv2_cfseg.planners.check_cases import check_cases
 
 DATASET_JSON: dict[str, Any] = {

@@ -16,7 +16,7 @@ from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.networks.presets import PRESETS, preset
 from nnunetv2_cfseg.planners.memory import _Network, estimate_step_bytes
 
-BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "memory.py"
+BENCHMARK = Path(__file__).parents[3] / "experiments" / "memory.py"
 BANK = {"mean": 40.0, "std": 300.0, "windows_hu": [[0, 80], [-160, 240], [-500, 1500]]}
 
 

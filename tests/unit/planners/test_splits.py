@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nnunetv2_cfseg.planners.run import plan_and_preprocess
+from nnunetv2_cfseg.planners.plan_and_preprocess import plan_and_preprocess
 from nnunetv2_cfseg.planners.splits import check_splits
 
 CASES = [f"case_{i}" for i in range(4)]

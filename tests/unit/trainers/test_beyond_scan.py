@@ -10,7 +10,6 @@ import torch
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunetv2_cfseg.data.blocks import BlockSampling
 from nnunetv2_cfseg.networks.beyond_scan import BeyondScan
 from nnunetv2_cfseg.trainers.beyond_scan import (
     BEYOND_KEY,
@@ -21,8 +20,9 @@ from nnunetv2_cfseg.trainers.beyond_scan import (
     continue_in_augmentation,
     continue_labels,
 )
-from nnunetv2_cfseg.trainers.block_transform import DrawBlocks
-from nnunetv2_cfseg.trainers.slab_transform import DrawSlabBlocks, SlabBlocks
+from nnunetv2_cfseg.trainers.blocks import BlockSampling
+from nnunetv2_cfseg.trainers.sample_blocks import SampleBlocks
+from nnunetv2_cfseg.trainers.sample_slab_blocks import SampleSlabBlocks, SlabBlocks
 
 CROP = (16, 20, 20)
 EDGE = BeyondScan("edge")
@@ -72,7 +72,7 @@ def test_no_centre_holds_a_voxel_beyond_the_scan_however_the_crop_is_turned(mode
         regions=[(1, 2), (2,)] if case == "regions" else None, ignore_label=3 if case == "ignored" else None
     )
     beyond_scan = BeyondScan(mode, (-9.0,) if mode == "air" else ())
-    transforms.transforms.append(DrawBlocks(
+    transforms.transforms.append(SampleBlocks(
         BlockSampling(16, foreground_share=0.25, lookalike_share=0.25, cut_share=1.0), block_size=(8, 8, 8),
         center_size=(4, 4, 4), ignore_label=3 if case == "ignored" else None, foreground_range=(-100.0, 100.0),
         beyond_scan=beyond_scan,
@@ -90,7 +90,7 @@ def test_no_centre_holds_a_voxel_beyond_the_scan_however_the_crop_is_turned(mode
 @pytest.mark.parametrize(("mode", "label"), [("edge", 1), ("reflect", 1), ("air", 0)])
 def test_labels_go_on_where_the_scan_is_thinner_than_a_centre(mode: str, label: int) -> None:
     """Of air they are background, which air is."""
-    transforms = [SetAsideBeyondScan(), DrawBlocks(
+    transforms = [SetAsideBeyondScan(), SampleBlocks(
         BlockSampling(16, cut_share=1.0), block_size=(8, 8, 8), center_size=(4, 4, 4), ignore_label=None,
         beyond_scan=BeyondScan(mode, (-9.0,) if mode == "air" else ()),
     )]  # fmt: skip
@@ -118,7 +118,7 @@ def test_slabs_beyond_the_scan_go_on_and_no_centre_lies_there(depth: int) -> Non
     image, labels = torch.zeros(1, 18, 20, 20), torch.full((1, 18, 20, 20), -1, dtype=torch.int16)
     image[:, 3 : 3 + depth], labels[:, 3 : 3 + depth] = 5.0, 1
     continue_crop(image, labels, [(3, 15 - depth), (0, 0), (0, 0)], EDGE)
-    draw = DrawSlabBlocks(
+    draw = SampleSlabBlocks(
         BlockSampling(1, cut_share=1.0), blocks=SlabBlocks(columns=0, thick=8, thin=8), factor=3, block_size=(9, 8, 8),
         center_size=(3, 4, 4), ignore_label=None, beyond_scan=EDGE,
     )  # fmt: skip

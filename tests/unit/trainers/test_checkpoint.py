@@ -9,7 +9,7 @@ import pytest
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunetv2_cfseg.checkpoint_files import check_weights_fit, read_checkpoint
+from nnunetv2_cfseg.nnunet.checkpoints import check_weights_fit, read_checkpoint
 from nnunetv2_cfseg.trainers.checkpoint import CheckpointMixin
 
 

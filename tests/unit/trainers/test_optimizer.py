@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from nnunetv2_cfseg.networks import BlockCenterTransformer
-from nnunetv2_cfseg.trainers.optimizer import MuonAdamW, build_optimizer
+from nnunetv2_cfseg.trainers.optimization import MuonAdamW, build_optimizer
 
 
 def small_network() -> BlockCenterTransformer:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nnunetv2_cfseg.data.blocks import BlockSampling
+from nnunetv2_cfseg.trainers.blocks import BlockSampling
 from nnunetv2_cfseg.trainers.plans import NETWORK_CLASS, block_sampling, check_plans, foreground_range, mirror_axes
 
 CONFIGURATION: dict[str, Any] = {

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from nnunetv2_cfseg.networks.encoder import attend
-from nnunetv2_cfseg.trainers.precision import mixed_precision, multiplies_bfloat16
+from nnunetv2_cfseg.trainers.optimization import mixed_precision, multiplies_bfloat16
 
 
 def product(device: str = "cpu") -> torch.dtype:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nnunetv2_cfseg.trainers.schedule import WarmupPolyLR
+from nnunetv2_cfseg.trainers.optimization import WarmupPolyLR
 
 
 def rate_at(position: float, *, max_steps: int = 100, warmup_share: float = 0.1, initial_lr: float = 1.0) -> float:

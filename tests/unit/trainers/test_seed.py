@@ -11,7 +11,7 @@ from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransfo
 from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 
-from nnunetv2_cfseg.trainers.seed import SEED_VARIABLE, read_seed, seed_everything, without_stopwatch
+from nnunetv2_cfseg.trainers.seed import SEED_VARIABLE, disable_blur_autotuning, read_seed, seed_everything
 
 
 def test_no_seed_is_none() -> None:
@@ -61,5 +61,5 @@ def test_seeds_larger_than_numpys_are_taken() -> None:
 
 def test_blur_no_longer_chooses_its_algorithm_by_the_clock() -> None:
     blur = GaussianBlurTransform(blur_sigma=(0.5, 1.0), benchmark=True)
-    without_stopwatch([RandomTransform(blur, apply_probability=0.2), MirrorTransform(allowed_axes=(0,))])
+    disable_blur_autotuning([RandomTransform(blur, apply_probability=0.2), MirrorTransform(allowed_axes=(0,))])
     assert blur.benchmark is False

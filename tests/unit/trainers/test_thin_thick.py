@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnunetv2_cfseg.losses.thin_thick import TERMS, ThinThickSettings
-from nnunetv2_cfseg.trainers.slab_transform import SlabBlocks
+from nnunetv2_cfseg.trainers.sample_slab_blocks import SlabBlocks
 from nnunetv2_cfseg.trainers.thin_thick import column_features, count_classes
 from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, thin_thick_section
 

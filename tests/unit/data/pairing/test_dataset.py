@@ -18,7 +18,7 @@ from nnunetv2_cfseg.data.pairing import dataset, files, sidecar
 from nnunetv2_cfseg.data.pairing.dataset import Split, make_dataset
 from nnunetv2_cfseg.data.pairing.settings import PairSettings, label_values
 from nnunetv2_cfseg.data.pairing.sources import Sources, find_sources
-from nnunetv2_cfseg.data.projection import annotate_slabs
+from nnunetv2_cfseg.imaging.slabs import annotate_slabs
 
 WriteRaw = Callable[..., Path]
 NAMES = [f"case_{i}" for i in range(5)]

@@ -12,8 +12,8 @@ from matplotlib.image import imread
 
 from nnunetv2_cfseg.data.pairing.overview import draw_pair, write_overview
 from nnunetv2_cfseg.data.pairing.pair import Pair
-from nnunetv2_cfseg.data.projection import annotate_slabs
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
+from nnunetv2_cfseg.imaging.slabs import annotate_slabs
 
 GridOf = Callable[..., VolumeGeometry]
 FACTOR = 4

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from nnunetv2_cfseg.data.pairing.pair import Pair, make_pair
 from nnunetv2_cfseg.data.pairing.settings import PairSettings
 from nnunetv2_cfseg.data.pairing.sources import Source
-from nnunetv2_cfseg.data.projection import annotate_slabs, average_slabs
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
+from nnunetv2_cfseg.imaging.slabs import annotate_slabs, average_slabs
 
 GridOf = Callable[..., VolumeGeometry]
 SourceOf = Callable[..., Source]

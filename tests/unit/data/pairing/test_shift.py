@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nnunetv2_cfseg.data.pairing.shift import Shift, check_shift, measure_shift
-from nnunetv2_cfseg.data.pairing.slabs import average_between
+from nnunetv2_cfseg.data.pairing.slabs import resample_slabs
 
 FILE = Path("thick.nii.gz")
 
@@ -28,7 +28,7 @@ def test_every_shift_by_whole_slices_is_found(seed: int, factor: int, moved: int
     assume(abs(moved) <= factor)
     thin = body(seed)
     edges = np.arange(6, 42, factor, dtype=float)
-    thick = average_between(thin, edges + moved) + np.random.default_rng(seed).normal(0, noise_hu, 1)
+    thick = resample_slabs(thin, edges + moved) + np.random.default_rng(seed).normal(0, noise_hu, 1)
     found = measure_shift(thin, thick, edges, most=factor)
     assert found.best == moved
     assert found.best_correlation == pytest.approx(1)
@@ -40,7 +40,7 @@ def test_half_a_slab_is_found(seed: int, factor: int, sign: int) -> None:
     thin = body(seed)
     edges = np.arange(6, 42, factor, dtype=float)
     half = factor / 2 * sign
-    found = measure_shift(thin, average_between(thin, edges + half), edges, most=factor)
+    found = measure_shift(thin, resample_slabs(thin, edges + half), edges, most=factor)
     assert found.best * sign in (np.floor(factor / 2), np.ceil(factor / 2))
     named = re.escape(f"voxels lie {abs(found.best)} thin slices ({found.best * 1.5:+.4g} mm) off")
     with pytest.raises(ValueError, match=named):
@@ -51,13 +51,13 @@ def test_half_a_slab_is_found(seed: int, factor: int, sign: int) -> None:
 def test_a_tenth_of_a_slice_is_none(seed: int, factor: int) -> None:
     thin = body(seed)
     edges = np.arange(6, 42, factor, dtype=float)
-    assert measure_shift(thin, average_between(thin, edges + 0.1), edges, most=factor).best == 0
+    assert measure_shift(thin, resample_slabs(thin, edges + 0.1), edges, most=factor).best == 0
 
 
 def test_other_grey_values_and_noise_are_none() -> None:
     thin = body(1)
     edges = np.arange(6, 42, 4.0)
-    thick = 0.95 * average_between(thin, edges) + 20
+    thick = 0.95 * resample_slabs(thin, edges) + 20
     thick = thick + np.random.default_rng(0).normal(0, 60, thick.shape)
     found = measure_shift(thin, thick, edges, most=4)
     assert found.best == 0
@@ -70,7 +70,7 @@ def test_only_slabs_that_both_have_are_compared() -> None:
     """The scan ends with the slabs: shifted ones are compared without those that stand out."""
     thin = body(2, 20)
     edges = np.arange(0, 21, 5.0)
-    thick = np.concatenate([average_between(thin, edges + 2)[:-1] if i < 3 else thin[-1:] for i in (0, 3)])
+    thick = np.concatenate([resample_slabs(thin, edges + 2)[:-1] if i < 3 else thin[-1:] for i in (0, 3)])
     assert measure_shift(thin, thick.astype(float), edges, most=5).best == 2
 
 
@@ -91,7 +91,7 @@ def test_metal_does_not_decide() -> None:
     """What saturates in one slab of both is where the header says, and all the rest two slices further."""
     thin = body(4, side=20)
     edges = np.arange(6, 42, 4.0)
-    thick = average_between(thin, edges + 2)
+    thick = resample_slabs(thin, edges + 2)
     thin[10, 0, 0], thick[1, 0, 0] = 32000, 16000
     assert measure_shift(thin, thick, edges, most=4).best == 2
 
@@ -100,7 +100,7 @@ def test_large_scans_are_thinned_out_alike(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("nnunetv2_cfseg.data.pairing.shift.MOST_PIXELS", 4)
     thin = body(5)
     edges = np.arange(6, 42, 4.0)
-    assert measure_shift(thin, average_between(thin, edges - 3), edges, most=4).best == -3
+    assert measure_shift(thin, resample_slabs(thin, edges - 3), edges, most=4).best == -3
 
 
 class TestRefusal:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nnunetv2_cfseg.data.phantom.geometry import Grid, Pose, Space, ellipsoid
 from nnunetv2_cfseg.data.phantom.render import Rendered, Voxels, render
 from nnunetv2_cfseg.data.phantom.scene import Material, Scene
-from nnunetv2_cfseg.data.projection import average_slabs
+from nnunetv2_cfseg.imaging.slabs import average_slabs
 
 GRID = Grid((-12.3, -11.1, -10.7), (12, 13, 14), 1.9)
 

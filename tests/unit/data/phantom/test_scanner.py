@@ -14,7 +14,7 @@ from nnunetv2_cfseg.data.phantom.geometry import Grid, Pose, Space
 from nnunetv2_cfseg.data.phantom.render import Voxels, render
 from nnunetv2_cfseg.data.phantom.scanner import ANGLES, Artefacts, Scanner, blur, find_artefacts, make_noise, scan
 from nnunetv2_cfseg.data.phantom.scene import Material, Scene
-from nnunetv2_cfseg.data.projection import average_slabs
+from nnunetv2_cfseg.imaging.slabs import average_slabs
 
 SCANNER = Scanner(
     noise_hu=8.0, noise_peak_per_mm=0.25, blur_mm=0.5, hardening=2e-5, slice_correlation=0.2, offset_hu=0.0

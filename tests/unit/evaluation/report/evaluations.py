@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
-from nnunetv2_cfseg.evaluation.classes import Classes, SegmentationClass
-from nnunetv2_cfseg.evaluation.columns import KEYS
 from nnunetv2_cfseg.evaluation.evaluate import TABLE_COLUMNS, Evaluation, evaluate_folders
 from nnunetv2_cfseg.evaluation.files import Case
+from nnunetv2_cfseg.evaluation.metric_definitions import KEYS
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings
+from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass
 
 #: The diagonal of made-up images.
 DIAGONAL_MM = 400.0

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nnunetv2_cfseg.evaluation.report.axis_ticks import axis
 from nnunetv2_cfseg.evaluation.report.charts import agreement, strips
-from nnunetv2_cfseg.evaluation.report.lines import lines
-from nnunetv2_cfseg.evaluation.report.scale import axis
+from nnunetv2_cfseg.evaluation.report.line_chart import lines
 
 from .evaluations import DIAGONAL_MM, make_evaluation
 

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
-from nnunetv2_cfseg.evaluation.classes import Classes, SegmentationClass
 from nnunetv2_cfseg.evaluation.report.observations import COLUMNS, Observations, ends_reached, observe_folder
 from nnunetv2_cfseg.evaluation.report.remark_places import remark_places
 from nnunetv2_cfseg.evaluation.report.remarks import Remark, find_remarks
+from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass
 
 from .evaluations import make_classes
 

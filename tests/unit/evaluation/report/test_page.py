@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from nnunetv2_cfseg.evaluation.columns import COLUMNS
 from nnunetv2_cfseg.evaluation.evaluate import Evaluation
 from nnunetv2_cfseg.evaluation.files import Unpaired
+from nnunetv2_cfseg.evaluation.metric_definitions import COLUMNS
 from nnunetv2_cfseg.evaluation.report.page import Section
 from nnunetv2_cfseg.evaluation.report.tables import words_table
 from nnunetv2_cfseg.evaluation.report.write import Extras, write_report

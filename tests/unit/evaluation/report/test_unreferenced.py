@@ -10,12 +10,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from nnunetv2_cfseg.evaluation.classes import read_classes
-from nnunetv2_cfseg.evaluation.files import case_files
 from nnunetv2_cfseg.evaluation.report.links import find_images
 from nnunetv2_cfseg.evaluation.report.observations import Observations, observe_folder
 from nnunetv2_cfseg.evaluation.report.unreferenced import write_unreferenced_report
 from nnunetv2_cfseg.evaluation.report.viewer import case_link
+from nnunetv2_cfseg.imaging.segmentations import case_files
+from nnunetv2_cfseg.nnunet.classes import read_classes
 
 from .evaluations import write_dataset
 from .reader import Reader

@@ -11,11 +11,11 @@ from urllib.parse import parse_qs
 import pytest
 from markupsafe import Markup
 
-from nnunetv2_cfseg.evaluation.classes import Classes, SegmentationClass
 from nnunetv2_cfseg.evaluation.report.class_colours import OKABE_ITO, class_colours
 from nnunetv2_cfseg.evaluation.report.findings import Finding
 from nnunetv2_cfseg.evaluation.report.viewer import case_link, render_viewer, viewer_css, viewer_js
 from nnunetv2_cfseg.evaluation.report.volumes import BrowserCase
+from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass
 
 HOSTILE = '</script><img src=x onerror="alert(1)">&amp;\u2028'
 UNIT = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0))

@@ -15,18 +15,13 @@ import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nnunetv2_cfseg.evaluation.classes import Classes, SegmentationClass
 from nnunetv2_cfseg.evaluation.files import Case
 from nnunetv2_cfseg.evaluation.report.body_box import box_to_show
-from nnunetv2_cfseg.evaluation.report.findings import (
-    largest_errors,
-    largest_structure,
-    shown_class,
-    volume_in_words,
-)
+from nnunetv2_cfseg.evaluation.report.findings import largest_errors, largest_structure, shown_class, volume_in_words
 from nnunetv2_cfseg.evaluation.report.grid import average, group_centres, pick, reduced_shape, reduction
 from nnunetv2_cfseg.evaluation.report.hounsfield_bytes import levels_hu, to_bytes
 from nnunetv2_cfseg.evaluation.report.volumes import BrowserCase, browser_case
+from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass
 
 SPACING_MM = (5.0, 1.5, 2.0)
 ORIGIN = (-20.0, 11.0, 300.0)

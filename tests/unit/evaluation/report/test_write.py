@@ -196,7 +196,7 @@ class TestFile:
         def full(*_: object) -> None:
             raise OSError("no space left on device")
 
-        monkeypatch.setattr("nnunetv2_cfseg.files.os.replace", full)
+        monkeypatch.setattr("nnunetv2_cfseg.files.atomic_files.os.replace", full)
         with pytest.raises(OSError, match="no space left"):
             write_report(make_evaluation({"liver": [0.9]}), output, cases=0)
         assert list(output.parent.iterdir()) == [output]

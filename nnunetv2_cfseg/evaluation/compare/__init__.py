@@ -1,0 +1,1 @@
+"""Two evaluations side by side: paired tests, intervals and a page."""

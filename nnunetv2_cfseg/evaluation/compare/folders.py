@@ -1,0 +1,108 @@
+"""Folders of predictions of the same cases, evaluated and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nnunetv2_cfseg.evaluation.compare.comparison import Comparison, compare_tables
+from nnunetv2_cfseg.evaluation.compare.input_tables import (
+    CommonCases,
+    common_cases,
+    find_dataset_json,
+    name_folders,
+    name_of,
+)
+from nnunetv2_cfseg.evaluation.compare.metrics import METRICS, check_metrics
+from nnunetv2_cfseg.evaluation.evaluate import evaluate_folders
+from nnunetv2_cfseg.evaluation.files import find_factor
+from nnunetv2_cfseg.evaluation.metrics import MetricSettings
+from nnunetv2_cfseg.nnunet.classes import read_dataset
+
+
+@dataclass(frozen=True)
+class FolderComparison:
+    """A comparison, and of what: the folders by their names, the cases, and how they were measured."""
+
+    comparison: Comparison
+    folders: Mapping[str, Path]
+    truth: Path
+    cases: CommonCases
+    settings: MetricSettings
+
+
+def compare_folders(
+    folders: Sequence[Path],
+    truth: Path,
+    *,
+    dataset_json: Path | None,
+    plans_json: Path | None,
+    settings: MetricSettings,
+    metrics: Sequence[str] = METRICS,
+    names: Sequence[str] | None = None,
+    reference: Path | None = None,
+    only_common: bool = False,
+    seed: int = 0,
+    num_processes: int = 2,
+    progress: bool = True,
+) -> FolderComparison:
+    """Evaluate folders of predictions on the same cases and compare them.
+
+    Args:
+        folders: two or more.
+        truth: folder of reference segmentations.
+        dataset_json: of the dataset. None: that of the first folder, if the other folders' have the same labels.
+        plans_json: of the models. None: each folder's own, where it has one.
+        settings: of the measures; the factor, if it is needed and None, is that of a ``thin_thick.json``.
+        metrics: keys of the measures to compare.
+        names: of the folders in tables; by default the end of the path that no other folder has.
+        reference: the folder that all others are compared with; by default every pair is compared.
+        only_common: leave out cases that a folder lacks. A model that fails on hard cases gains from this.
+        seed: of the bootstrap.
+        num_processes: that measure.
+        progress: show bars.
+
+    Raises:
+        ValueError: folders, names, metrics or files that cannot be compared; found before the first is measured, but
+            for what only the images tell.
+    """
+    named = name_folders(folders, names)
+    reference_name = None if reference is None else name_of(reference, named)
+    if seed < 0:
+        raise ValueError(f"a seed must be >= 0, got {seed}")
+    check_metrics(metrics)
+    dataset_json = dataset_json or find_dataset_json(folders)
+    if "boundary_Dice" in metrics:
+        settings = _with_factor(settings, truth, dataset_json)
+    file_ending = read_dataset(dataset_json)["file_ending"]
+    cases = common_cases(truth, named, file_ending=file_ending, only_common=only_common)
+    tables = {}
+    for name, folder in named.items():
+        evaluation = evaluate_folders(
+            truth,
+            folder,
+            dataset_json=dataset_json,
+            plans_json=plans_json or _own_plans(folder),
+            settings=settings,
+            chill=only_common,
+            num_processes=num_processes,
+            progress=progress,
+        )
+        tables[name] = evaluation.table[evaluation.table["case"].isin(cases.compared)]
+    comparison = compare_tables(tables, metrics=metrics, reference=reference_name, seed=seed)
+    return FolderComparison(comparison, named, truth, cases, settings)
+
+
+def _with_factor(settings: MetricSettings, truth: Path, dataset_json: Path) -> MetricSettings:
+    factor = settings.factor or find_factor(truth, dataset_json)
+    if factor is None:
+        raise ValueError(
+            f"boundary_Dice needs a factor (thin slices in a thick one), got none and no thin_thick.json beside {truth}"
+        )
+    return replace(settings, factor=factor)
+
+
+def _own_plans(folder: Path) -> Path | None:
+    file = folder / "plans.json"
+    return file if file.is_file() else None

@@ -1,0 +1,71 @@
+"""What a reader must know before believing a comparison's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from nnunetv2_cfseg.evaluation.compare.folders import FolderComparison
+from nnunetv2_cfseg.evaluation.paired_tests import smallest_p
+
+#: What p is compared with where these notes say that it cannot be reached.
+LEVEL = 0.05
+#: Below so many cases a percentile interval of 95 % covers less than about 93 %.
+FEW_CASES = 20
+MOST_NAMED = 10
+
+
+def notes(comparison: FolderComparison) -> list[str]:
+    """Sentences; none where nothing limits the comparison."""
+    results = comparison.comparison.results
+    return [*_left_out(comparison), *_few_pairs(results), *_many_tests(results), *_narrow(results)]
+
+
+def _left_out(comparison: FolderComparison) -> Iterator[str]:
+    cases = comparison.cases
+    total = len(cases.left_out) + len(cases.compared)
+    partly = [f"{case} (only {', '.join(names)})" for case, names in cases.left_out.items() if names]
+    if len(cases.left_out) > len(partly):
+        yield f"left out: {len(cases.left_out) - len(partly)} of the truth's {total} cases, which no folder has"
+    if partly:
+        yield (
+            f"left out: {len(partly)} of the truth's {total} cases, which some folders lack, and a model that fails on "
+            f"hard cases gains by it: {_some(partly)}"
+        )
+    if cases.without_truth:
+        yield (
+            f"left out: {len(cases.without_truth)} of the predicted cases, which the truth lacks: "
+            f"{_some(cases.without_truth)}"
+        )
+
+
+def _few_pairs(results: pd.DataFrame) -> Iterator[str]:
+    counts = sorted({int(n) for n in results["n"] if n and smallest_p(int(n)) > LEVEL})
+    if counts:
+        yield "; ".join(f"n = {n}: the smallest p this test can give is {smallest_p(n):.4g}" for n in counts)
+
+
+def _many_tests(results: pd.DataFrame) -> Iterator[str]:
+    """Holm multiplies the smallest p with the number of tests, and no corrected p is below that."""
+    limits: dict[tuple[int, int], list[str]] = {}
+    for metric, family in results[results["n"] > 0].groupby("metric", sort=False):
+        limits.setdefault((len(family), int(family["n"].max())), []).append(str(metric))
+    for (tests, most), metrics in limits.items():
+        smallest = min(1.0, tests * smallest_p(most))
+        if smallest_p(most) <= LEVEL < smallest:
+            yield (
+                f"{tests} tests of at most n = {most} ({', '.join(metrics)}): the smallest p that Holm's correction "
+                f"can give is {smallest:.3g}"
+            )
+
+
+def _narrow(results: pd.DataFrame) -> Iterator[str]:
+    most = int(results["n"].max())
+    if 1 < most < FEW_CASES:
+        yield f"at most n = {most}: the bootstrap interval of so few cases is too narrow for its 95 %"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more

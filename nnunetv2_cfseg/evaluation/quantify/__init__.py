@@ -1,1 +1,0 @@
-"""What a segmentation says in numbers: volumes, lesions, diameters, sides, changes over time, and surfaces."""

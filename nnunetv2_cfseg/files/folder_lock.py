@@ -1,0 +1,112 @@
+"""One run at a time in an output folder.
+
+The lock is the operating system's (flock) on a hidden file, so it ends with the process, whatever kills it: a file that
+is left behind locks nothing and is taken over by the next run. Disks that know no such locks (some network file
+systems) are written to without one; over NFS, locks hold between machines from Linux 2.6.12 on.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from nnunetv2_cfseg.files.case_names import check_utf8, printable
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = ".lock"
+
+
+@contextmanager
+def lock_folder(folder: Path, *, part: str | None = None) -> Iterator[None]:
+    """Keep other runs out of a folder, which is made if it is not there, and removed again if nothing was written.
+
+    Args:
+        folder: of outputs.
+        part: name of one of several runs that share the folder; two runs of one name do not. None: nobody shares.
+
+    Raises:
+        ValueError: another run is at work there, or the folder's name is not UTF-8.
+        OSError: the folder cannot be made or written to.
+    """
+    check_utf8(folder)
+    made = _make(folder)
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(lock_file(folder / LOCK, folder, shared=part is not None))
+            if part is None:
+                for left in folder.glob(f"{LOCK}_*"):  # by parts that were killed: nobody else is here
+                    left.unlink(missing_ok=True)
+            else:
+                stack.enter_context(lock_file(folder / f"{LOCK}_{part}", folder))
+            yield
+    finally:
+        with suppress(OSError):  # not empty
+            for place in made:
+                place.rmdir()
+
+
+@contextmanager
+def lock_file(file: Path, what: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold a lock.
+
+    Args:
+        file: of the lock; removed by the last that holds it.
+        what: is locked, for the message.
+        shared: with others that share it.
+
+    Raises:
+        ValueError: another process holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = _acquire(file, what, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # others share it, and the last of them removes it
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.unlink()
+        os.close(descriptor)
+
+
+def _acquire(file: Path, what: Path, kind: int) -> int:
+    while True:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "whose number is not known"
+            os.close(descriptor)
+            raise ValueError(
+                f"another run is at work in the output folder (process {holder}): {printable(what)}"
+            ) from None
+        except OSError:  # this disk has no locks
+            return descriptor
+        if _is_at(descriptor, file):
+            with suppress(OSError):  # a full disk; the holder's number is for messages alone
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+            return descriptor
+        os.close(descriptor)  # removed by its last holder a moment ago
+
+
+def _is_at(descriptor: int, file: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), file.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _make(folder: Path) -> list[Path]:
+    """The folders that were made, the innermost first."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing

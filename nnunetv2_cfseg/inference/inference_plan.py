@@ -1,0 +1,173 @@
+"""What prediction needs of nnU-Net's plans and ``dataset.json``, without importing nnU-Net, which takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nnunetv2_cfseg.files.schema import check_document, short
+from nnunetv2_cfseg.imaging.orientation import RAS
+from nnunetv2_cfseg.inference.logits_to_labels import LogitsToLabels
+from nnunetv2_cfseg.nnunet.dataset_json import DatasetJson, check_heads, is_of_regions
+from nnunetv2_cfseg.nnunet.plans import ConfigurationPlans, Intensities, NetworkSizes, Plans, resolve
+from nnunetv2_cfseg.trainers.plans import NETWORK_CLASS
+
+RESAMPLING = "resample_torch_fornnunet"
+REORIENTS = "NibabelIOWithReorient"
+READERS = ("SimpleITKIO", "NibabelIO", REORIENTS)
+SCHEMES = ("CTNormalization", "ZScoreNormalization", "NoNormalization")
+
+
+@dataclass(frozen=True)
+class InferencePlan:
+    """A configuration of the plans, complete.
+
+    Attributes:
+        name: such as ``3d_fullres``.
+        spacing_mm: z, y, x, axes as in the plans.
+        transpose: nnU-Net's ``transpose_forward``.
+        normalization: a scheme for each channel.
+        intensity_properties: the foreground's statistics for each channel.
+        force_separate_z: of resampling images, and logits.
+        network: what the network is built from.
+        foreground_hu: between which foreground lies; None where the plans do not say.
+        channel_names: of dataset.json, in order.
+        labels: of dataset.json.
+        regions_class_order: of dataset.json, where labels are regions.
+        file_ending: of dataset.json.
+        reorients: whether nnU-Net's reader turns every file to RAS.
+        storage_order: which way axes run in the files that it was trained on, such as ``LPS``; None where the plans
+            do not say.
+    """
+
+    name: str
+    spacing_mm: tuple[float, float, float]
+    transpose: tuple[int, int, int]
+    normalization: tuple[str, ...]
+    intensity_properties: tuple[Mapping[str, float], ...]
+    force_separate_z: tuple[bool | None, bool | None]
+    network: Mapping[str, Any]
+    foreground_hu: tuple[float, float] | None
+    channel_names: tuple[str, ...]
+    labels: Mapping[str, Any] = field(repr=False)
+    regions_class_order: tuple[int, ...] | None
+    file_ending: str
+    reorients: bool = False
+    storage_order: str | None = None
+
+    @property
+    def is_ct(self) -> bool:
+        """Whether every channel is CT."""
+        return all(scheme == "CTNormalization" for scheme in self.normalization)
+
+    @property
+    def heads(self) -> int:
+        """P, outputs of the network."""
+        return len(self.decision.region_labels) if self.decision.region_labels is not None else len(self.label_values)
+
+    @property
+    def label_values(self) -> list[int]:
+        """All label values, background included, ``ignore`` left out, sorted."""
+        named = [value for name, value in self.labels.items() if name != "ignore"]
+        return sorted({int(v) for value in named for v in (value if isinstance(value, list | tuple) else [value])})
+
+    @property
+    def decision(self) -> LogitsToLabels:
+        """How its logits become labels."""
+        return LogitsToLabels(self.regions_class_order)
+
+
+def read_inference_plan(
+    plans: Mapping[str, Any],
+    dataset_json: Mapping[str, Any],
+    name: str,
+    *,
+    plans_file: str = "plans.json",
+    dataset_file: str = "dataset.json",
+) -> InferencePlan:
+    """Pick what prediction needs.
+
+    Args:
+        plans_file: that the plans are of, for messages.
+        dataset_file: that ``dataset_json`` is of.
+
+    Raises:
+        ValueError: no such configuration, another network than this package's, or what only nnU-Net's own prediction
+            can do: a cascade, another resampling, another reader;
+            or an entry that is missing or does not fit.
+    """
+    top = check_document(plans, Plans, plans_file)
+    dataset = check_document(dataset_json, DatasetJson, dataset_file)
+    check_heads(dataset, dataset_file)
+    content = resolve(plans, name, plans_file)
+    _require_our_network(content, plans_file)
+    settings = check_document(content, ConfigurationPlans, plans_file, at=f"configurations.{name}")
+    _require_known(top, settings, plans_file)
+    network = settings.architecture.arch_kwargs
+    check_document(network, NetworkSizes, plans_file, at=f"configurations.{name}.architecture.arch_kwargs")
+    channels = tuple((dataset.channel_names or dataset.modality or {}).values())
+    if len(settings.normalization_schemes) != len(channels):
+        raise ValueError(
+            f"configurations.{name}.normalization_schemes must have one for each of {len(channels)} channels of "
+            f"{dataset_file}, got {len(settings.normalization_schemes)}: {plans_file}"
+        )
+    order = dataset.regions_class_order
+    return InferencePlan(
+        name=name,
+        spacing_mm=settings.spacing,
+        transpose=top.transpose_forward,
+        normalization=tuple(settings.normalization_schemes),
+        intensity_properties=_intensities(top, settings.normalization_schemes, plans_file),
+        force_separate_z=(
+            settings.resampling_fn_data_kwargs.force_separate_z,
+            settings.resampling_fn_probabilities_kwargs.force_separate_z,
+        ),
+        network=network,
+        foreground_hu=settings.cfseg.foreground_hu,
+        channel_names=channels,
+        labels=dataset_json["labels"],
+        regions_class_order=tuple(order) if order is not None and is_of_regions(dataset) else None,
+        file_ending=dataset.file_ending,
+        reorients=top.image_reader_writer == REORIENTS,
+        storage_order=RAS if top.image_reader_writer == REORIENTS else settings.cfseg.storage_order,
+    )
+
+
+def _require_our_network(content: Mapping[str, Any], file: str) -> None:
+    architecture = content.get("architecture")
+    network = architecture.get("network_class_name") if isinstance(architecture, dict) else None
+    if network != NETWORK_CLASS:
+        name = network if isinstance(network, str) and network.isprintable() and len(network) < 200 else short(network)
+        raise ValueError(
+            f"cfseg predict needs a model of this package's network, and the plans are for {name}; use "
+            f"nnUNetv2_predict: {file}"
+        )
+
+
+def _require_known(plans: Plans, settings: ConfigurationPlans, file: str) -> None:
+    reader = plans.image_reader_writer
+    resampling = {settings.resampling_fn_data, settings.resampling_fn_probabilities}
+    unknown_resampling = sorted(map(short, resampling - {RESAMPLING}))
+    unknown_schemes = sorted({short(scheme) for scheme in settings.normalization_schemes if scheme not in SCHEMES})
+    for what, ok in (
+        (f"the image reader {short(reader)}", reader in READERS),
+        (f"resampling with {', '.join(unknown_resampling)}", not unknown_resampling),
+        (f"the normalisation {', '.join(unknown_schemes)}", not unknown_schemes),
+        ("a cascade", not settings.previous_stage),
+        ("normalisation within a mask", not any(settings.use_mask_for_norm)),
+    ):
+        if not ok:
+            raise ValueError(
+                f"cfseg predict does not know {what}, which the plans ask for; use nnUNetv2_predict: {file}"
+            )
+
+
+def _intensities(plans: Plans, schemes: list[str], file: str) -> tuple[Mapping[str, float], ...]:
+    """Of each channel; only ``CTNormalization`` needs any."""
+    name = "foreground_intensity_properties_per_channel"
+    properties = plans.foreground_intensity_properties_per_channel
+    for channel, scheme in enumerate(schemes):
+        if scheme == "CTNormalization":
+            check_document(properties.get(str(channel), {}), Intensities, file, at=f"{name}.{channel}")
+    return tuple(properties.get(str(channel), {}) for channel in range(len(schemes)))

@@ -1,0 +1,241 @@
+"""Fingerprint, plan and preprocess with our planner, by nnU-Net's own functions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nnunetv2.experiment_planning.plan_and_preprocess_api import (
+    extract_fingerprint_dataset,
+    plan_experiment_dataset,
+    preprocess_dataset,
+)
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
+from nnunetv2.utilities.dataset_name_id_conversion import convert_id_to_dataset_name
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
+
+from nnunetv2_cfseg.errors.error_sentence import is_out_of_memory
+from nnunetv2_cfseg.networks import presets
+from nnunetv2_cfseg.nnunet.dataset_json import read_raw_dataset_json
+from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME, CFSegPlanner
+from nnunetv2_cfseg.planners.check_cases import check_cases
+from nnunetv2_cfseg.planners.flags import check_flags
+from nnunetv2_cfseg.planners.pools import ending_with_us
+from nnunetv2_cfseg.planners.raw_files import training_cases
+from nnunetv2_cfseg.planners.splits import check_splits, say_what_folds_lack
+from nnunetv2_cfseg.planners.thin_thick_planner import THIN_THICK_PLANS_NAME, ThinThickPlanner
+from nnunetv2_cfseg.planners.thin_thick_preprocessor import ThinThickPreprocessor
+
+#: Planners by name, each with the name of its plans and the configurations that it preprocesses.
+PLANNERS: dict[str, tuple[type[CFSegPlanner], str, tuple[str, ...]]] = {
+    "CFSegPlanner": (CFSegPlanner, PLANS_NAME, ("3d_fullres", "3d_lowres")),
+    "ThinThickPlanner": (ThinThickPlanner, THIN_THICK_PLANS_NAME, ("3d_fullres",)),
+}
+
+
+def plan_and_preprocess(
+    dataset_ids: Sequence[int],
+    *,
+    planner: str = "CFSegPlanner",
+    preset: str = "default",
+    gpu_memory_target_gb: float | None = None,
+    overwrite_target_spacing: Sequence[float] | None = None,
+    plans_name: str | None = None,
+    configurations: Sequence[str] | None = None,
+    num_processes: Sequence[int] = (4,),
+    num_processes_fingerprint: int = 8,
+    verify_dataset_integrity: bool = False,
+    clean: bool = False,
+    preprocess: bool = True,
+    verbose: bool = False,
+    progress: bool = True,
+    assume_hu: bool = False,
+) -> None:
+    """What ``nnUNetv2_plan_and_preprocess`` does, with one of our planners.
+
+    Args:
+        planner: a name in ``PLANNERS``.
+        plans_name: the planner's own if None.
+        configurations: what to preprocess; all that the planner plans if None.
+        assume_hu: do not look at whether CTs are in HU.
+
+    Raises:
+        ValueError: bad input, which is seen before anything is written, or nnU-Net refuses a dataset.
+        OSError: the disk is full. Plans are whole or as they were then, and nothing is left of what was preprocessed.
+        ChildProcessError: a process was killed.
+    """
+    planner_class, own_plans_name, own_configurations = _planner(planner)
+    plans_name = own_plans_name if plans_name is None else plans_name
+    configurations = own_configurations if configurations is None else configurations
+    _check_configurations(configurations, own_configurations, num_processes, planner)
+    check_flags(
+        dataset_ids,
+        plans_name=plans_name,
+        gpu_memory_target_gb=gpu_memory_target_gb,
+        overwrite_target_spacing=overwrite_target_spacing,
+        num_processes=num_processes,
+        num_processes_fingerprint=num_processes_fingerprint,
+    )
+    presets.preset(preset)  # an unknown name stops here, not after an hour of reading scans
+    planner_of_preset = type(planner_class.__name__, (planner_class,), {"preset_name": preset})
+    for dataset_id in dataset_ids:
+        name, cases = _find_cases(dataset_id, plans_name, clean=clean)
+        raw, preprocessed = Path(str(nnUNet_raw)) / name, Path(str(nnUNet_preprocessed)) / name
+        check_splits(raw, preprocessed, cases)
+        check_cases(
+            cases,
+            read_raw_dataset_json(raw / "dataset.json"),
+            num_processes=num_processes_fingerprint,
+            progress=progress,
+            assume_hu=assume_hu,
+        )
+        say_what_folds_lack(raw, preprocessed, cases)
+    for dataset_id in dataset_ids:
+        with ending_with_us(), _in_one_sentence(dataset_id):
+            extract_fingerprint_dataset(
+                dataset_id,
+                num_processes=num_processes_fingerprint,
+                check_dataset_integrity=verify_dataset_integrity,
+                clean=clean,
+                verbose=verbose,
+                show_progress_bar=progress,
+            )
+            plan_experiment_dataset(
+                dataset_id,
+                planner_of_preset,
+                gpu_memory_target_in_gb=gpu_memory_target_gb,
+                overwrite_target_spacing=overwrite_target_spacing,
+                overwrite_plans_name=plans_name,
+            )
+            if not preprocess:
+                continue
+            with _whole_or_nothing(dataset_id, plans_name, configurations):
+                if planner_class is ThinThickPlanner:
+                    _preprocess_pairs(dataset_id, plans_name, num_processes[0], verbose=verbose, progress=progress)
+                else:
+                    preprocess_dataset(
+                        dataset_id, plans_name, list(configurations), list(num_processes), verbose, progress
+                    )
+
+
+@contextmanager
+def _in_one_sentence(dataset_id: int) -> Iterator[None]:
+    """nnU-Net's own errors, which run over several lines."""
+    try:
+        yield
+    except (AssertionError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
+        if "background worker" in str(error):
+            raise ChildProcessError(
+                f"a process of nnU-Net's ended before its work was done, mostly for lack of memory, of which fewer "
+                f"processes (-np, -npfp) need less: dataset {dataset_id}"
+            ) from error
+        if "NDArray" in str(error):  # blosc2 gives no other reason
+            raise OSError(
+                f"a preprocessed scan cannot be written ({_one_line(error)}), as on a full disk: {nnUNet_preprocessed}"
+            ) from error
+        raise ValueError(f"nnU-Net refuses dataset {dataset_id}: {_one_line(error)}") from error
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # a write that failed does not know its file
+            raise OSError(error.errno, error.strerror, str(nnUNet_preprocessed)) from error
+        raise
+
+
+@contextmanager
+def _whole_or_nothing(dataset_id: int, plans_name: str, configurations: Sequence[str]) -> Iterator[None]:
+    """Remove what was preprocessed of the configurations if not all of it was: training would not miss cases."""
+    preprocessed = Path(str(nnUNet_preprocessed)) / convert_id_to_dataset_name(dataset_id)
+    plans = json.loads((preprocessed / f"{plans_name}.json").read_text())
+    try:
+        yield
+    except BaseException:
+        for name in configurations:
+            if name in plans["configurations"]:
+                folder = PlansManager(plans).get_configuration(name).data_identifier
+                shutil.rmtree(preprocessed / folder, ignore_errors=True)
+        raise
+
+
+def _planner(name: str) -> tuple[type[CFSegPlanner], str, tuple[str, ...]]:
+    if name not in PLANNERS:
+        raise ValueError(f"-pl must be one of {', '.join(PLANNERS)}, got {name!r}")
+    return PLANNERS[name]
+
+
+def _preprocess_pairs(dataset_id: int, plans_name: str, num_processes: int, *, verbose: bool, progress: bool) -> None:
+    """nnU-Net looks preprocessors up inside its own package, and ours is not there."""
+    preprocessor = ThinThickPreprocessor(verbose=verbose)
+    preprocessor.show_progress_bar = progress
+    preprocessor.run(dataset_id, "3d_fullres", plans_name, num_processes)
+    preprocess_dataset(dataset_id, plans_name, [], [num_processes])  # nothing but copies of the labels
+
+
+def _check_configurations(
+    configurations: Sequence[str], known: Sequence[str], num_processes: Sequence[int], planner: str
+) -> None:
+    for name in configurations:
+        if name not in known:
+            raise ValueError(
+                f"{planner} preprocesses {' and '.join(known)}, got {name!r}; for 2d and 3d_cascade_fullres use "
+                f"nnU-Net's own nnUNetv2_plan_and_preprocess and nnUNetTrainer"
+            )
+    if len(num_processes) not in (1, len(configurations)):
+        raise ValueError(
+            f"-np must have one number or one for each of {list(configurations)}, got {list(num_processes)}"
+        )
+
+
+def _find_cases(dataset_id: int, plans_name: str, *, clean: bool) -> tuple[str, dict[str, Any]]:
+    """A dataset's name and its training cases, after a look at all that tells of them but the images."""
+    try:
+        name = convert_id_to_dataset_name(dataset_id)
+    except RuntimeError as error:
+        raise ValueError(
+            f"there must be one dataset with the id {dataset_id} in nnUNet_raw: {_one_line(error)}"
+        ) from error
+    folder, preprocessed = Path(str(nnUNet_raw)) / name, Path(str(nnUNet_preprocessed)) / name
+    dataset_json = read_raw_dataset_json(folder / "dataset.json")
+    _check_labels(dataset_json, folder / "dataset.json")
+    _check_whole(preprocessed / f"{plans_name}.json")
+    if not clean:
+        _check_whole(preprocessed / "dataset_fingerprint.json")
+    if "dataset" in dataset_json:  # it names the files itself
+        cases = get_filenames_of_train_images_and_targets(str(folder), dataset_json)
+    else:
+        cases = dict(training_cases(folder, dataset_json))
+    if not cases:
+        raise ValueError(f"a raw dataset needs training cases, and has none: {folder}")
+    return name, cases
+
+
+def _check_whole(file: Path) -> None:
+    """nnU-Net goes on with what stands from before, and a process that was killed may have left half of it."""
+    try:
+        whole = not file.is_file() or isinstance(json.loads(file.read_text()), dict)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ValueError(f"the file stands from an earlier run and is not whole, remove it: {file}")
+
+
+def _check_labels(dataset_json: dict[str, Any], file: Path) -> None:
+    """What nnU-Net asks of labels, before it asks."""
+    try:
+        labels = LabelManager(dataset_json["labels"], dataset_json.get("regions_class_order"))
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f"nnU-Net cannot train on these labels ({_one_line(error)}): {file}") from error
+    values = [int(value) for value in labels.all_labels]
+    if values != list(range(len(values))):
+        raise ValueError(f"labels must be consecutive (0, 1, 2, ...), got {values}: {file}")
+
+
+def _one_line(error: Exception) -> str:
+    """nnU-Net's messages run over several lines."""
+    return " ".join(str(error).split())

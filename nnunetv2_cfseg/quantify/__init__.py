@@ -1,0 +1,1 @@
+"""Quantities of segmentations, in millilitres and millimetres, without a reference."""

@@ -1,0 +1,102 @@
+"""All that is measured in one case."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from nnunetv2_cfseg.imaging.case_images import read_case_image
+from nnunetv2_cfseg.imaging.geometry import grid_difference
+from nnunetv2_cfseg.imaging.hounsfield import check_hounsfield
+from nnunetv2_cfseg.imaging.labels import check_labels
+from nnunetv2_cfseg.imaging.segmentations import read_segmentation
+from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass
+from nnunetv2_cfseg.quantify.grid import Grid
+from nnunetv2_cfseg.quantify.inputs import Scan
+from nnunetv2_cfseg.quantify.measures import ClassQuantities, measure_class
+from nnunetv2_cfseg.quantify.mesh import build_mesh
+from nnunetv2_cfseg.quantify.midline import Midline, image_centre_midline
+from nnunetv2_cfseg.quantify.output import write_bytes
+from nnunetv2_cfseg.quantify.symmetry import symmetry_midline
+
+MESH_FORMATS = ("stl", "ply")
+
+
+@dataclass(frozen=True)
+class CaseQuantities:
+    """The numbers of a case.
+
+    Attributes:
+        case: its name.
+        grid: where its voxels lie.
+        midline: between its left and right.
+        classes: by nnU-Net's key.
+        mesh_ml: volume of each mesh that was written, by nnU-Net's key.
+    """
+
+    case: str
+    grid: Grid
+    midline: Midline
+    classes: dict[str, ClassQuantities]
+    mesh_ml: dict[str, float] = field(default_factory=dict)
+
+
+def quantify_case(
+    scan: Scan, classes: Classes, *, smallest_ml: float = 0.0, mesh_folder: Path | None = None
+) -> CaseQuantities:
+    """Measure all classes of a case.
+
+    Args:
+        scan: the case's files.
+        classes: of the dataset.
+        smallest_ml: components below it are no lesions.
+        mesh_folder: where to write surfaces; None: none are made. An older surface of a class that this case does not
+            show is removed.
+
+    Raises:
+        ValueError: a file that cannot be read, a label that the dataset lacks, or an image on another grid.
+    """
+    segmentation = read_segmentation(scan.segmentation)
+    check_labels(segmentation.values, set(classes.values), scan.segmentation)
+    grid = Grid.of(segmentation)
+    midline = _midline(scan, grid)
+    found: dict[str, ClassQuantities] = {}
+    mesh_ml: dict[str, float] = {}
+    for one in classes.foreground:
+        mask = one.mask(segmentation.values)
+        found[one.key] = measure_class(mask, grid, midline=midline, smallest_ml=smallest_ml)
+        if mesh_folder is not None:
+            volume_ml = _write_mesh(mask, grid, smallest_ml=smallest_ml, stem=mesh_folder / mesh_name(scan.case, one))
+            if volume_ml is not None:
+                mesh_ml[one.key] = volume_ml
+    return CaseQuantities(scan.case, grid, midline, found, mesh_ml)
+
+
+def mesh_name(case: str, one: SegmentationClass) -> str:
+    """Name of a surface's files without ending; what a file's name should not hold becomes an underscore."""
+    return re.sub(r"[^\w.+-]", "_", f"{case}_{one.name}")
+
+
+def _midline(scan: Scan, grid: Grid) -> Midline:
+    if scan.image is None:
+        return image_centre_midline(grid, reason="no image was given")
+    image = read_case_image(scan.image, series=scan.series, slices=grid.shape[0])
+    if difference := grid_difference(image.geometry, grid.geometry):
+        raise ValueError(f"an image must have its segmentation's {difference}: {scan.image}")
+    check_hounsfield(image.values, scan.image)
+    return symmetry_midline(image.to_sitk(), grid)
+
+
+def _write_mesh(mask: np.ndarray, grid: Grid, *, smallest_ml: float, stem: Path) -> float | None:
+    """Write a class's surface; its volume."""
+    mesh = build_mesh(mask, grid, smallest_ml=smallest_ml)
+    for ending in MESH_FORMATS:
+        file = stem.with_name(f"{stem.name}.{ending}")
+        if mesh is None:
+            file.unlink(missing_ok=True)
+        else:
+            write_bytes(file, mesh.export(file_type=ending))
+    return None if mesh is None else float(mesh.volume) / 1000

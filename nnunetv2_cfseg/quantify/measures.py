@@ -1,0 +1,162 @@
+"""The numbers of one class in one case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+
+from nnunetv2_cfseg.quantify.components import Component, Components, fewest_voxels, find_components
+from nnunetv2_cfseg.quantify.diameters import axial_diameters, face_centres, largest_diameter
+from nnunetv2_cfseg.quantify.grid import Grid
+from nnunetv2_cfseg.quantify.midline import Midline, left_share, side
+
+#: Of a mm: centroids that are closer are in the same place.
+DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One component of a class. Diameters and extents reach from outer face to outer face of voxels.
+
+    Attributes:
+        number: from 1, by falling volume; of equal ones the upper, the hinder, the left one is first.
+        voxels: how many.
+        volume_ml: their volume.
+        extent_mm: left-right, anterior-posterior, head-foot.
+        diameter_mm: the largest in 3D.
+        axial_diameter_mm: the largest within an axial slice.
+        perpendicular_diameter_mm: the longest across it in the same slice.
+        diameter_slice: index of that slice.
+        centroid_mm: x to the left, y to the back, z to the head.
+        first_slice: the lower index of its outermost axial slices, from 0.
+        last_slice: the higher one.
+        first_slice_z_mm: height of the middle of the first slice.
+        last_slice_z_mm: of the last one.
+        left_ml: volume to the left of the midline.
+        right_ml: volume to the right of it.
+        side: left, right or both.
+    """
+
+    number: int
+    voxels: int
+    volume_ml: float
+    extent_mm: tuple[float, float, float]
+    diameter_mm: float
+    axial_diameter_mm: float
+    perpendicular_diameter_mm: float
+    diameter_slice: int
+    centroid_mm: tuple[float, float, float]
+    first_slice: int
+    last_slice: int
+    first_slice_z_mm: float
+    last_slice_z_mm: float
+    left_ml: float
+    right_ml: float
+    side: str
+
+
+@dataclass(frozen=True)
+class ClassQuantities:
+    """One class in a case. What a class that is not there cannot have is NaN, or no text.
+
+    Attributes:
+        voxels: of the class, those of components that are too small for a lesion among them.
+        volume_ml: their volume.
+        lesions: by falling volume.
+        left_ml: volume to the left of the midline.
+        right_ml: volume to the right of it.
+        side: of the class as a whole.
+    """
+
+    voxels: int
+    volume_ml: float
+    lesions: tuple[Lesion, ...]
+    left_ml: float
+    right_ml: float
+    side: str
+
+    @property
+    def largest_lesion_ml(self) -> float:
+        """0 without lesions."""
+        return max((lesion.volume_ml for lesion in self.lesions), default=0.0)
+
+    @property
+    def largest_diameter_mm(self) -> float:
+        """Of all lesions."""
+        return max((lesion.diameter_mm for lesion in self.lesions), default=nan)
+
+    @property
+    def largest_axial_diameter_mm(self) -> float:
+        """Of all lesions."""
+        return max((lesion.axial_diameter_mm for lesion in self.lesions), default=nan)
+
+
+def measure_class(mask: np.ndarray, grid: Grid, *, midline: Midline, smallest_ml: float = 0.0) -> ClassQuantities:
+    """Measure a class.
+
+    Args:
+        mask: (Z, Y, X) bool.
+        grid: where its voxels lie.
+        midline: between left and right.
+        smallest_ml: components below it are no lesions; they count for the class's volume and side alone.
+
+    Raises:
+        ValueError: the smallest volume is negative.
+    """
+    if not smallest_ml >= 0:
+        raise ValueError(f"the smallest volume of a lesion must be >= 0 ml, got {smallest_ml:g}")
+    components = find_components(mask)
+    if components is None:
+        return ClassQuantities(0, 0.0, (), 0.0, 0.0, "")
+    left_ml = _left_ml(components, grid, midline)
+    kept = sorted(components.at_least(fewest_voxels(smallest_ml, grid.voxel_ml)), key=lambda one: _rank(one, grid))
+    lesions = (
+        _measure(one, grid, number=number, left_ml=float(left_ml[one.label])) for number, one in enumerate(kept, 1)
+    )
+    voxels = int(components.voxels[1:].sum())
+    left, volume_ml = float(left_ml.sum()), voxels * grid.voxel_ml
+    return ClassQuantities(voxels, volume_ml, tuple(lesions), left, volume_ml - left, side(left, volume_ml - left))
+
+
+def _rank(component: Component, grid: Grid) -> tuple[float, ...]:
+    x, y, z = np.round(grid.to_patient(component.centroid[None])[0], DECIMALS).tolist()
+    return (-component.voxels, -z, -y, -x)
+
+
+def _left_ml(components: Components, grid: Grid, midline: Midline) -> np.ndarray:
+    """(labels + 1,): the volume of each component to the left of the midline."""
+    shown = components.labels > 0
+    share = left_share(grid, midline, corner=components.corner, shape=shown.shape)[shown]
+    return np.bincount(components.labels[shown], weights=share, minlength=len(components.voxels)) * grid.voxel_ml
+
+
+def _measure(component: Component, grid: Grid, *, number: int, left_ml: float) -> Lesion:
+    volume_ml = component.voxels * grid.voxel_ml
+    axial = axial_diameters(component.mask, grid.steps_mm, grid.slice_axis)
+    first = int(component.corner[grid.slice_axis])
+    last = first + component.mask.shape[grid.slice_axis] - 1
+    return Lesion(
+        number=number,
+        voxels=component.voxels,
+        volume_ml=volume_ml,
+        extent_mm=_xyz(np.ptp(face_centres(component.mask) @ grid.steps_mm, axis=0)),
+        diameter_mm=largest_diameter(component.mask, grid.steps_mm),
+        axial_diameter_mm=axial.longest_mm,
+        perpendicular_diameter_mm=axial.perpendicular_mm,
+        diameter_slice=first + axial.slice_index,
+        centroid_mm=_xyz(grid.to_patient(component.centroid[None])[0]),
+        first_slice=first,
+        last_slice=last,
+        first_slice_z_mm=grid.slice_z_mm(first),
+        last_slice_z_mm=grid.slice_z_mm(last),
+        left_ml=left_ml,
+        right_ml=volume_ml - left_ml,
+        side=side(left_ml, volume_ml - left_ml),
+    )
+
+
+def _xyz(values: np.ndarray) -> tuple[float, float, float]:
+    x, y, z = values.tolist()
+    return x, y, z

@@ -1,0 +1,63 @@
+"""The plane between the left and the right half of a patient, and on which side of it a lesion lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nnunetv2_cfseg.quantify.grid import Grid
+
+SYMMETRY = "symmetry"
+IMAGE_CENTRE = "image centre"
+#: Share of a lesion that must lie on either side of one that is called bilateral.
+BOTH_SHARE = 0.1
+#: What rounding may take from the share.
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Midline:
+    """A plane in patient coordinates (x to the left, y to the back, z to the head, mm).
+
+    Attributes:
+        normal: (3,) unit vector x, y, z towards the patient's left.
+        offset_mm: of the plane along its normal from the origin.
+        source: ``symmetry`` or ``image centre``.
+        reason: why it is not the plane of symmetry; empty if it is.
+        agreement: what the plane of symmetry was judged by; empty where none was looked for.
+    """
+
+    normal: tuple[float, float, float]
+    offset_mm: float
+    source: str
+    reason: str = ""
+    agreement: dict[str, float] = field(default_factory=dict)
+
+
+def image_centre_midline(grid: Grid, *, reason: str, agreement: dict[str, float] | None = None) -> Midline:
+    """The sagittal plane through the middle of the image."""
+    return Midline((1.0, 0.0, 0.0), float(grid.centre_mm[0]), IMAGE_CENTRE, reason, agreement or {})
+
+
+def left_share(grid: Grid, midline: Midline, *, corner: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The share of each voxel of a crop that lies to the left of the midline, (Z, Y, X) in [0, 1].
+
+    It rises evenly over the voxel's width across the plane: exact where an axis of the image is at a right angle to it.
+
+    Args:
+        corner: index (z, y, x) of the crop's first voxel.
+        shape: (z, y, x) of the crop.
+    """
+    normal = np.asarray(midline.normal)
+    steps = grid.steps_mm @ normal
+    first = float(grid.to_patient(corner[None])[0] @ normal) - midline.offset_mm
+    z, y, x = np.ogrid[tuple(slice(n) for n in shape)]
+    return np.clip(0.5 + (first + z * steps[0] + y * steps[1] + x * steps[2]) / np.abs(steps).sum(), 0, 1)
+
+
+def side(left: float, right: float) -> str:
+    """``left``, ``right``, or ``both`` where at least a tenth lies on either side."""
+    if min(left, right) >= (BOTH_SHARE - TOLERANCE) * (left + right):
+        return "both"
+    return "left" if left > right else "right"

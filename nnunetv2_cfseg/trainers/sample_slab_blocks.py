@@ -1,0 +1,141 @@
+"""The last step of the augmentation of thin-thick training: a thin crop becomes thick blocks and thin ones.
+
+Shapes: C channels, Z Y X voxels of the thin crop, r thin slices in a thick one, R channels of the target, blocks as
+counted by :class:`SlabBlocks`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nnunetv2_cfseg.trainers.beyond_scan import BEYOND_KEY, continue_labels
+from nnunetv2_cfseg.trainers.blocks import BlockSampling, cut_blocks, draw_centers
+from nnunetv2_cfseg.trainers.sample_blocks import SampleBlocks
+
+
+@dataclass(frozen=True)
+class SlabBlocks:
+    """How many blocks of which kind are drawn from a crop.
+
+    Attributes:
+        columns: thick blocks with the r thin ones whose centres fill theirs, for the feature term.
+        thick: thick blocks alone.
+        thin: thin blocks alone.
+
+    Raises:
+        ValueError: one below 0, or none at all.
+    """
+
+    columns: int
+    thick: int
+    thin: int
+
+    def __post_init__(self) -> None:
+        if min(self.columns, self.thick, self.thin) < 0 or self.columns + self.thick + self.thin < 1:
+            raise ValueError(f"columns, thick and thin blocks must be >= 0 and not all 0, got {self}")
+
+
+class SampleSlabBlocks(SampleBlocks):
+    """Turns ``image`` (C, Z, Y, X) into blocks, ``segmentation`` (R, Z, Y, X) into the thick labels of their centres.
+
+    A thick block is cut out of the crop's average over slabs. Its centre has as many voxels as a thin one and is r
+    times as deep in mm. A thin centre is as deep as whole slabs. Those of columns begin with a slab; those alone begin
+    anywhere: if the network knew where slabs begin, it could learn to copy their labels.
+
+    ``image`` becomes (columns + thick + columns r + thin, C, *block_size): the thick blocks, those of columns first;
+    then each column's thin blocks from the first slice on; then those alone. ``segmentation`` becomes a list of three,
+    the first two on thick slices: labels of thick blocks (columns + thick, R, c_z, c_y, c_x); of the slabs that thin
+    centres touch (columns r + thin, R, c_z / r + 3, c_y, c_x), with one before and one after them; and how many slices
+    into the first of its slabs each thin centre begins, (columns r + thin,). Beyond the crop its last slab goes on.
+
+    Args:
+        sampling: how centres are drawn; their number is that of ``blocks``.
+        blocks: how many.
+        factor: r.
+        others: see :class:`~.sample_blocks.SampleBlocks`; sizes are voxels, thick or thin.
+
+    Raises:
+        ValueError: a thin centre is not whole slabs.
+    """
+
+    def __init__(self, sampling: BlockSampling, *, blocks: SlabBlocks, factor: int, **others: Any) -> None:
+        super().__init__(sampling, **others)
+        if self.center_size[0] % factor:
+            raise ValueError(f"a block's centre must be whole slabs of {factor} slices, got {self.center_size[0]}")
+        self.blocks = blocks
+        self.factor = factor
+
+    def apply(self, data_dict: dict, **params: object) -> dict:
+        """Replace image and segmentation.
+
+        Raises:
+            ValueError: the crop is not whole slabs.
+        """
+        image: Tensor = data_dict["image"]
+        target: Tensor = data_dict["segmentation"]
+        beyond: Tensor | None = data_dict.pop(BEYOND_KEY, None)
+        thick_image, thick_target = average_slabs(image, self.factor), target[:, :: self.factor]
+        thick_beyond = None
+        if beyond is not None:
+            thick_beyond = beyond.unflatten(0, (-1, self.factor)).any(1)
+            if self.beyond_scan.shows_scan:  # the slabs next to a centre's tell where its labels change
+                thick_target = continue_labels(thick_target, thick_beyond)
+        # nnU-Net seeds numpy's global stream in every worker; all of this step's randomness comes from there.
+        rng = np.random.default_rng(np.random.randint(2**31, size=4))
+        thick = self._draw(self.blocks.columns + self.blocks.thick, thick_image, thick_target, thick_beyond, rng)
+        # The thick centre's first slice is the first of c_z slabs, which c_z thin slices after another fill.
+        depth, *in_plane = self.center_size
+        below = thick[: self.blocks.columns, None] * (self.factor, 1, 1) + [
+            [i * depth, 0, 0] for i in range(self.factor)
+        ]
+        thin = np.concatenate([below.reshape(-1, 3), self._draw(self.blocks.thin, image, target, beyond, rng)])
+
+        data_dict["image"] = torch.cat(
+            [
+                cut_blocks(thick_image, thick, size=self.block_size, margin=self.margin, beyond_scan=self.beyond_scan),
+                cut_blocks(image, thin, size=self.block_size, margin=self.margin, beyond_scan=self.beyond_scan),
+            ]
+        )
+        with_neighbours = torch.cat([thick_target[:, :1], thick_target, *[thick_target[:, -1:]] * 2], dim=1)
+        first_slabs = thin // (self.factor, 1, 1)
+        data_dict["segmentation"] = [
+            cut_blocks(thick_target, thick, size=self.center_size),
+            cut_blocks(with_neighbours, first_slabs, size=(depth // self.factor + 3, *in_plane)),
+            torch.from_numpy(thin[:, 0] % self.factor),
+        ]
+        return data_dict
+
+    def _draw(
+        self, count: int, image: Tensor, target: Tensor, beyond: Tensor | None, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Where so many centres begin, (count, 3)."""
+        if not count:
+            return np.empty((0, 3), dtype=np.int64)
+        return draw_centers(
+            target,
+            replace(self.sampling, blocks_per_crop=count),
+            center_size=self.center_size,
+            block_size=self.block_size,
+            ignore_label=self.ignore_label,
+            rng=rng,
+            looks_like_foreground=self._looks_like_foreground(image),
+            beyond_scan=beyond,
+        )
+
+
+def average_slabs(image: Tensor, factor: int) -> Tensor:
+    """Average intensity projection of a crop, (C, Z, Y, X) to (C, Z / r, Y, X).
+
+    nnU-Net's normalised CT is linear in HU over our clip range, so this is the average of the HU.
+
+    Raises:
+        ValueError: the crop is not whole slabs.
+    """
+    if image.shape[1] % factor:
+        raise ValueError(f"a crop must be whole slabs of {factor} slices, got {image.shape[1]}")
+    return image.unflatten(1, (-1, factor)).mean(dim=2)
