@@ -17,6 +17,7 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 # The report's tests open it in Chromium. Who is not root installs one; without it these tests are skipped.
 browser:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+
+from nnunetv2_cfseg.errors.printable import printable
 
 #: Makes ``cfseg`` print the traceback of an error as well.
 TRACEBACK_VARIABLE = "CFSEG_TRACEBACK"
@@ -28,17 +29,21 @@ def error_sentence(error: BaseException, output: Path | None = None) -> str:
     Args:
         output: where the command writes, named where the disk is full and the error names no file.
     """
+    return printable(_sentence(error, output), keep_lines=True)
+
+
+def _sentence(error: BaseException, output: Path | None) -> str:
     if is_out_of_memory(error):
-        return printable(f"there is not enough memory{_in_brackets(error)}")
+        return f"there is not enough memory{_in_brackets(error)}"
     if isinstance(error, OSError):
-        return printable(_of_system(error, output))
+        return _of_system(error, output)
     if isinstance(error, UnicodeError):
         part = getattr(error, "object", "")
-        return printable(f"a name or a text is not UTF-8 ({error.__class__.__name__}): {part[:200]!r}")
+        return f"a name or a text is not UTF-8 ({error.__class__.__name__}): {part[:200]!r}"
     if isinstance(error, ValueError) and str(error):
-        return printable(str(error))
+        return str(error)
     said = f"{type(error).__name__}: {error}".strip(": ")
-    return printable(f"this is a bug in cfseg ({said}); {TRACEBACK_VARIABLE}=1 cfseg ... shows where")
+    return f"this is a bug in cfseg ({said}); {TRACEBACK_VARIABLE}=1 cfseg ... shows where"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -52,19 +57,6 @@ def is_out_of_memory(error: BaseException) -> bool:
         )
         for one in _chain(error)
     )
-
-
-def printable(text: str) -> str:
-    """Text without what a terminal would obey, or could not show; lines stay lines."""
-    return "".join(char if char == "\n" or not _is_control(char) else _escaped(char) for char in text)
-
-
-def _is_control(char: str) -> bool:
-    return unicodedata.category(char) in ("Cc", "Cs", "Cf")
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

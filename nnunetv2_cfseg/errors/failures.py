@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nnunetv2_cfseg.errors.error_sentence import is_out_of_memory
-from nnunetv2_cfseg.files.case_names import printable
+from nnunetv2_cfseg.errors.printable import printable
 
 
 def explain(error: BaseException, files: Iterable[Path], *, doing: str = "read") -> str:

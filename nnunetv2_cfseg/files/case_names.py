@@ -6,18 +6,10 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from nnunetv2_cfseg.errors.printable import is_unprintable, printable
+
 #: Of a file's name; most disks take 255, and what is being written has a longer name for a while.
 LONGEST_BYTES = 240
-#: Unicode categories of characters that end a line, move what is printed, or are no text.
-UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
-#: They reverse the text that follows, so that a name looks like another.
-TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
-def printable(path: Path | str) -> str:
-    """A path as it can be printed and written to a file: bytes that are not UTF-8 are escaped, and so are controls."""
-    text = str(path).encode("utf-8", "backslashreplace").decode()
-    return "".join(repr(sign)[1:-1] if _is_unprintable(sign) else sign for sign in text)
 
 
 def check_case_name(name: str, source: Path, *, ending: str = "") -> None:
@@ -33,7 +25,7 @@ def check_case_name(name: str, source: Path, *, ending: str = "") -> None:
             one that is not UTF-8, has control characters or is too long.
     """
     wrong = None
-    if any(_is_unprintable(sign) for sign in name):
+    if any(is_unprintable(sign) for sign in name):
         wrong = "must be printable UTF-8"
     elif not name.strip(". ") or name.startswith("."):
         wrong = "must not be empty or begin with a dot"
@@ -90,7 +82,3 @@ def check_distinct(named: Iterable[tuple[str, Path]]) -> None:
                 f"'{printable(other)}' and '{printable(name)}' do not: {printable(other_file)} and {printable(file)}"
             )
         seen[key] = name, file
-
-
-def _is_unprintable(sign: str) -> bool:
-    return unicodedata.category(sign) in UNPRINTABLE or sign in TURNING

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from nnunetv2_cfseg.files.case_names import check_utf8, printable
+from nnunetv2_cfseg.errors.printable import printable
+from nnunetv2_cfseg.files.case_names import check_utf8
 
 try:
     import fcntl

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from nnunetv2_cfseg.files.case_names import printable
+from nnunetv2_cfseg.errors.printable import printable
 
 #: Names that nnU-Net and this package give to files which others read.
 TAKEN = frozenset(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from nnunetv2_cfseg.files.case_names import printable
+from nnunetv2_cfseg.errors.printable import printable
 from nnunetv2_cfseg.imaging.geometry import Volume, geometry_of
 from nnunetv2_cfseg.imaging.notices import say
 from nnunetv2_cfseg.imaging.read import check_spacing

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_cfseg.errors.printable import printable
 from nnunetv2_cfseg.files.atomic_files import write_json
-from nnunetv2_cfseg.files.case_names import printable
 from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.imaging.geometry import Volume, VolumeGeometry, grid_difference
 from nnunetv2_cfseg.imaging.read import read_geometry, read_volume

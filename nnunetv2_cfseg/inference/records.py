@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from nnunetv2_cfseg import __version__
+from nnunetv2_cfseg.errors.printable import printable
 from nnunetv2_cfseg.files.atomic_files import write_json
-from nnunetv2_cfseg.files.case_names import printable
 from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.imaging.read import check_is_file
 from nnunetv2_cfseg.inference.model import Model

@@ -11,7 +11,8 @@ from zipfile import is_zipfile
 
 from numpy.typing import NDArray
 
-from nnunetv2_cfseg.files.case_names import check_case_name, check_distinct, check_utf8, printable
+from nnunetv2_cfseg.errors.printable import printable
+from nnunetv2_cfseg.files.case_names import check_case_name, check_distinct, check_utf8
 from nnunetv2_cfseg.imaging.dicom import Series, choose_series, find_series, is_dicom, is_one_slice, read_series
 from nnunetv2_cfseg.imaging.dicom_padding import padding_hu
 from nnunetv2_cfseg.imaging.geometry import Triple, VolumeGeometry, grid_difference

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from nnunetv2_cfseg.cli import main
 from nnunetv2_cfseg.data.pairing.sources import find_sources
-from nnunetv2_cfseg.files.case_names import LONGEST_BYTES, check_case_name, check_distinct, check_utf8, printable
+from nnunetv2_cfseg.errors.printable import printable
+from nnunetv2_cfseg.files.case_names import LONGEST_BYTES, check_case_name, check_distinct, check_utf8
 from nnunetv2_cfseg.files.csv_cells import original_cell, safe_cell, table_to_csv
 from nnunetv2_cfseg.files.output_paths import check_not_read, check_not_taken
 from nnunetv2_cfseg.imaging.segmentations import case_files
