@@ -40,6 +40,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("--smallest", type=float, default=default.smallest, metavar="QUANTILE",
         help="draw no smaller lesions: 0.5 draws the larger half of the sizes (default: %(default)s, all)")  # fmt: skip
     flag("--fresh", action="store_true", help="all bled within a day, none is as dark as brain")
+    flag("--classes", nargs="+", choices=tuple(CLASSES), metavar="CLASS",
+        help=f"that the dataset has, labelled from 1 on in this order (default: {words(CLASSES)})")  # fmt: skip
     often = command.add_mutually_exclusive_group()
     often.add_argument("--frequencies", nargs="+", type=_frequency, metavar="CLASS=P",
         help="share of the cases that show a class, 0 for classes not named (default: as in CQ500, "
@@ -52,9 +54,10 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _run(args: argparse.Namespace) -> None:
     from nnunetv2_cfseg.data.phantom.dataset import dataset_folder, make_dataset  # SimpleITK: slow to import
 
-    frequencies = FREQUENCIES
+    classes = tuple(name for name in CLASSES if args.classes is None or name in args.classes)
+    frequencies = {name: FREQUENCIES[name] for name in classes}
     if args.balanced:
-        frequencies = dict.fromkeys(CLASSES, 0.5)
+        frequencies = dict.fromkeys(classes, 0.5)
     elif args.frequencies is not None:
         frequencies = dict(args.frequencies)
         if len(frequencies) < len(args.frequencies):
@@ -65,6 +68,7 @@ def _run(args: argparse.Namespace) -> None:
         factor=args.factor,
         supersampling=args.supersampling,
         noise_hu=args.noise,
+        classes=classes,
         frequencies=frequencies,
         smallest=args.smallest,
         fresh=args.fresh,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunetv2_cfseg.data.pairing.sidecar import MOST_SLICES, SIDECAR
-from nnunetv2_cfseg.files.text_files import read_json
+from nnunetv2_cfseg.files.checksum import sha256
+from nnunetv2_cfseg.files.text_files import read_json, require_regular_file
 from nnunetv2_cfseg.imaging.segmentations import case_files
 
 #: How the folders are called whose slices are thick already.
@@ -26,6 +27,14 @@ class Case:
     name: str
     truth: Path
     prediction: Path
+
+
+@dataclass(frozen=True)
+class CaseChecksums:
+    """The sha256 of a case's two files."""
+
+    truth: str
+    prediction: str
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,18 @@ def pair_cases(truth: Path, prediction: Path, file_ending: str, *, chill: bool =
     if not cases:
         raise ValueError(f"a prediction must be named as its reference is, and none in {prediction} is as in {truth}")
     return cases
+
+
+def read_checksums(case: Case) -> CaseChecksums:
+    """Checksums of a case's files.
+
+    Raises:
+        ValueError: one is no file.
+        OSError: one cannot be read.
+    """
+    for file in (case.truth, case.prediction):
+        require_regular_file(file)
+    return CaseChecksums(truth=sha256(case.truth), prediction=sha256(case.prediction))
 
 
 def find_unpaired(truth: Path, prediction: Path, file_ending: str) -> Unpaired:

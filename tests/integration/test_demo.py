@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunetv2_cfseg.data.phantom.settings import CLASSES
 from nnunetv2_cfseg.demo.settings import BLEEDS
 from nnunetv2_cfseg.demo.steps import COPY_PREDICTIONS, FOLDS, PREDICTIONS, RAW, TRAINER, TRUTH
 
@@ -109,7 +108,7 @@ def test_predictions_have_the_grid_of_the_thin_truth(demo: Path, predictions: st
         assert prediction.GetSize() == truth.GetSize() == (32, 32, 20)  # four slices are not a slab
         assert prediction.GetSpacing() == pytest.approx(truth.GetSpacing())
         assert prediction.GetOrigin() == pytest.approx(truth.GetOrigin())
-        assert set(np.unique(sitk.GetArrayViewFromImage(prediction))) <= {0, *CLASSES.values()}
+        assert set(np.unique(sitk.GetArrayViewFromImage(prediction))) <= set(range(len(BLEEDS) + 1))
 
 
 def test_training_saw_thick_labels_alone(demo: Path) -> None:
@@ -119,12 +118,15 @@ def test_training_saw_thick_labels_alone(demo: Path) -> None:
 
 
 def test_the_report_shows_the_summary_the_scans_and_the_commands(demo: Path) -> None:
-    summary = json.loads((demo / "summary.json").read_text())
+    summary = json.loads((demo / "summary.json").read_text(), parse_constant=pytest.fail)  # strict: no NaN
+    assert set(summary["mean"]) == {"1", "2"}
+    assert None not in summary["foreground_mean"].values()
     report = (demo / "report.html").read_text()
     assert len(summary["metric_per_case"]) == 3
-    for name in BLEEDS:
-        mean = summary["mean"][str(CLASSES[name])]["Dice"]
-        assert np.isnan(mean) or f"{mean:.3f}" in report
+    assert "of 5 classes" not in report
+    for label, name in enumerate(BLEEDS, 1):
+        assert summary["cfseg"]["classes"][str(label)]["name"] == name
+        assert f"{summary['mean'][str(label)]['Dice']:.3f}" in report
     for case in summary["metric_per_case"]:
         assert Path(case["reference_file"]).name.removesuffix(".nii.gz") in report
     assert "CFSEG_TIME_BUDGET_S=20" in report

@@ -22,7 +22,7 @@ class PhantomCase:
 
     Attributes:
         image: (Z, Y, X) int16, HU.
-        labels: (Z, Y, X) uint8: 0, or a value of ``settings.CLASSES``.
+        labels: (Z, Y, X) uint8: 0, or a value of ``PhantomSettings.labels``.
         spacing_mm: along z, y, x.
         origin_mm: SimpleITK's, in x, y, z.
         direction: SimpleITK's, nine numbers.
@@ -55,7 +55,7 @@ def make_case(settings: PhantomSettings, *, seed: int, index: int) -> PhantomCas
     first = [float(voxels.centres_mm(axis)[0]) for axis in range(3)]
     return PhantomCase(
         image,
-        perfect.labels,
+        _relabelled(perfect.labels, settings),
         settings.spacing_mm,
         (first[2], first[1], first[0]),
         (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
@@ -77,6 +77,14 @@ def draw_classes(settings: PhantomSettings, rng: np.random.Generator) -> list[st
             return [name for name, is_shown in zip(CLASSES, shown, strict=True) if is_shown]
 
 
+def _relabelled(labels: np.ndarray, settings: PhantomSettings) -> np.ndarray:
+    """(Z, Y, X): labels of ``CLASSES`` as those of the dataset."""
+    new = np.zeros(max(CLASSES.values()) + 1, labels.dtype)
+    for name, label in settings.labels.items():
+        new[CLASSES[name]] = label
+    return new[labels]
+
+
 def _on_background(settings: PhantomSettings, classes: list[str], file: Path, rng: np.random.Generator) -> PhantomCase:
     background = read_background(file)
     image, labels, lesions = bleed_into(
@@ -85,7 +93,7 @@ def _on_background(settings: PhantomSettings, classes: list[str], file: Path, rn
     x, y, z = background.reference.GetSpacing()
     return PhantomCase(
         background.to_reference(np.clip(np.rint(image), -1024, 3071).astype(np.int16)),
-        background.to_reference(labels),
+        background.to_reference(_relabelled(labels, settings)),
         (z, y, x),
         background.reference.GetOrigin(),
         background.reference.GetDirection(),

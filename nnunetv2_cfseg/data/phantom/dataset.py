@@ -25,6 +25,7 @@ from nnunetv2_cfseg.processes.parallel_map import checked_processes, parallel_ma
 
 #: What the dataset was begun with; a folder that has it is one of ours.
 RECORD = "phantom.json"
+ALL_CLASSES = tuple(CLASSES)
 MOST_CASES = 100_000
 LONGEST_NAME = 100
 
@@ -104,7 +105,7 @@ def _record(settings: PhantomSettings, *, num_training: int, num_test: int, seed
     if settings.background is not None:
         check_is_file(settings.background)
     background = settings.background and {"sha256": sha256(settings.background)}
-    return {
+    record = {
         "version": __version__,
         "seed": seed,
         "num_training": num_training,
@@ -112,6 +113,9 @@ def _record(settings: PhantomSettings, *, num_training: int, num_test: int, seed
         **asdict(replace(settings, background=None)),
         "background": background,
     }
+    if settings.classes == ALL_CLASSES:  # as datasets are recorded that were begun before classes could be chosen
+        del record["classes"]
+    return record
 
 
 def _check_folder(folder: Path, record: dict[str, Any]) -> None:
@@ -126,8 +130,10 @@ def _check_folder(folder: Path, record: dict[str, Any]) -> None:
         raise ValueError(f"{RECORD} must be what cfseg phantom wrote, and is not: {error}") from error
     if not is_begun(folder, RECORD):
         return
-    for name, value in json.loads(json.dumps(record)).items():
-        before = begun_with.get(name)
+    defaults = {"classes": list(ALL_CLASSES)}
+    now = {**defaults, **json.loads(json.dumps(record))}
+    for name, value in now.items():
+        before = begun_with.get(name, defaults.get(name))
         if value != before and not (name == "num_test" and before is not None and value > before):
             rule = "goes on with at least as many" if name == "num_test" else "goes on with what it was begun with"
             raise ValueError(f"a phantom dataset {rule}, and {name} was {before} and is now {value}: {file}")
@@ -162,7 +168,7 @@ def _dataset_json(settings: PhantomSettings, num_training: int) -> dict[str, Any
         "reference": f"nnunetv2_cfseg {__version__}, cfseg phantom; settings and seed are in {RECORD}",
         "licence": "that of the background" if is_real else "CC0-1.0",
         "channel_names": {"0": "CT"},
-        "labels": {"background": 0, **CLASSES},
+        "labels": {"background": 0, **settings.labels},
         "numTraining": num_training,
         "file_ending": FILE_ENDING,
     }

@@ -10,7 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from nnunetv2_cfseg.data.phantom.case import PhantomCase, make_case
-from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
+from nnunetv2_cfseg.data.phantom.settings import PhantomSettings
 from nnunetv2_cfseg.files.atomic_files import write_json
 from nnunetv2_cfseg.files.checksum import are_whole, sha256
 from nnunetv2_cfseg.files.resumable_dataset import UNFINISHED
@@ -82,7 +82,7 @@ def write_case(files: CaseFiles) -> None:
         (files.folder / file).parent.mkdir(exist_ok=True)
         (unfinished / file).replace(files.folder / file)
     files.provenance.parent.mkdir(exist_ok=True)
-    own = {"seed": files.seed, "index": files.index, "volume_ml": _volume_ml(case), "outputs": outputs}
+    own = {"seed": files.seed, "index": files.index, "volume_ml": _volume_ml(case, files.settings), "outputs": outputs}
     write_json(files.provenance, {**case.provenance, **own})
 
 
@@ -107,6 +107,6 @@ def _volume(values: np.ndarray, case: PhantomCase, factor: int = 1) -> Volume:
     return Volume(values, geometry)
 
 
-def _volume_ml(case: PhantomCase) -> dict[str, float]:
+def _volume_ml(case: PhantomCase, settings: PhantomSettings) -> dict[str, float]:
     voxel_ml = prod(case.spacing_mm) / 1000
-    return {name: float((case.labels == value).sum() * voxel_ml) for name, value in CLASSES.items()}
+    return {name: float((case.labels == value).sum() * voxel_ml) for name, value in settings.labels.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from nnunetv2_cfseg.evaluation.compare.notes import notes
 from nnunetv2_cfseg.evaluation.metric_definitions import BY_KEY
 from nnunetv2_cfseg.files.atomic_files import atomic_write
 from nnunetv2_cfseg.files.csv_cells import table_to_csv
+from nnunetv2_cfseg.files.json_numbers import without_nan
 from nnunetv2_cfseg.files.output_paths import check_not_read
 from nnunetv2_cfseg.files.private_paths import told
 
@@ -84,16 +85,12 @@ def _record(comparison: FolderComparison, folder: Path) -> dict[str, Any]:
         "cases": list(comparison.cases.compared),
         "left_out": {case: list(names) for case, names in comparison.cases.left_out.items()},
         "notes": notes(comparison),
-        "results": [_without_nan(row) for row in of.results.to_dict("records")],
+        "results": without_nan(of.results.to_dict("records")),
     }
 
 
 def _tests(results: pd.DataFrame, metric: str) -> int:
     return int(results.loc[results["metric"] == metric, "p"].notna().sum())
-
-
-def _without_nan(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(key): None if isinstance(value, float) and pd.isna(value) else value for key, value in row.items()}
 
 
 def _write(file: Path, text: str) -> None:

@@ -65,6 +65,15 @@ class TestCase:
         np.testing.assert_allclose(case.origin_mm, (-25.5 * 4.2, -23.5 * 4.5, -19.5 * 4.0))
         assert case.direction == tuple(np.eye(3).ravel())
 
+    def test_labels_of_chosen_classes_count_up_from_one(self) -> None:
+        bleeding = replace(SETTINGS, frequencies={"ICH": 1.0, "SDH": 1.0})
+        all_labels = make_case(bleeding, seed=3, index=1).labels
+        chosen = make_case(replace(bleeding, classes=("ICH", "SDH")), seed=3, index=1)
+        assert set(np.unique(chosen.labels)) == {0, 1, 2}
+        assert chosen.labels.dtype == np.uint8
+        for label, name in enumerate(("ICH", "SDH"), 1):
+            np.testing.assert_array_equal(chosen.labels == label, all_labels == CLASSES[name])
+
     def test_is_as_severe_as_asked_for(self) -> None:
         settings = replace(SETTINGS, matrix=(16, 16, 16), smallest=0.9, fresh=True)
         lesions = make_case(settings, seed=3, index=1).provenance["lesions"]
