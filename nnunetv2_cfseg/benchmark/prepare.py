@@ -9,8 +9,9 @@ from typing import Any
 
 from nnunetv2_cfseg.benchmark.limits import check_plain
 from nnunetv2_cfseg.benchmark.matrix import NNUNET_PLANNER, OUR_PLANNERS, Matrix, Row, dataset_number
+from nnunetv2_cfseg.benchmark.thin_labels import data_folders, link_thin_dataset, preprocessed
 from nnunetv2_cfseg.files.atomic_files import write_json
-from nnunetv2_cfseg.files.text_files import read_json
+from nnunetv2_cfseg.files.text_files import read_any_json, read_json
 from nnunetv2_cfseg.nnunet.environment import require_folders
 from nnunetv2_cfseg.processes.subprocess_runner import CommandRunner
 
@@ -44,8 +45,11 @@ def prepare(matrix: Matrix, runner: CommandRunner, *, processes: int) -> None:
         ValueError: a command failed, or plans that a row names are not there and no planner is known.
     """
     for dataset in matrix.datasets:
-        folder = Path(os.environ["nnUNet_preprocessed"]) / dataset
-        for row in matrix.rows_of(dataset):
+        rows = [row for row in matrix.rows_of(dataset) if row.trainer]
+        for row in sorted(rows, key=lambda row: row.labels):  # thin ones last: they take the folds of the others
+            folder = preprocessed(row, dataset, runner.folder)
+            if row.labels:
+                link_thin_dataset(dataset, runner.folder)
             name, configuration = matrix.plans_of(row), matrix.configuration_of(row)
             if not is_preprocessed(folder, name, configuration):
                 if row.plans and not row.planner:
@@ -56,7 +60,7 @@ def prepare(matrix: Matrix, runner: CommandRunner, *, processes: int) -> None:
                 _plan_and_preprocess(matrix, row, dataset, runner, processes, folder)
             if row.changes:
                 write_changed_plans(folder, name, matrix.trained_plans(row), configuration, row.changes)
-        write_splits(folder)
+            write_splits(folder, of=Path(os.environ["nnUNet_preprocessed"]) / dataset)
 
 
 def is_preprocessed(folder: Path, plans: str, configuration: str) -> bool:
@@ -82,9 +86,16 @@ def cases_of(folder: Path) -> list[str]:
     return sorted(truth.name.removesuffix(ending) for truth in (folder / "gt_segmentations").glob(f"*{ending}"))
 
 
-def write_splits(folder: Path) -> None:
-    """The folds that nnU-Net would write when it first trains: cells that begin together would write them at once."""
+def write_splits(folder: Path, *, of: Path | None = None) -> None:
+    """The folds that nnU-Net would write when it first trains: cells that begin together would write them at once.
+
+    Args:
+        folder: of the preprocessed dataset.
+        of: another one of the same cases, whose folds are taken where it has some.
+    """
     file = folder / "splits_final.json"
+    if of is not None and of != folder and (of / file.name).is_file():
+        write_json(file, read_any_json(of / file.name))
     if not file.is_file():
         from nnunetv2.utilities.crossval_split import generate_crossval_split  # slow to import
 
@@ -125,7 +136,8 @@ def _plan_and_preprocess(
     number, plans = dataset_number(dataset), matrix.plans_of(row)
     memory, count = f"{matrix.gpu_memory_target_gb:g}", str(processes)
     configuration = matrix.configuration_of(row)
-    log = Path("logs", f"prepare_{dataset}_{plans}_{configuration}.log")
+    of_labels = f"{row.labels}_labels_" if row.labels else ""
+    log = Path("logs", f"prepare_{dataset}_{of_labels}{plans}_{configuration}.log")
     if row.planner in OUR_PLANNERS:
         commands = [
             ["cfseg", "plan_and_preprocess", "-d", number, "-pl", row.planner, "-preset", row.preset,
@@ -142,7 +154,7 @@ def _plan_and_preprocess(
                 *commands,
             ]  # fmt: skip
     for command in commands:
-        runner.run(command, environment={}, log=log)
+        runner.run(command, environment=data_folders(row, runner.folder), log=log)
 
 
 def write_changed_plans(folder: Path, plans: str, name: str, configuration: str, changes: Mapping[str, Any]) -> None:

@@ -128,7 +128,7 @@ def remember(matrix: Matrix, output: Path) -> None:
 
 def _made_by(row: dict[str, Any]) -> dict[str, Any]:
     """What a row's cells are made by: not the datasets that it is for."""
-    return {key: value for key, value in row.items() if key != "datasets"}
+    return {key: value for key, value in row.items() if key != "datasets" and value}  # earlier versions knew fewer
 
 
 def announcement(matrix: Matrix, output: Path, jobs: int) -> str:
@@ -138,7 +138,8 @@ def announcement(matrix: Matrix, output: Path, jobs: int) -> str:
     words = f"{len(cells)} cells, {len(cells) - len(left)} of them done"
     if matrix.budget_s is None:
         return f"{words}; how long one takes is known when it has ended"
-    hours, minutes = divmod(round(len(left) * (matrix.budget_s + OTHER_S) / jobs / 60), 60)
+    seconds = sum(OTHER_S + (matrix.budget_s if cell.row.trainer else 0) for cell in left)
+    hours, minutes = divmod(round(seconds / jobs / 60), 60)
     return f"{words}; about {f'{hours} h ' if hours else ''}{minutes} min with {jobs} at a time, preprocessing aside"
 
 

@@ -132,8 +132,8 @@ class _Job:
 class _Outcome:
     index: int
     rows: list[dict[str, Any]]
-    checksums: CaseChecksums | None = None
     error: ValueError | None = None
+    checksums: CaseChecksums | None = None
 
 
 def _without_failure(outcomes: Iterable[_Outcome]) -> Iterator[_Outcome]:
@@ -154,7 +154,7 @@ def _try_case(job: _Job) -> _Outcome:
     """An error is a result here: which case fails first depends on the processes, which one is reported must not."""
     try:
         checksums = read_checksums(job.case)  # first: a file that changes meanwhile must not pass for the measured one
-        return _Outcome(job.index, _measure_case(job.case, job.classes, job.settings), checksums)
+        return _Outcome(job.index, _measure_case(job.case, job.classes, job.settings), checksums=checksums)
     except Exception as error:
         files = (job.case.prediction, job.case.truth)
         return _Outcome(job.index, [], error=ValueError(explain(error, files, doing="measured")))

@@ -88,7 +88,7 @@ def test_changes_must_name_a_setting(preprocessed: Path, path: str) -> None:
 
 def test_each_planner_has_its_commands(raw: Path, preprocessed: Path) -> None:
     ran: list[list[str]] = []
-    runner: Any = SimpleNamespace(run=lambda command, **_: ran.append(list(command)))
+    runner: Any = SimpleNamespace(run=lambda command, **_: ran.append(list(command)), folder=raw)
     prepare(MATRIX, runner, processes=2)
     assert [command[0] for command in ran] == [
         "cfseg", "nnUNetv2_extract_fingerprint", "nnUNetv2_plan_experiment", "nnUNetv2_preprocess",
@@ -106,7 +106,7 @@ def test_rows_of_two_configurations_share_plans(raw: Path, preprocessed: Path) -
             write(preprocessed / "nnUNetPlans_1GB.json", {"configurations": {
                 name: {"data_identifier": f"data_{name}"} for name in ("2d", "3d_fullres")}})  # fmt: skip
 
-    runner: Any = SimpleNamespace(run=run)
+    runner: Any = SimpleNamespace(run=run, folder=raw)
     prepare(replace(MATRIX, rows=(MATRIX.rows[1], Row("slices", "U_timed", configuration="2d"))), runner, processes=2)
     assert [command[0].removeprefix("nnUNetv2_") for command in ran] == [
         "extract_fingerprint", "plan_experiment", "preprocess", "preprocess",
@@ -116,7 +116,7 @@ def test_rows_of_two_configurations_share_plans(raw: Path, preprocessed: Path) -
 
 def test_plans_that_a_row_names_are_nobody_elses_to_make(raw: Path, preprocessed: Path) -> None:
     ran: list[list[str]] = []
-    runner: Any = SimpleNamespace(run=lambda command, **_: ran.append(list(command)))
+    runner: Any = SimpleNamespace(run=lambda command, **_: ran.append(list(command)), folder=raw)
     prepare(replace(MATRIX, rows=(replace(ROW, planner="", plans="P"),)), runner, processes=2)
     with pytest.raises(
         ValueError, match=r"plans that a row names must be there and preprocessed, .* got Q of row ours"
