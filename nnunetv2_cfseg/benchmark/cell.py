@@ -89,10 +89,14 @@ def _run(matrix: Matrix, cell: Cell, output: Path, threads: int, lock: int, stop
     of_model = ["-tr", cell.row.trainer, "-p", plans, "-device", matrix.device]
     network = folder.resolve() / "network.json"
     train = ["python", "-m", "nnunetv2_cfseg.benchmark.train", str(network), cell.dataset, configuration, cell.fold,
-             *of_model, *_pretrained(matrix, cell, output)]  # fmt: skip
+             *of_model]  # fmt: skip
     training, described = NO_COSTS, NO_NETWORK
+
+    def learn() -> dict[str, Any]:
+        return measured(runner, [*train, *_pretrained(matrix, cell, output)], so_far=folder / "train_so_far.json")
+
     if cell.row.trainer:
-        training = _once(folder / "train.json", lambda: measured(runner, train, so_far=folder / "train_so_far.json"))
+        training = _once(folder / "train.json", learn)
         described = read_json(network)
     (folder / "train_so_far.json").unlink(missing_ok=True)
     predictions = folder / "predictions"
