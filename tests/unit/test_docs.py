@@ -22,8 +22,9 @@ LINK = re.compile(r"\]\(\s*([^)\s]+)[^)]*\)")
 def pages() -> list[Path]:
     """Every Markdown file of the repository that is tracked or could be."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", "*.md"]
-    listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-    if listed.returncode:  # no checkout
+    try:
+        listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):  # no git, or no checkout
         return [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").rglob("*.md"))]
     return [file for line in listed.stdout.splitlines() if (file := REPOSITORY / line).is_file()]
 
