@@ -155,6 +155,14 @@ def test_code_names_pages_that_exist() -> None:
     assert not [(file, page) for file, page in named if not (REPOSITORY / page).is_file()]
 
 
+def test_docs_name_experiments_that_exist() -> None:
+    folder = next(path for name in ("experiments", "benchmarks") if (path := REPOSITORY / name).is_dir())
+    named = {(page, path) for page, file in BY_NAME.items()
+             for path in re.findall(r"experiments/([\w/.-]+\.\w+)", file.read_text())}  # fmt: skip
+    assert named
+    assert not [(page, path) for page, path in named if not (folder / path).is_file()]
+
+
 def test_the_version_is_the_same_everywhere() -> None:
     citation = re.search(r"^version: (\S+)$", (REPOSITORY / "CITATION.cff").read_text(), re.MULTILINE)
     changelog = re.search(r"^## (\S+)", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
