@@ -12,7 +12,8 @@ truth costs :math:`-\log 0.6 = 0.51`.
 :math:`P(y = 1 | f) = \sigma((f - \tau) / T)`. Its cross-entropy for y = 1 is :math:`\log(1 + e^{-(f - \tau) / T})`, at
 most :math:`e^{-|f - \tau| / T}` for every thin prediction on the label's side of :math:`\tau`. So for a small T the
 copy is hardly better than the truth: at f = 0.6 and :math:`\tau` = 0.5 by 0.31 with T = 0.1, and by 0.007 with
-T = 0.02. The image has to tell which of these predictions is right, through the weights shared with the thick prediction.
+T = 0.02. Which of these predictions is right has to be learnt from the image, through the weights shared with the thick
+prediction.
 
 ``copy`` repeats the label on every thin slice: the baseline. ``transition`` (:mod:`.linear_ramp`) repeats it where it
 does not change from slab to slab, and ``count`` (:mod:`.poisson_binomial`) models the annotator exactly.
