@@ -1,27 +1,32 @@
 """What thin-thick training reads from the plans: ``cfseg.thin_thick`` of a configuration.
 
-``factor`` (thin slices in a thick one), ``threshold`` (share of them from which on a thick voxel was marked),
+``factor`` (thin slices in a thick one), ``threshold`` (fraction of them from which a thick voxel was marked),
 ``column_share`` and ``thick_share`` (of a crop's blocks, see :func:`count_blocks`) and ``loss``, the arguments of
-:class:`~nnunetv2_cfseg.losses.thin_thick.ThinThickSettings`. An ablation is an edit of ``loss``.
+:class:`~nnunetv2_cfseg.losses.thin_thick.ThinThickSettings`. To run an ablation, edit ``loss``.
 """
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from nnunetv2_cfseg.data.pairing.settings import MAJORITY, checked_factor, checked_threshold
 from nnunetv2_cfseg.losses.thin_thick import THICK_TERMS, THIN_TERMS, ThinThickSettings
 from nnunetv2_cfseg.trainers.sample_slab_blocks import SlabBlocks
 
+#: Terms of the loss that older plans name otherwise.
+OLD_TERMS = {"thin_consistency": "entropy"}
+
 
 def thin_thick_section(configuration: dict[str, Any], *, trainer: str) -> dict[str, Any]:
-    """The section, with a threshold if older plans have none.
+    """The section, with the default threshold where plans have none.
 
     Raises:
         ValueError: plans without it, a factor below 2, or a crop that is not whole thick centres.
     """
-    of_package = configuration.get("cfseg")
-    section = of_package.get("thin_thick") if isinstance(of_package, dict) else None
+    package_section = configuration.get("cfseg")
+    section = package_section.get("thin_thick") if isinstance(package_section, dict) else None
     if section is None:
         raise ValueError(
             f"{trainer} needs plans for pairs (cfseg plan_and_preprocess -pl ThinThickPlanner, then "
@@ -38,12 +43,33 @@ def thin_thick_section(configuration: dict[str, Any], *, trainer: str) -> dict[s
     return {**section, "threshold": threshold}
 
 
-def count_blocks(total: int, section: dict[str, Any], settings: ThinThickSettings) -> SlabBlocks:
-    """Blocks of each kind, as many together as ``total``; none that no term of the loss looks at.
+def loss_settings(section: Mapping[str, Any]) -> ThinThickSettings:
+    """The settings of the loss; a term that older plans name otherwise is read with a warning.
 
     Args:
-        total: of a crop.
-        section: of the plans; of all blocks ``column_share`` are those of columns, and ``thick_share`` thick ones.
+        section: ``cfseg.thin_thick`` of a configuration.
+
+    Raises:
+        ValueError: an entry of ``loss`` that does not exist, or one out of range.
+    """
+    loss = section.get("loss", {})
+    weights = loss.get("weights") if isinstance(loss, Mapping) else None
+    if isinstance(weights, Mapping):
+        for old, new in OLD_TERMS.items():
+            if old in weights and new not in weights:
+                message = f"{old} in the plans' loss.weights is now called {new}"
+                warnings.warn(message, FutureWarning, stacklevel=2)
+                weights = {new if name == old else name: weight for name, weight in weights.items()}
+        loss = {**loss, "weights": weights}
+    return ThinThickSettings.from_plans(loss)
+
+
+def count_blocks(total: int, section: dict[str, Any], settings: ThinThickSettings) -> SlabBlocks:
+    """Blocks of each kind, ``total`` in all, and none that no term of the loss uses.
+
+    Args:
+        total: blocks of a crop.
+        section: of the plans; ``column_share`` of all blocks are those of columns, and ``thick_share`` are thick ones.
         settings: of the loss.
 
     Raises:

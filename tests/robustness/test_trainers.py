@@ -26,7 +26,6 @@ from hypothesis import strategies as st
 
 from nnunetv2_cfseg.baselines.baseline_trainer import BaselineTrainer
 from nnunetv2_cfseg.files.atomic_files import atomic_write, remove_leftovers
-from nnunetv2_cfseg.losses.thin_thick import ThinThickSettings
 from nnunetv2_cfseg.processes.lifetime import process_exists
 from nnunetv2_cfseg.trainers.background import BackgroundBatches, quiet_about_dead_workers
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
@@ -40,7 +39,7 @@ from nnunetv2_cfseg.trainers.pretrained import check_pretrained_weights, pretrai
 from nnunetv2_cfseg.trainers.seed import read_seed
 from nnunetv2_cfseg.trainers.stop_signals import Stopped, stopped_by_signals
 from nnunetv2_cfseg.trainers.thin_thick import nnUNetTrainerCFSegThinThick
-from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, thin_thick_section
+from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, loss_settings, thin_thick_section
 from nnunetv2_cfseg.trainers.timed import read_time_budget_s
 
 LATEST, FINAL = "checkpoint_latest.pth", "checkpoint_final.pth"
@@ -488,8 +487,7 @@ def look_at(plans: dict[str, Any], name: str = "3d_fullres") -> None:
     check_plans(configuration, trainer="T")
     check_training_section(configuration)
     section = thin_thick_section(configuration, trainer="T")
-    loss = ThinThickSettings.from_plans(section.get("loss", {}))
-    count_blocks(block_sampling(configuration).blocks_per_crop, section, loss)
+    count_blocks(block_sampling(configuration).blocks_per_crop, section, loss_settings(section))
 
 
 def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nnunetv2_cfseg.losses.thin_thick import TERMS, ThinThickSettings
 from nnunetv2_cfseg.trainers.sample_slab_blocks import SlabBlocks
 from nnunetv2_cfseg.trainers.thin_thick import column_features, count_classes
-from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, thin_thick_section
+from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, loss_settings, thin_thick_section
 
 
 def configuration(**section: Any) -> dict[str, Any]:
@@ -49,6 +49,31 @@ class TestPlans:
     def test_a_crop_of_broken_slabs_is_refused(self) -> None:
         with pytest.raises(ValueError, match="whole slabs of 5 slices, got 24"):
             thin_thick_section(configuration(factor=5), trainer="T")
+
+
+class TestLossSettings:
+    def test_without_any_are_the_defaults(self) -> None:
+        assert loss_settings({}) == ThinThickSettings()
+
+    def test_a_term_of_older_plans_is_read_by_its_new_name(self) -> None:
+        section = {"loss": {"weights": {"slab": 1.0, "thin_consistency": 0.5}, "operator": "copy"}}
+        with pytest.warns(FutureWarning, match=r"^thin_consistency in the plans' loss\.weights is now called entropy$"):
+            settings = loss_settings(section)
+        assert settings == ThinThickSettings(weights={"slab": 1.0, "entropy": 0.5}, operator="copy")
+        assert section["loss"]["weights"] == {"slab": 1.0, "thin_consistency": 0.5}
+
+    @pytest.mark.parametrize(
+        ("loss", "message"),
+        [
+            ({"weights": {"entropy": 1, "thin_consistency": 1}}, "got thin_consistency"),
+            ({"weights": [1]}, "a value of another type"),
+            ({"weights": {"thin": 1}}, "got thin"),
+            ([], "the thin-thick loss takes weights"),
+        ],
+    )
+    def test_refuse(self, loss: object, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            loss_settings({"loss": loss})
 
 
 class TestCountBlocks:
