@@ -72,7 +72,7 @@ def phantom(name: str, seed: int) -> Scan:
     case = make_case(settings, seed=seed, index=0)
     lesion = case.labels == CLASSES[name]
     cut = int(lesion.sum(axis=(1, 2)).argmax()), int(lesion.sum(axis=(0, 2)).argmax())
-    return Scan(name, case.image.astype(np.float32), case.spacing_mm, cut)
+    return Scan(name, case.image.astype(np.float32), case.geometry.spacing_mm, cut)
 
 
 def draw_classes(scans: list[Scan], file: Path) -> None:

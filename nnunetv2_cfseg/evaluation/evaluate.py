@@ -160,7 +160,7 @@ def _measure_case(case: Case, classes: Classes, settings: MetricSettings) -> lis
         measures = measure(
             one.mask(truth.values),
             one.mask(prediction.values),
-            truth.spacing_mm,
+            truth.geometry.spacing_mm,
             settings=settings,
             ignore=ignore,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from nnunetv2_cfseg.files.atomic_files import write_json
 from nnunetv2_cfseg.files.checksum import are_whole, sha256
 from nnunetv2_cfseg.files.resumable_dataset import UNFINISHED
 from nnunetv2_cfseg.files.text_files import read_json
-from nnunetv2_cfseg.imaging.geometry import Volume, VolumeGeometry
+from nnunetv2_cfseg.imaging.geometry import Volume
 from nnunetv2_cfseg.imaging.slabs import annotate_slabs, average_slabs
 from nnunetv2_cfseg.imaging.write import write_volume
 
@@ -87,26 +86,15 @@ def write_case(files: CaseFiles) -> None:
 
 
 def _volumes(case: PhantomCase, factor: int) -> list[Volume]:
-    """In the order of ``CaseFiles.images``."""
-    volumes = [_volume(case.image, case), _volume(case.labels, case)]
+    """In the order of ``CaseFiles.images``; a thick slice lies at the centre of its slab."""
+    volumes = [Volume(case.image, case.geometry), Volume(case.labels, case.geometry)]
     if factor > 1:
-        thick = np.rint(average_slabs(case.image, factor)).astype(np.int16)
-        volumes += [_volume(thick, case, factor), _volume(annotate_slabs(case.labels, factor), case, factor)]
+        image = np.rint(average_slabs(case.image, factor)).astype(np.int16)
+        thick = case.geometry.with_slices(0, case.geometry.spacing_mm[0] * factor, len(image))
+        volumes += [Volume(image, thick), Volume(annotate_slabs(case.labels, factor), thick)]
     return volumes
 
 
-def _volume(values: np.ndarray, case: PhantomCase, factor: int = 1) -> Volume:
-    """Place (Z, Y, X) in space; a thick slice lies at the centre of its slab."""
-    z_mm, y_mm, x_mm = case.spacing_mm
-    to_center_mm = z_mm * (factor - 1) / 2
-    right, back, up = (mm + to_center_mm * z for mm, z in zip(case.origin_mm, case.direction[2::3], strict=True))
-    depth, height, width = values.shape
-    geometry = VolumeGeometry(
-        (depth, height, width), (z_mm * factor, y_mm, x_mm), (right, back, up), tuple(case.direction)
-    )
-    return Volume(values, geometry)
-
-
 def _volume_ml(case: PhantomCase) -> dict[str, float]:
-    voxel_ml = prod(case.spacing_mm) / 1000
+    voxel_ml = case.geometry.voxel_ml
     return {name: float((case.labels == value).sum() * voxel_ml) for name, value in CLASSES.items()}

@@ -107,8 +107,8 @@ class TestContents:
             assert image.GetPixelID() == sitk.sitkInt16
             np.testing.assert_array_equal(sitk.GetArrayFromImage(image), case.image)
             np.testing.assert_allclose(image.GetSpacing(), (0.5, 0.8, 1.5), rtol=1e-6)
-            np.testing.assert_allclose(image.GetOrigin(), case.origin_mm, rtol=1e-6)
-            np.testing.assert_allclose(image.GetDirection(), case.direction, atol=1e-6)
+            np.testing.assert_allclose(image.GetOrigin(), case.geometry.origin_mm, rtol=1e-6)
+            np.testing.assert_allclose(image.GetDirection(), case.geometry.direction, atol=1e-6)
             labels = sitk.ReadImage(str(folder / f"labels{part}/phantom_00{index}.nii.gz"))
             assert labels.GetPixelID() == sitk.sitkUInt8
             np.testing.assert_array_equal(sitk.GetArrayFromImage(labels), case.labels)

@@ -161,11 +161,7 @@ def case_on(file: Path, **frequencies: float) -> PhantomCase:
 
 
 def as_image(case: PhantomCase, volume: np.ndarray) -> sitk.Image:
-    image = sitk.GetImageFromArray(volume)
-    image.SetSpacing(case.spacing_mm[::-1])
-    image.SetOrigin(case.origin_mm)
-    image.SetDirection(case.direction)
-    return image
+    return case.geometry.image_of(volume)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +194,7 @@ class TestGrid:
         for part in ("GetSpacing", "GetOrigin", "GetDirection"):
             np.testing.assert_allclose(getattr(image, part)(), getattr(turned, part)(), atol=1e-6)
         back = sitk.DICOMOrient(labels, "LPS")
-        np.testing.assert_allclose(back.GetOrigin(), straight.origin_mm, atol=1e-3)
+        np.testing.assert_allclose(back.GetOrigin(), straight.geometry.origin_mm, atol=1e-3)
         np.testing.assert_array_equal(sitk.GetArrayFromImage(back), straight.labels)
         np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.DICOMOrient(image, "LPS")), straight.image)
 
@@ -209,7 +205,7 @@ class TestGrid:
         tilted.SetDirection((1, 0, 0, 0, c, -s, 0, s, c))
         sitk.WriteImage(tilted, str(tmp_path / "tilted.nrrd"))
         case = case_on(tmp_path / "tilted.nrrd")
-        np.testing.assert_allclose(case.direction, tilted.GetDirection(), atol=1e-9)
+        np.testing.assert_allclose(case.geometry.direction, tilted.GetDirection(), atol=1e-9)
         np.testing.assert_array_equal(case.labels, straight.labels)
 
     def test_is_the_same_case_again(self, real_head: Path, straight: PhantomCase) -> None:
