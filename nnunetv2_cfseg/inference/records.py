@@ -8,7 +8,6 @@ at any moment a segmentation whose checksum its record does not have is not take
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,8 +18,8 @@ import torch
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.errors.printable import printable
 from nnunetv2_cfseg.files.atomic_files import write_json
-from nnunetv2_cfseg.files.text_files import read_json
-from nnunetv2_cfseg.imaging.read import check_is_file
+from nnunetv2_cfseg.files.json_text import as_read_back, to_json
+from nnunetv2_cfseg.files.text_files import read_json, require_regular_file
 from nnunetv2_cfseg.inference.model import Model
 from nnunetv2_cfseg.inference.predict_volume import PredictionSettings
 from nnunetv2_cfseg.inference.scans import Case
@@ -59,10 +58,10 @@ class Recipe:
             "configurations": [model.configuration.name for model in models],
             "folds": list(first.folds),
             "weights_sha256": _weights(models),
-            "plans_sha256": _text(json.dumps([first.plans, first.dataset_json], sort_keys=True)),
+            "plans_sha256": _text(to_json([first.plans, first.dataset_json], indent=None, sort_keys=True)),
         }
         used = {name: value for name, value in asdict(settings).items() if name not in WITHOUT_INFLUENCE}
-        return cls(model, json.loads(json.dumps(used)))
+        return cls(model, as_read_back(used))
 
     def made(self, record: Mapping[str, Any]) -> bool:
         """Whether a record is of this model, whatever its folder is called, and of these settings."""
@@ -178,7 +177,7 @@ def sha256(files: Iterable[Path]) -> str:
     """
     digest = hashlib.sha256()
     for file in files:
-        check_is_file(file)
+        require_regular_file(file)
         with file.open("rb") as stream:
             while chunk := stream.read(CHUNK_BYTES):
                 digest.update(chunk)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nnunetv2_cfseg.files.atomic_files import write_bytes
 from nnunetv2_cfseg.imaging.case_images import read_case_image
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry, grid_difference
 from nnunetv2_cfseg.imaging.hounsfield import check_hounsfield
@@ -18,7 +19,6 @@ from nnunetv2_cfseg.quantify.inputs import Scan
 from nnunetv2_cfseg.quantify.measures import ClassQuantities, measure_class
 from nnunetv2_cfseg.quantify.mesh import build_mesh
 from nnunetv2_cfseg.quantify.midline import Midline, image_centre_midline
-from nnunetv2_cfseg.quantify.output import write_bytes
 from nnunetv2_cfseg.quantify.symmetry import symmetry_midline
 
 MESH_FORMATS = ("stl", "ply")
@@ -97,5 +97,6 @@ def _write_mesh(mask: np.ndarray, grid: VolumeGeometry, *, smallest_ml: float, s
         if mesh is None:
             file.unlink(missing_ok=True)
         else:
+            file.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(file, mesh.export(file_type=ending))
     return None if mesh is None else float(mesh.volume) / 1000

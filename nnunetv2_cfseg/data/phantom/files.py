@@ -11,8 +11,8 @@ from threadpoolctl import threadpool_limits
 from nnunetv2_cfseg.data.phantom.case import PhantomCase, make_case
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
 from nnunetv2_cfseg.files.atomic_files import write_json
-from nnunetv2_cfseg.files.checksum import are_whole, sha256
-from nnunetv2_cfseg.files.resumable_dataset import UNFINISHED
+from nnunetv2_cfseg.files.checksum import are_whole
+from nnunetv2_cfseg.files.resumable_dataset import put_in_place, unfinished_file
 from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.imaging.geometry import Volume
 from nnunetv2_cfseg.imaging.slabs import annotate_slabs, average_slabs
@@ -72,14 +72,9 @@ def write_case(files: CaseFiles) -> None:
     """Make a case and write its files; each appears whole or not at all."""
     with threadpool_limits(1):  # sums in another order would give other bytes
         case = make_case(files.settings, seed=files.seed, index=files.index)
-    unfinished = files.folder / UNFINISHED / files.name
     for file, volume in zip(files.images, _volumes(case, files.settings.factor), strict=True):
-        (unfinished / file).parent.mkdir(parents=True, exist_ok=True)
-        write_volume(volume.values, volume.geometry, unfinished / file)
-    outputs = {file: sha256(unfinished / file) for file in files.images}
-    for file in files.images:
-        (files.folder / file).parent.mkdir(exist_ok=True)
-        (unfinished / file).replace(files.folder / file)
+        write_volume(volume.values, volume.geometry, unfinished_file(files.folder, files.name, file))
+    outputs = put_in_place(files.folder, files.name, files.images)
     files.provenance.parent.mkdir(exist_ok=True)
     own = {"seed": files.seed, "index": files.index, "volume_ml": _volume_ml(case), "outputs": outputs}
     write_json(files.provenance, {**case.provenance, **own})

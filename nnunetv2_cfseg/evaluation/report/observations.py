@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import ndimage
-from tqdm import tqdm
 
 from nnunetv2_cfseg.imaging.labels import check_labels
 from nnunetv2_cfseg.imaging.orientation import LPS
 from nnunetv2_cfseg.imaging.segmentations import read_segmentation
 from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass
 from nnunetv2_cfseg.processes.parallel_map import parallel_map
+from nnunetv2_cfseg.processes.progress_bar import progress_bar
 from nnunetv2_cfseg.quantify.components import find_components
 
 #: Of the table: one row a case and class.
@@ -73,7 +73,7 @@ def observe_folder(
     cases = [Unreferenced(name, file) for name, file in sorted(files.items())]
     jobs = [(case, classes) for case in cases]
     found: dict[str, list[dict[str, Any]]] = {}
-    with tqdm(total=len(jobs), desc="Measuring", unit="case", disable=not progress) as bar:
+    with progress_bar(doing="Measuring", total=len(jobs), show=progress) as bar:
         for name, rows in parallel_map(_observe, jobs, num_processes=min(num_processes, len(jobs))):
             found[name] = rows
             bar.update()

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from markupsafe import Markup
-from tqdm import tqdm
 
 from nnunetv2_cfseg.evaluation.report.class_colours import class_colours
 from nnunetv2_cfseg.evaluation.report.content import versions_table
@@ -31,6 +30,7 @@ from nnunetv2_cfseg.evaluation.report.unreferenced_tables import CHOICES, case_t
 from nnunetv2_cfseg.evaluation.report.viewer import case_link, render_viewer, viewer_css, viewer_js
 from nnunetv2_cfseg.evaluation.report.volumes import BrowserCase, browser_case
 from nnunetv2_cfseg.evaluation.report.write import CASES, FOOTER, Extras, voxels_of_case, write_page
+from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def write_unreferenced_report(
     voxels = voxels_of_case(len(shown))
     browser = [
         _browser_case(observations, name, remarks, images or {}, output, voxels=voxels, series=series)
-        for name in tqdm(shown, desc="Reading scans", unit="case", disable=not progress)
+        for name in progress_bar(shown, doing="Reading scans", show=progress)
     ]
     page = _page(observations, remarks, browser, output=output, images=images, model=model, extras=extras or Extras())
     extra = anchored(page.sections)

@@ -8,7 +8,6 @@ from math import isnan
 from pathlib import Path
 
 from markupsafe import Markup
-from tqdm import tqdm
 
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.evaluation.evaluate import Evaluation
@@ -32,7 +31,8 @@ from nnunetv2_cfseg.evaluation.report.page import Assets, Page, Section, render
 from nnunetv2_cfseg.evaluation.report.viewer import case_link, render_viewer, viewer_css, viewer_js
 from nnunetv2_cfseg.evaluation.report.volumes import BrowserCase, browser_case
 from nnunetv2_cfseg.evaluation.summary import summarise
-from nnunetv2_cfseg.files.atomic_files import atomic_write
+from nnunetv2_cfseg.files.atomic_files import write_text
+from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
 #: What the slice browser shows if nobody says how many.
 CASES = 20
@@ -110,8 +110,7 @@ def write_page(html: str, output: Path) -> Path:
         OSError: the file cannot be written.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(str(output)) as temporary:
-        Path(temporary).write_text(html, encoding="utf-8")
+    write_text(output, html)
     return output
 
 
@@ -141,7 +140,7 @@ def _browser_cases(
             links=case_links(by_name[name], images.get(name), output),
             voxels=voxels,
         )
-        for name in tqdm(names, desc="Reading scans", unit="case", disable=not progress)
+        for name in progress_bar(names, doing="Reading scans", show=progress)
     ]
 
 

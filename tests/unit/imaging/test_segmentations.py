@@ -104,7 +104,7 @@ class TestReadSegmentation:
             read_segmentation(file)
 
     def test_refuses_a_missing_file(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"cannot be read, .*no.nii.gz$"):
+        with pytest.raises(ValueError, match=r"no.nii.gz must be a file, and there is none: .*no.nii.gz$"):
             read_segmentation(tmp_path / "no.nii.gz")
 
 

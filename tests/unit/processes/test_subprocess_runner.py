@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_cfseg.processes import lifetime
-from nnunetv2_cfseg.processes.lifetime import process_exists, stopped_by_signals
+from nnunetv2_cfseg.processes.lifetime import process_exists
 from nnunetv2_cfseg.processes.parallel_map import checked_processes
+from nnunetv2_cfseg.processes.stop_signals import stopped_by_signals
 from nnunetv2_cfseg.processes.subprocess_runner import CommandError, CommandRunner
 
 LOG = Path("logs", "step.log")
