@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 Triple = tuple[float, float, float]
+#: Direction cosines of axes that run to the patient's left, back and head.
+STRAIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 #: Of a voxel: how far apart the corners of two grids may lie that are one grid. Files round what they say of a grid, in
 #: DICOM to 16 characters and in NIfTI to float32, which moves a corner by a thousandth of a voxel or so; what moves it
 #: by a twentieth was another grid.

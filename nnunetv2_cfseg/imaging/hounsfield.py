@@ -6,8 +6,8 @@ and organs are between 0 and 100, with contrast up to 400, lung is near -850, an
 without a peak. A missing or doubled rescale intercept, another slope, an inverted or windowed picture move air and
 soft tissue elsewhere, or leave no soft tissue.
 
-:func:`judge_hounsfield` sets padding aside and asks the rules of :mod:`~nnunetv2_cfseg.imaging.hounsfield_rules`, each of
-which answers with a reason or nothing. ``experiments/hounsfield.py`` counts how real scans and their spoilt copies fare.
+:func:`judge_hounsfield` sets padding aside and asks the rules of ``imaging/hounsfield_rules.py``, each of which answers
+with a reason or nothing. ``experiments/hounsfield.py`` counts how real scans and their spoilt copies fare.
 """
 
 from __future__ import annotations

@@ -125,6 +125,12 @@ def sample_of(values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def set_aside(sample: NDArray[np.float32], *, declared: bool) -> Histogram:
+    """The histogram of a sample, without what was not measured: padding, and a value that fills what was cut away.
+
+    Args:
+        sample: HU, as :func:`sample_of` gives it.
+        declared: whether the file said what its padding is, and that is left out already.
+    """
     values, counts = np.unique(sample.astype(np.float64), return_counts=True)
     total = counts.sum()
     padding = _padding(values, counts)

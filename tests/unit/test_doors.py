@@ -11,6 +11,9 @@ import pytest
 import nnunetv2_cfseg
 
 PACKAGE = Path(nnunetv2_cfseg.__file__).parent
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+#: Of the experiments: one reads DICOM slice by slice, as no command does; the other awaits its end.
+WITH_READERS = {"hounsfield.py", "thin_thick.py"}
 #: SimpleITK's, which take files that are cut, and say nothing of a write that failed.
 SITK = {
     "ReadImage", "WriteImage", "ImageFileReader", "ImageSeriesReader", "ImageFileWriter", "ReadTransform",
@@ -47,6 +50,14 @@ def offenders(room: str, modules: set[str], names: set[str]) -> dict[str, list[s
 def test_images_are_read_and_written_by_imaging_alone() -> None:
     assert offenders("imaging", {"SimpleITK"}, SITK) == {}
     assert offenders("imaging", {"nibabel"}, NIBABEL) == {}
+
+
+def test_experiments_read_and_write_images_by_imaging() -> None:
+    files = [file for file in sorted(EXPERIMENTS.glob("*.py")) if file.name not in WITH_READERS]
+    assert len(files) > 5
+    for file in files:
+        source = file.read_text("utf-8")
+        assert list(uses(source, {"SimpleITK"}, SITK)) == list(uses(source, {"nibabel"}, NIBABEL)) == [], file.name
 
 
 def test_json_is_made_by_files_alone() -> None:

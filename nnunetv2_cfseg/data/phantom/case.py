@@ -14,10 +14,7 @@ from nnunetv2_cfseg.data.phantom.head import build_head
 from nnunetv2_cfseg.data.phantom.render import Voxels, render
 from nnunetv2_cfseg.data.phantom.scanner import Scanner, scan
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
-from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
-
-#: Direction cosines of a head that lies straight in the scanner.
-STRAIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+from nnunetv2_cfseg.imaging.geometry import STRAIGHT, VolumeGeometry
 
 
 @dataclass(frozen=True)

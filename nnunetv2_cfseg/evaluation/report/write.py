@@ -40,6 +40,7 @@ FOOTER = f"Written by cfseg report, nnunetv2_cfseg {__version__}. For research; 
 #: Of all cases in the slice browser together, and of one of them: pages must stay small enough to be sent.
 VOXELS, VOXELS_OF_CASE = 60_000_000, 6_000_000
 MOST_NAMED = 5
+WORST_FIRST = "Worst first, by mean Dice over the classes that a case or its prediction shows."
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,27 @@ def write_report(
         ValueError: a number of cases below 0, an image that is missing or does not fit, or a model without logs.
         OSError: the file cannot be written.
     """
-    if cases < 0:
-        raise ValueError(f"the number of cases to show must be >= 0, got {cases}")
+    check_cases_shown(cases)
     found = {} if images is None else find_images(evaluation.cases, images)
     shown = worst_first(evaluation.table)[:cases]
     browser = _browser_cases(evaluation, shown, found, output, series=series, progress=progress)
     page = _page(evaluation, browser, output=output, images=images, model=model, seed=seed, extras=extras or Extras())
-    html = render(page, Assets(viewer_css(), viewer_js()) if browser else Assets())
-    return write_page(html, output)
+    return write_page(render(page, browser_assets(browser)), output)
+
+
+def check_cases_shown(cases: int) -> None:
+    """Refuse a number of cases that is none.
+
+    Raises:
+        ValueError: it is below 0.
+    """
+    if cases < 0:
+        raise ValueError(f"the number of cases to show must be >= 0, got {cases}")
+
+
+def browser_assets(browser: Sequence[BrowserCase]) -> Assets:
+    """What the slice browser of a page needs; nothing where no case is shown."""
+    return Assets(viewer_css(), viewer_js()) if browser else Assets()
 
 
 def write_page(html: str, output: Path) -> Path:
@@ -172,7 +186,7 @@ def _page(
         agreements=[agreement_figure(of, number) for number, of in enumerate(agreements, 1) if of is not None],
         without_volume=without_volume(table, agreements),
         trainings=[training_figures(training, names) for training in trainings],
-        browser_notes=_browser_notes(len(browser), len(evaluation.cases), images is not None),
+        browser_notes=browser_notes(WORST_FIRST, len(browser), len(evaluation.cases), images is not None),
         viewer=render_viewer(browser, evaluation.classes) if browser else Markup(),
         cases=case_table(table, hrefs=hrefs, colours=colours),
         cases_note=_cases_note(len(browser)),
@@ -208,15 +222,22 @@ def _left_out(evaluation: Evaluation) -> list[str]:
     return notes
 
 
-def _browser_notes(shown: int, of: int, with_images: bool) -> list[str]:
-    notes = ["Worst first, by mean Dice over the classes that a case or its prediction shows."]
+def browser_notes(order: str, shown: int, of: int, with_images: bool) -> list[str]:
+    """What to know of the cases in the slice browser.
+
+    Args:
+        order: a sentence that says which come first.
+        shown: how many the browser holds.
+        of: how many there are.
+        with_images: whether it shows CTs.
+    """
+    notes = [order]
     if shown < of:
-        notes.append(f"Of {of} cases the browser holds the worst {shown}; all {of} are in the tables and charts.")
+        notes.append(f"Of {of} cases the browser holds the first {shown}; all {of} are in the tables.")
     if not with_images:
         notes.append("Without a folder of images, labels are shown alone.")
     return [" ".join(notes)]
 
 
 def _cases_note(shown: int) -> str:
-    words = "Worst first, by mean Dice over the classes that a case or its prediction shows."
-    return f"{words} A name leads to the slice browser." if shown else words
+    return f"{WORST_FIRST} A name leads to the slice browser." if shown else WORST_FIRST

@@ -250,6 +250,15 @@ class TestRefusals:
         with pytest.raises(ValueError, match=r"cannot be read.*text\.nii\.gz$"):
             read_background(file)
 
+    @pytest.mark.parametrize("share", [0.1, 0.6, 0.99])
+    def test_of_a_file_that_is_cut(self, tmp_path: Path, share: float) -> None:
+        """SimpleITK fills up what is missing with slices of zeros, and says nothing."""
+        file = write(tmp_path / "head.nii.gz", made_up_head())
+        file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+        assert sitk.ReadImage(str(file)).GetSize()[2] == len(made_up_head())
+        with pytest.raises(ValueError, match=r"truncated or damaged .*: .*head\.nii\.gz$"):
+            read_background(file)
+
     def test_of_a_flat_image(self, tmp_path: Path) -> None:
         file = write(tmp_path / "flat.nii.gz", made_up_head()[30], (3.0, 3.0))
         with pytest.raises(ValueError, match=r"must be one volume .*flat\.nii\.gz$"):

@@ -102,7 +102,7 @@ class TestBrowser:
         evaluation = evaluate_dataset(dataset)
         some = Reader(write_report(evaluation, tmp_path / "some.html", cases=2).read_text())
         every = Reader(write_report(evaluation, tmp_path / "every.html", cases=3).read_text())
-        assert "Of 3 cases the browser holds the worst 2; all 3 are in the tables and charts." in some.text
+        assert "Of 3 cases the browser holds the first 2; all 3 are in the tables." in some.text
         assert "holds the worst" not in every.text
         assert (2, "Slice browser") in some.headings
 
