@@ -18,15 +18,15 @@ import torch
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.errors.printable import printable
 from nnunetv2_cfseg.files.atomic_files import write_json
+from nnunetv2_cfseg.files.checksum import sha256
 from nnunetv2_cfseg.files.json_text import as_read_back, to_json
-from nnunetv2_cfseg.files.text_files import read_json, require_regular_file
+from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.inference.model import Model
 from nnunetv2_cfseg.inference.predict_volume import PredictionSettings
 from nnunetv2_cfseg.inference.scans import Case
 
 #: In the output folder.
 PROVENANCE = "provenance"
-CHUNK_BYTES = 1 << 20
 #: Of the settings, what has no influence on labels.
 WITHOUT_INFLUENCE = ("chunk_blocks", "assume_hu")
 
@@ -83,7 +83,7 @@ def describe_input(case: Case) -> dict[str, Any]:
     return {
         "folder": printable(case.place.resolve().name),
         "slices": len(case.sources),
-        "sha256": sha256(case.sources),
+        "sha256": sha256(*case.sources),
         "series_uid_sha256": _text(case.series.uid),
     }
 
@@ -95,7 +95,7 @@ def describe_files(files: Iterable[Path]) -> dict[str, Any]:
         ValueError: a file is missing, or something else.
         OSError: it cannot be read.
     """
-    return {"files": [{"name": printable(file.name), "sha256": sha256([file])} for file in files]}
+    return {"files": [{"name": printable(file.name), "sha256": sha256(file)} for file in files]}
 
 
 def same_input(one: Any, other: Any) -> bool:
@@ -154,7 +154,7 @@ def write_record(
             "input": source,
             "model": recipe.model,
             "settings": recipe.settings,
-            "outputs": {output.name: sha256([output]) for output in outputs},
+            "outputs": {output.name: sha256(output) for output in outputs},
             **(results or {}),
         },
     )
@@ -164,24 +164,8 @@ def is_whole(record: Mapping[str, Any], outputs: Iterable[Path]) -> bool:
     """Whether all these outputs are there with the bytes that the record knows."""
     known = record.get("outputs")
     return isinstance(known, dict) and all(
-        output.is_file() and known.get(output.name) == sha256([output]) for output in outputs
+        output.is_file() and known.get(output.name) == sha256(output) for output in outputs
     )
-
-
-def sha256(files: Iterable[Path]) -> str:
-    """Checksum of files, one after another.
-
-    Raises:
-        ValueError: one is missing, or no file.
-        OSError: one cannot be read.
-    """
-    digest = hashlib.sha256()
-    for file in files:
-        require_regular_file(file)
-        with file.open("rb") as stream:
-            while chunk := stream.read(CHUNK_BYTES):
-                digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _checksums(description: Any) -> list[Any] | None:

@@ -15,7 +15,7 @@ from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings, check
 from nnunetv2_cfseg.files.atomic_files import write_json
 from nnunetv2_cfseg.files.checksum import sha256
 from nnunetv2_cfseg.files.resumable_dataset import ResumableDataset
-from nnunetv2_cfseg.files.text_files import read_json, require_regular_file
+from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.processes.parallel_map import checked_processes, parallel_map
 from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
@@ -95,8 +95,6 @@ def _check_numbers(num_training: int, num_test: int, *, seed: int, num_processes
 
 def _record(settings: PhantomSettings, *, num_training: int, num_test: int, seed: int) -> dict[str, Any]:
     """Of a background only what is in it: paths are of one machine and may name a patient."""
-    if settings.background is not None:
-        require_regular_file(settings.background)
     background = settings.background and {"sha256": sha256(settings.background)}
     return {
         "version": __version__,

@@ -256,7 +256,7 @@ class TestRefusals:
         file = write(tmp_path / "head.nii.gz", made_up_head())
         file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
         assert sitk.ReadImage(str(file)).GetSize()[2] == len(made_up_head())
-        with pytest.raises(ValueError, match=r"truncated or damaged .*: .*head\.nii\.gz$"):
+        with pytest.raises(ValueError, match=r"cannot be read, it is truncated or .*: .*head\.nii\.gz$"):
             read_background(file)
 
     def test_of_a_flat_image(self, tmp_path: Path) -> None:
