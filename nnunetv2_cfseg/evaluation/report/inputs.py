@@ -8,6 +8,7 @@ import numpy as np
 
 from nnunetv2_cfseg.imaging.case_images import read_case_image
 from nnunetv2_cfseg.imaging.geometry import Volume, VolumeGeometry, grid_difference
+from nnunetv2_cfseg.imaging.labels import check_labels
 from nnunetv2_cfseg.imaging.segmentations import read_segmentation
 from nnunetv2_cfseg.nnunet.classes import Classes
 
@@ -22,11 +23,9 @@ def read_labels(file: Path, classes: Classes) -> Volume:
         ValueError: a label is not among the dataset's, or above 255.
     """
     labels = read_segmentation(file)
-    values = set(np.unique(labels.values).tolist())
-    if values - classes.values:
-        raise ValueError(f"labels must be among the dataset's, got {min(values - classes.values)}: {file}")
-    if max(values) > MAX_LABEL:
-        raise ValueError(f"labels must be at most {MAX_LABEL} to be shown, got {max(values)}: {file}")
+    check_labels(labels.values, set(classes.values), file)
+    if (largest := int(labels.values.max())) > MAX_LABEL:
+        raise ValueError(f"labels must be at most {MAX_LABEL} to be shown, got {largest}: {file}")
     return Volume(labels.values.astype(np.uint8), labels.geometry)
 
 
