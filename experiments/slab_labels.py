@@ -21,12 +21,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import SimpleITK as sitk
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from nnunetv2_cfseg.data.pairing.sidecar import read_pairing
+from nnunetv2_cfseg.imaging.read import read_volume
 from nnunetv2_cfseg.losses.label_space import CLASSES
 from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.slab import SlabOperator
@@ -122,7 +122,7 @@ def whole_slabs(x: Tensor, factor: int) -> Tensor:
 
 def read_labels(file: Path) -> Tensor:
     """(1, 1, Z, Y, X)."""
-    return torch.from_numpy(sitk.GetArrayFromImage(sitk.ReadImage(str(file))).astype(np.int64))[None, None]
+    return torch.from_numpy(read_volume(file).values.astype(np.int64))[None, None]
 
 
 if __name__ == "__main__":

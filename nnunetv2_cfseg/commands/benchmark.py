@@ -47,7 +47,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     from nnunetv2_cfseg.benchmark.run import announcement, run  # pandas and torch: slow to import
-    from nnunetv2_cfseg.processes.lifetime import stopped_by_signals
+    from nnunetv2_cfseg.processes.stop_signals import stopped_by_signals
 
     _check_counts(args)
     matrix = _matrix(args)
