@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nnunetv2_cfseg.nnunet.cfseg_section import MAJORITY, MOST_FACTOR
+
 THIN, THICK = "thin", "thick"
-#: Share of a slab from which annotators mark it, where nobody says otherwise.
-MAJORITY = 0.5
-MOST_FACTOR, THICKEST_MM = 1000, 100.0
+THICKEST_MM = 100.0
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,20 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from nnunetv2_cfseg import __version__
-from nnunetv2_cfseg.data.pairing.settings import MAJORITY, THIN, PairSettings
+from nnunetv2_cfseg.data.pairing.settings import THIN, PairSettings
 from nnunetv2_cfseg.data.pairing.sources import TEST, Source
 from nnunetv2_cfseg.files.resumable_dataset import is_begun, others
 from nnunetv2_cfseg.files.schema import Document, PlainName, Real, Whole, check_document, read_document
 from nnunetv2_cfseg.files.text_files import read_json
+from nnunetv2_cfseg.nnunet.cfseg_section import MAJORITY, MOST_FACTOR
 
 SIDECAR = "thin_thick.json"
-MOST_SLICES = 1000
 
 
 class Pairing(Document):
     """What others read of it."""
 
-    factor: Annotated[Whole, Field(ge=2, le=MOST_SLICES)]
+    factor: Annotated[Whole, Field(ge=2, le=MOST_FACTOR)]
     threshold: Annotated[Real, Field(gt=0, le=1)] | None = None
 
 

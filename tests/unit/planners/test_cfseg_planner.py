@@ -170,8 +170,8 @@ class TestPlansOfACT:
         section = fullres(plans)["cfseg"]
         assert section["preset"] == "default"
         assert section["blocks_per_crop"] >= 16
-        assert 0 < section["foreground_share"] <= 1
-        assert 0 <= section["cut_share"] <= 1
+        assert 0 < section["foreground_fraction"] <= 1
+        assert 0 <= section["border_fraction"] <= 1
 
     def test_mirror_a_ct_from_left_to_right_alone(self, ct: Planning) -> None:
         plans = ct.plan()
