@@ -10,7 +10,7 @@ from nnunetv2_cfseg.files.schema import check_document, short
 from nnunetv2_cfseg.imaging.orientation import RAS
 from nnunetv2_cfseg.inference.logits_to_labels import LogitsToLabels
 from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
-from nnunetv2_cfseg.nnunet.dataset_json import DatasetJson, check_heads, is_of_regions
+from nnunetv2_cfseg.nnunet.dataset_json import IGNORE, DatasetJson, check_heads, is_of_regions, label_values
 from nnunetv2_cfseg.nnunet.plans import NETWORK_CLASS, ConfigurationPlans, Intensities, NetworkSizes, Plans, resolve
 
 RESAMPLING = "resample_torch_fornnunet"
@@ -69,8 +69,7 @@ class InferencePlan:
     @property
     def label_values(self) -> list[int]:
         """All label values, background included, ``ignore`` left out, sorted."""
-        named = [value for name, value in self.labels.items() if name != "ignore"]
-        return sorted({int(v) for value in named for v in (value if isinstance(value, list | tuple) else [value])})
+        return list(label_values({name: value for name, value in self.labels.items() if name != IGNORE}))
 
     @property
     def decision(self) -> LogitsToLabels:

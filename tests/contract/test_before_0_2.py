@@ -123,6 +123,8 @@ class TestPairs:
 
     def test_that_were_begun_go_on(self, tmp_path: Path) -> None:
         shutil.copy(BEFORE / "thin_thick.json", tmp_path)
+        (tmp_path / "imagesTr").mkdir()
+        (tmp_path / "imagesTr" / "case_0_0000.nii.gz").touch()
         sidecar = read("thin_thick")
         begun = {name: sidecar[name] for name in ("factor", "labels", "threshold", "folds", "seed")}
         assert load_record(tmp_path, begun) == sidecar["cases"]

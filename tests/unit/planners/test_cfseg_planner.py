@@ -344,7 +344,9 @@ class TestRefusals:
         assert planning.written() == []
 
     def test_of_a_dataset_that_is_not_there(self, ct: Planning) -> None:
-        with pytest.raises(ValueError, match="there must be one dataset with the id 902 in nnUNet_raw"):
+        with pytest.raises(
+            ValueError, match=r"-d must be the id or the name of one dataset in nnUNet_raw .*, got '902', which 0 fit"
+        ):
             plan_and_preprocess([902], progress=False)
 
     def test_of_a_dataset_without_dataset_json(self, ct: Planning) -> None:
