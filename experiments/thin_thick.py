@@ -50,10 +50,10 @@ import SimpleITK as sitk
 from thin_thick_tables import MEASURES, markdown
 from tqdm import tqdm
 
-from nnunetv2_cfseg.benchmark.matrix import dataset_number
 from nnunetv2_cfseg.data.pairing.sidecar import read_pairing
 from nnunetv2_cfseg.evaluation.z_smoothness import slab_step_share, z_roughness
 from nnunetv2_cfseg.imaging.slabs import average_slabs
+from nnunetv2_cfseg.nnunet.datasets import dataset_number
 from nnunetv2_cfseg.nnunet.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
 from nnunetv2_cfseg.trainers.seed import SEED_VARIABLE
 from nnunetv2_cfseg.trainers.timed import BUDGET_VARIABLE

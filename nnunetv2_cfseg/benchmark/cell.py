@@ -79,11 +79,10 @@ def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int, lock: int, stop
     # A training that outlives this process for a moment holds the lock.
     runner = CommandRunner(folder, steering, inherited=lock, stop=stop)
     scans = find_scans(cell, folder)
-    plans, configuration = matrix.trained_plans(cell.row), matrix.configuration_of(cell.row)
-    of_model = ["-tr", cell.row.trainer, "-p", plans, "-device", matrix.device]
+    of_model = ["-tr", cell.row.trainer, "-p", cell.plans, "-device", matrix.device]
     network = folder.resolve() / "network.json"
-    train = ["python", "-m", "nnunetv2_cfseg.benchmark.train", str(network), cell.dataset, configuration, cell.fold,
-             *of_model]  # fmt: skip
+    train = ["python", "-m", "nnunetv2_cfseg.benchmark.train", str(network), cell.dataset, cell.configuration,
+             cell.fold, *of_model]  # fmt: skip
     training = _once(folder / "train.json", lambda: measured(runner, train, so_far=folder / "train_so_far.json"))
     (folder / "train_so_far.json").unlink(missing_ok=True)
     predictions = folder / "predictions"
@@ -93,7 +92,7 @@ def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int, lock: int, stop
         command, *sub = cell.row.predict.split()
         flags = ["--disable_tta"] if command == "nnUNetv2_predict" else []
         files = ["-i", str(scans.images), "-o", predictions.name]
-        model = ["-d", cell.dataset, *of_model, "-c", configuration, "-f", cell.fold]
+        model = ["-d", cell.dataset, *of_model, "-c", cell.configuration, "-f", cell.fold]
         return measured(runner, [command, *sub, *files, *model, *flags, *cell.row.arguments])
 
     prediction = _once(folder / "predict.json", predict)
@@ -103,7 +102,7 @@ def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int, lock: int, stop
     described = read_json(network)
     machine = described.pop("machine", None) or describe_machine()
     record = {
-        "cell": {**asdict(cell), "plans": plans, "cases": scans.cases, "scored_on": scans.words},
+        "cell": {**asdict(cell), "cases": scans.cases, "scored_on": scans.words},
         "budget_s": matrix.budget_s,
         "threads": threads,
         "device": matrix.device,

@@ -16,7 +16,7 @@ from nnunetv2_cfseg.benchmark.folds import check_folds
 from nnunetv2_cfseg.benchmark.launch import Failure, default_threads, run_cells
 from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
 from nnunetv2_cfseg.benchmark.page import render
-from nnunetv2_cfseg.benchmark.prepare import dataset_name, prepare
+from nnunetv2_cfseg.benchmark.prepare import dataset_name, new_setting, prepare
 from nnunetv2_cfseg.benchmark.tables import blocks, failures_block, markdown
 from nnunetv2_cfseg.files.atomic_files import write_json, write_text
 from nnunetv2_cfseg.files.json_text import as_read_back
@@ -126,8 +126,12 @@ def remember(matrix: Matrix, output: Path) -> None:
 
 
 def _made_by(row: dict[str, Any]) -> dict[str, Any]:
-    """What a row's cells are made by: not the datasets that it is for."""
-    return {key: value for key, value in row.items() if key != "datasets"}
+    """What a row's cells are made by: not the datasets that it is for, nor by which names it calls settings."""
+    made_by = {key: value for key, value in row.items() if key != "datasets"}
+    changes = row.get("changes")
+    if isinstance(changes, dict):
+        made_by["changes"] = {new_setting(path): value for path, value in changes.items()}
+    return made_by
 
 
 def announcement(matrix: Matrix, output: Path, jobs: int) -> str:

@@ -49,7 +49,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from nnunetv2_cfseg.data.phantom.dataset import dataset_folder, make_dataset  # SimpleITK: slow to import
+    from nnunetv2_cfseg.data.phantom.dataset import make_dataset  # SimpleITK: slow to import
+    from nnunetv2_cfseg.nnunet.datasets import new_dataset_folder
 
     frequencies = FREQUENCIES
     if args.balanced:
@@ -73,7 +74,7 @@ def _run(args: argparse.Namespace) -> None:
     )
     make_dataset(
         settings,
-        dataset_folder(args.o or environment.raw_folder(), args.d, args.n),
+        new_dataset_folder(args.o or environment.raw_folder(), args.d, args.n),
         num_training=args.train,
         num_test=args.test,
         seed=args.seed,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunetv2_cfseg.data.pairing.sidecar import MOST_SLICES, SIDECAR
+from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR
 from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.imaging.segmentations import case_files
+from nnunetv2_cfseg.nnunet.cfseg_section import MOST_FACTOR
 
 #: How the folders are called whose slices are thick already.
 THICK = "_thick"
@@ -88,6 +89,6 @@ def find_factor(truth: Path, dataset_json: Path) -> int | None:
     for folder in (dataset_json.resolve().parent, truth.resolve().parent):
         file = folder / SIDECAR
         factor = read_json(file).get("factor") if file.is_file() else None
-        if isinstance(factor, int) and 1 < factor <= MOST_SLICES:
+        if isinstance(factor, int) and 1 < factor <= MOST_FACTOR:
             return factor
     return None

@@ -294,29 +294,6 @@ class TestRefusals:
         assert not (tmp_path / "phantoms").exists()
 
 
-class TestFolder:
-    def test_is_named_as_nnunet_names_it(self, tmp_path: Path) -> None:
-        assert dataset.dataset_folder(tmp_path, 7, "Phantom") == tmp_path / "Dataset007_Phantom"
-
-    @pytest.mark.parametrize("dataset_id", [0, -1, 1000])
-    def test_has_an_id_of_three_digits(self, tmp_path: Path, dataset_id: int) -> None:
-        with pytest.raises(ValueError, match=f"must be from 1 to 999, got {dataset_id}$"):
-            dataset.dataset_folder(tmp_path, dataset_id, "Phantom")
-
-    @pytest.mark.parametrize("name", ["", "a/b", "..", "a b"])
-    def test_has_a_plain_name(self, tmp_path: Path, name: str) -> None:
-        with pytest.raises(ValueError, match="letters, digits, _ and -, got "):
-            dataset.dataset_folder(tmp_path, 7, name)
-
-    def test_shares_its_id_with_no_other(self, tmp_path: Path) -> None:
-        for name in ("Dataset007_Phantom", "Dataset008_Other"):
-            (tmp_path / name).mkdir()
-        (tmp_path / "Dataset007_notes.txt").touch()
-        dataset.dataset_folder(tmp_path, 7, "Phantom")
-        with pytest.raises(ValueError, match=r"and 8 is that of .*Dataset008_Other$"):
-            dataset.dataset_folder(tmp_path, 8, "Phantom")
-
-
 def test_a_failure_in_the_middle_keeps_what_is_complete(
     tmp_path: Path, made: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
