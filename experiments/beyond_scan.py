@@ -21,15 +21,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 from numpy.typing import NDArray
 
 from nnunetv2_cfseg.evaluation.bootstrap import bootstrap_mean
+from nnunetv2_cfseg.imaging.geometry import Volume
+from nnunetv2_cfseg.imaging.read import read_scan, read_volume
 from nnunetv2_cfseg.inference.model import Model, load_model
 from nnunetv2_cfseg.inference.precision import PRECISIONS, faster_precision
 from nnunetv2_cfseg.inference.predict_volume import PredictionSettings, predict_volume
 from nnunetv2_cfseg.networks.beyond_scan import MODES
+from nnunetv2_cfseg.nnunet.datasets import find_dataset
 
 PLANS = "nnUNetCFSegPlans"
 #: Slices next to a cut whose Dice is taken, and those of a piece that is cut on both sides.
@@ -69,12 +71,10 @@ def main() -> None:
 def run_training(args: argparse.Namespace) -> None:
     """Train and leave ``checkpoint_final.pth`` and the number of steps."""
     os.environ.update(CFSEG_SEED=str(args.seed), nnUNet_results=str(args.o.resolve()))
-    from nnunetv2.paths import nnUNet_preprocessed
     from nnunetv2.run.run_training import get_trainer_from_args
-    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    folder = Path(nnUNet_preprocessed, maybe_convert_to_dataset_name(args.d))
+    folder = find_dataset(args.d).preprocessed
     plans = json.loads((folder / f"{PLANS}.json").read_text())
     plans["plans_name"] = f"{PLANS}_{args.mode}"
     plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["beyond_scan"] = args.mode
@@ -102,8 +102,8 @@ def run_scoring(args: argparse.Namespace) -> None:
         training, _, seed = folder.name.rpartition("_")
         steps = (folder / "steps").read_text().strip()
         for case in args.cases or scans:
-            image = sitk.ReadImage(str(scans[case]))
-            truth = sitk.GetArrayFromImage(sitk.ReadImage(str(args.l / f"{case}.nii.gz")))
+            image = read_scan(scans[case])
+            truth = read_volume(args.l / f"{case}.nii.gz").values
             for mode in MODES:
                 if (folder.name, mode, case) in done:
                     continue
@@ -126,10 +126,10 @@ def read_model(folder: Path) -> Model:
 
 
 def score_case(
-    model: Model, image: sitk.Image, truth: NDArray[np.integer], mode: str
+    model: Model, image: Volume, truth: NDArray[np.integer], mode: str
 ) -> Iterator[tuple[str, float, float]]:
     """Pieces, their Dice, and that of the same slices of the whole scan."""
-    voxels, spacing_mm = sitk.GetArrayFromImage(image), image.GetSpacing()[::-1]
+    voxels, spacing_mm = image.values, image.geometry.spacing_mm
 
     def predict(first: int, last: int) -> NDArray[np.integer]:
         settings = PredictionSettings(shifts=2, beyond_scan=mode)

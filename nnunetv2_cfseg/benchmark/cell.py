@@ -85,11 +85,10 @@ def _run(matrix: Matrix, cell: Cell, output: Path, threads: int, lock: int, stop
     # A training that outlives this process for a moment holds the lock.
     runner = CommandRunner(folder, steering, inherited=lock, stop=stop)
     scans = find_scans(cell, folder)
-    plans, configuration = matrix.trained_plans(cell.row), matrix.configuration_of(cell.row)
-    of_model = ["-tr", cell.row.trainer, "-p", plans, "-device", matrix.device]
+    of_model = ["-tr", cell.row.trainer, "-p", cell.plans, "-device", matrix.device]
     network = folder.resolve() / "network.json"
-    train = ["python", "-m", "nnunetv2_cfseg.benchmark.train", str(network), cell.dataset, configuration, cell.fold,
-             *of_model]  # fmt: skip
+    train = ["python", "-m", "nnunetv2_cfseg.benchmark.train", str(network), cell.dataset, cell.configuration,
+             cell.fold, *of_model]  # fmt: skip
     training, described = NO_COSTS, NO_NETWORK
 
     def learn() -> dict[str, Any]:
@@ -109,7 +108,7 @@ def _run(matrix: Matrix, cell: Cell, output: Path, threads: int, lock: int, stop
         command, *sub = cell.row.predict.split()
         flags = ["--disable_tta"] if command == "nnUNetv2_predict" else []
         files = ["-i", str(scans.images), "-o", predictions.name]
-        model = ["-d", cell.dataset, *of_model, "-c", configuration, "-f", cell.fold]
+        model = ["-d", cell.dataset, *of_model, "-c", cell.configuration, "-f", cell.fold]
         if cell.row.model:
             model = ["-m", str(_model_folder(cell)), "-f", cell.fold, "-device", matrix.device]
             command = {"nnUNetv2_predict": "nnUNetv2_predict_from_modelfolder"}.get(command, command)
@@ -122,7 +121,7 @@ def _run(matrix: Matrix, cell: Cell, output: Path, threads: int, lock: int, stop
     described = dict(described)
     machine = described.pop("machine", None) or describe_machine()
     record = {
-        "cell": {**asdict(cell), "plans": plans, "cases": scans.cases, "scored_on": scans.words},
+        "cell": {**asdict(cell), "cases": scans.cases, "scored_on": scans.words},
         "budget_s": matrix.budget_s,
         "threads": threads,
         "device": matrix.device,
@@ -140,8 +139,8 @@ def _pretrained(matrix: Matrix, cell: Cell, output: Path) -> list[str]:
     before = matrix.cell_before(cell)
     if before is None:
         return []
-    plans, configuration = matrix.trained_plans(before.row), matrix.configuration_of(before.row)
-    model = Path(before.dataset, f"{before.row.trainer}__{plans}__{configuration}", f"fold_{before.fold}")
+    name = f"{before.row.trainer}__{before.plans}__{before.configuration}"
+    model = Path(before.dataset, name, f"fold_{before.fold}")
     weights = output.resolve() / before.folder / RESULTS / model / "checkpoint_final.pth"
     if not weights.is_file():
         raise ValueError(f"{cell} starts from the weights of row {before.row.name}, and there are none: {weights}")

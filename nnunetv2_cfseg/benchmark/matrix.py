@@ -12,6 +12,7 @@ from nnunetv2_cfseg.benchmark import limits, row_checks
 from nnunetv2_cfseg.benchmark.matrix_file import MatrixFile
 from nnunetv2_cfseg.files.schema import check_document
 from nnunetv2_cfseg.files.yaml_files import read_yaml
+from nnunetv2_cfseg.nnunet.datasets import dataset_number
 
 #: What predicts: nnU-Net's command, or ours, which takes models of this package's network alone.
 PREDICTORS = ("nnUNetv2_predict", "cfseg predict")
@@ -157,12 +158,18 @@ class Matrix:
             for dataset in self.datasets:
                 for fold in self.folds:
                     for row in self.rows_of(dataset):
-                        yield Cell(dataset, row, fold, seed)
+                        yield self._cell(dataset, row, fold, seed)
+
+    def _cell(self, dataset: str, row: Row, fold: str, seed: int) -> Cell:
+        return Cell(
+            dataset, row, fold, seed,
+            planned=self.plans_of(row), plans=self.trained_plans(row), configuration=self.configuration_of(row),
+        )  # fmt: skip
 
     def cell_before(self, cell: Cell) -> Cell | None:
         """The cell whose weights another one starts from, if it starts from any."""
         before = {row.name: row for row in self.rows}.get(cell.row.after)
-        return None if before is None else replace(cell, row=before)
+        return None if before is None else self._cell(cell.dataset, before, cell.fold, cell.seed)
 
     def rows_of(self, dataset: str) -> list[Row]:
         """The rows that are for a dataset."""
@@ -204,12 +211,21 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Cell:
-    """One training and what follows of it."""
+    """One training and what follows of it.
+
+    Attributes:
+        planned: name of the plans that a planner makes, or that are there.
+        plans: name of the plans that are trained with: those, or others with the row's changes.
+        configuration: of the plans.
+    """
 
     dataset: str
     row: Row
     fold: str
     seed: int
+    planned: str
+    plans: str
+    configuration: str
 
     @property
     def folder(self) -> Path:
@@ -267,11 +283,6 @@ def _check_keys(settings: Mapping[Any, Any]) -> None:
     known = {one.name for one in fields(Matrix)} - {"rows"}
     if unknown := sorted(map(str, set(settings) - known)):
         raise ValueError(f"a benchmark has {', '.join(sorted(known))}, not {', '.join(unknown)}")
-
-
-def dataset_number(dataset: str) -> str:
-    """``501``, the id in ``501``, ``0501`` or ``Dataset501_Name``."""
-    return dataset.removeprefix("Dataset").split("_")[0].lstrip("0")
 
 
 def _row(name: str, entry: Any) -> Row:

@@ -6,16 +6,15 @@ nnU-Net's folders of its own, in the benchmark's.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from nnunetv2_cfseg.benchmark.matrix import Row
+from nnunetv2_cfseg.benchmark.matrix import Cell, Row
+from nnunetv2_cfseg.nnunet.datasets import PREPROCESSED, RAW, Dataset
 
 #: In a dataset of ``cfseg make_pairs``.
 THIN_LABELS = "labelsTr_thin"
 FOLDER = "thin_labels"
-NAMES = ("nnUNet_raw", "nnUNet_preprocessed")
 
 
 def data_folders(row: Row, output: Path) -> dict[str, str]:
@@ -24,13 +23,33 @@ def data_folders(row: Row, output: Path) -> dict[str, str]:
     Args:
         output: the benchmark's folder.
     """
-    return {name: str(output.resolve() / FOLDER / name) for name in NAMES} if row.labels == "thin" else {}
+    return {name: str(output.resolve() / FOLDER / name) for name in (RAW, PREPROCESSED)} if row.labels == "thin" else {}
 
 
-def preprocessed(row: Row, dataset: str, output: Path) -> Path:
-    """The preprocessed dataset that a row is trained on."""
-    folders: Mapping[str, str] = {**os.environ, **data_folders(row, output)}
-    return Path(folders["nnUNet_preprocessed"]) / dataset
+@dataclass(frozen=True)
+class ThinDataset(Dataset):
+    """A dataset in the benchmark's folders.
+
+    Attributes:
+        output: the benchmark's folder.
+    """
+
+    output: Path
+
+    @property
+    def raw(self) -> Path:
+        """Its folder of scans and thin labels."""
+        return self.output.resolve() / FOLDER / RAW / self.name
+
+    @property
+    def preprocessed(self) -> Path:
+        """Its folder of plans and preprocessed cases."""
+        return self.output.resolve() / FOLDER / PREPROCESSED / self.name
+
+
+def trained_dataset(cell: Cell, output: Path) -> Dataset:
+    """The dataset that a cell is trained on."""
+    return ThinDataset(cell.dataset, output) if cell.row.labels == "thin" else Dataset(cell.dataset)
 
 
 def link_thin_dataset(dataset: str, output: Path) -> None:
@@ -40,18 +59,17 @@ def link_thin_dataset(dataset: str, output: Path) -> None:
         ValueError: the dataset has no thin labels.
         OSError: a link cannot be made.
     """
-    source = Path(os.environ["nnUNet_raw"]).resolve() / dataset
+    source, made = Dataset(dataset).raw.resolve(), ThinDataset(dataset, output)
     if not (source / THIN_LABELS).is_dir():
         raise ValueError(f"labels: thin needs a dataset of cfseg make_pairs with thin labels, and there are none: "
                          f"{source / THIN_LABELS}")  # fmt: skip
-    raw, made = (output.resolve() / FOLDER / name / dataset for name in NAMES)
-    for folder in (raw, made):
+    for folder in (made.raw, made.preprocessed):
         folder.mkdir(parents=True, exist_ok=True)
     for place in source.iterdir():
         if place.name.startswith("labelsTr"):
             continue
-        _link(place, raw / place.name)
-    _link(source / THIN_LABELS, raw / "labelsTr")
+        _link(place, made.raw / place.name)
+    _link(source / THIN_LABELS, made.raw / "labelsTr")
 
 
 def _link(target: Path, link: Path) -> None:

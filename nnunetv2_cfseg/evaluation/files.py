@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunetv2_cfseg.data.pairing.sidecar import MOST_SLICES, SIDECAR
+from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR
 from nnunetv2_cfseg.files.checksum import sha256
-from nnunetv2_cfseg.files.text_files import read_json, require_regular_file
+from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.imaging.segmentations import case_files
+from nnunetv2_cfseg.nnunet.cfseg_section import MOST_FACTOR
 
 #: How the folders are called whose slices are thick already.
 THICK = "_thick"
@@ -81,8 +82,6 @@ def read_checksums(case: Case) -> CaseChecksums:
         ValueError: one is no file.
         OSError: one cannot be read.
     """
-    for file in (case.truth, case.prediction):
-        require_regular_file(file)
     return CaseChecksums(truth=sha256(case.truth), prediction=sha256(case.prediction))
 
 
@@ -109,6 +108,6 @@ def find_factor(truth: Path, dataset_json: Path) -> int | None:
     for folder in (dataset_json.resolve().parent, truth.resolve().parent):
         file = folder / SIDECAR
         factor = read_json(file).get("factor") if file.is_file() else None
-        if isinstance(factor, int) and 1 < factor <= MOST_SLICES:
+        if isinstance(factor, int) and 1 < factor <= MOST_FACTOR:
             return factor
     return None

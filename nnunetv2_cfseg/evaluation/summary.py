@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -21,7 +20,7 @@ from nnunetv2_cfseg.evaluation.files import Case
 from nnunetv2_cfseg.evaluation.metric_definitions import COLUMNS, KEYS
 from nnunetv2_cfseg.evaluation.saved_table import record_of
 from nnunetv2_cfseg.files.csv_cells import table_to_csv
-from nnunetv2_cfseg.files.json_numbers import without_nan
+from nnunetv2_cfseg.files.json_text import to_json
 from nnunetv2_cfseg.files.output_paths import check_not_read, check_not_taken
 from nnunetv2_cfseg.files.private_paths import told
 from nnunetv2_cfseg.nnunet.classes import SegmentationClass
@@ -100,7 +99,7 @@ def write_summary(evaluation: Evaluation, summary: Mapping[str, Any], output: Pa
     content["cfseg"] = {**content["cfseg"], "measured": record_of(evaluation, csv)}
     texts = {
         output.with_suffix(".csv"): csv,
-        output: json.dumps(without_nan(content), indent=4, allow_nan=False) + "\n",
+        output: to_json(content, indent=4) + "\n",
     }
     with ExitStack() as stack:
         unfinished = {file: file.with_name(f".{file.name}.{os.getpid()}") for file in texts}

@@ -120,6 +120,16 @@ def check_heads(dataset: DatasetJson, file: str) -> None:
         )
 
 
+def label_values(labels: Mapping[str, Any]) -> tuple[int, ...]:
+    """All values that a segmentation may hold by the labels of a ``dataset.json``, sorted; a region names several."""
+    return tuple(sorted({value for entry in labels.values() for value in _label(entry)}))
+
+
+def ignored_value(labels: Mapping[str, Any]) -> int | None:
+    """The value of voxels that nobody looked at, where the labels have one."""
+    return _label(labels[IGNORE])[0] if IGNORE in labels else None
+
+
 def is_of_regions(dataset: DatasetJson) -> bool:
     """Whether labels overlap, as nnU-Net decides it: one of them names several values."""
     return any(len(values) > 1 for values in dataset.labels.values())

@@ -15,7 +15,7 @@ LIMIT_BYTES = 256 * 2**20
 
 
 def _dice(value: Any) -> float:
-    """NaN, or null, where no validation case has the class."""
+    """NaN where no validation case has the class: nnU-Net writes NaN, and this package null."""
     if value is None:
         return nan
     if isinstance(value, int | float) and not isinstance(value, bool) and (0 <= value <= 1 or value != value):

@@ -17,6 +17,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import Tensor, nn
 
 from nnunetv2_cfseg.networks import BlockCenterTransformer
+from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
+from nnunetv2_cfseg.nnunet.plans import resolve
 from nnunetv2_cfseg.trainers.beyond_scan import ContinueLabels, SetAsideBeyondScan, continue_in_augmentation
 from nnunetv2_cfseg.trainers.crop_loader import crop_loaders
 from nnunetv2_cfseg.trainers.guarded import GuardedTrainer
@@ -25,12 +27,10 @@ from nnunetv2_cfseg.trainers.one_sentence import one_sentence
 from nnunetv2_cfseg.trainers.optimization import WarmupPolyLR, build_optimizer, mixed_precision
 from nnunetv2_cfseg.trainers.plans import (
     block_sampling,
+    check_batch_size,
     check_plans,
-    check_training_section,
     foreground_range,
     foreground_statistics,
-    mirror_axes,
-    read_configuration,
 )
 from nnunetv2_cfseg.trainers.sample_blocks import SampleBlocks
 from nnunetv2_cfseg.trainers.seed import disable_blur_autotuning, read_seed, seed_everything
@@ -48,9 +48,11 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
         # What can be refused is looked at before nnU-Net's constructor, which makes a folder and a log.
         with one_sentence():
             self._seed = read_seed()
-            planned = read_configuration(plans, configuration)
+            planned = resolve(plans, configuration, "the plans")
             check_plans(planned, trainer=type(self).__name__)
-            check_training_section(planned)
+            check_batch_size(planned)
+            self.section = CFSegSection.from_plans(planned)
+            block_sampling(self.section)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.enable_deep_supervision = False
         self.initial_lr = 2e-3
@@ -95,7 +97,7 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, tuple[int, ...]]:
         """nnU-Net's, with the axes that the plans allow to be mirrored."""
         rotation, dummy_2d, initial_crop, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        axes = mirror_axes(self.configuration_manager.configuration)
+        axes = self.section.mirror_axes
         # nnU-Net's predictor takes None, not an empty tuple, for no mirroring at test time.
         self.inference_allowed_mirroring_axes = axes or None
         return rotation, dummy_2d, initial_crop, axes
@@ -125,9 +127,8 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
         network = self.block_center_network()
         if network.beyond_scan.mode != "mean":
             augmentation.transforms = continue_in_augmentation(augmentation.transforms)
-        section = self.configuration_manager.configuration["cfseg"]
         ct = [channel for channel in network.windows.channels if channel]
-        if section.get("hounsfield_jitter", True) and len(ct) == network.input_channels:
+        if self.section.hounsfield_jitter and len(ct) == network.input_channels:
             augmentation.transforms = without_unitless_intensity(augmentation.transforms)
             augmentation.transforms.append(HounsfieldJitter([c["mean"] for c in ct], [c["std"] for c in ct]))
         augmentation.transforms.append(self.draw_blocks())
@@ -137,7 +138,7 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
         """The last step of the augmentation."""
         network = self.block_center_network()
         return SampleBlocks(
-            block_sampling(self.configuration_manager.configuration),
+            block_sampling(self.section),
             block_size=network.block_size,
             center_size=network.center_size,
             ignore_label=self.label_manager.ignore_label,
@@ -147,9 +148,7 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
 
     def foreground_range(self) -> tuple[float, float] | None:
         """Between which normalised values foreground lies, if the plans say."""
-        return foreground_range(
-            self.configuration_manager.configuration, *foreground_statistics(self.plans_manager.plans)
-        )
+        return foreground_range(self.section, *foreground_statistics(self.plans_manager.plans))
 
     def block_center_network(self) -> BlockCenterTransformer:
         """The network itself, out of the wrappers of DDP and torch.compile."""

@@ -82,12 +82,10 @@ class TestSettings:
 class TestAfter:
     def test_is_the_same_cell_of_the_other_row(self) -> None:
         matrix = matrix_of(AFTER, COPY, seeds=(1, 2))
-        for cell in matrix.cells():
-            before = matrix.cell_before(cell)
-            if cell.row is COPY:
-                assert before is None
-            else:
-                assert before == Cell(DATASET, COPY, "0", cell.seed)
+        cells = {(cell.row.name, cell.seed): cell for cell in matrix.cells()}
+        for seed in (1, 2):
+            assert matrix.cell_before(cells["copy", seed]) is None
+            assert matrix.cell_before(cells["after it", seed]) == cells["copy", seed]
 
     @pytest.mark.parametrize(
         ("rows", "message"),

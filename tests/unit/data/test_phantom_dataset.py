@@ -107,8 +107,8 @@ class TestContents:
             assert image.GetPixelID() == sitk.sitkInt16
             np.testing.assert_array_equal(sitk.GetArrayFromImage(image), case.image)
             np.testing.assert_allclose(image.GetSpacing(), (0.5, 0.8, 1.5), rtol=1e-6)
-            np.testing.assert_allclose(image.GetOrigin(), case.origin_mm, rtol=1e-6)
-            np.testing.assert_allclose(image.GetDirection(), case.direction, atol=1e-6)
+            np.testing.assert_allclose(image.GetOrigin(), case.geometry.origin_mm, rtol=1e-6)
+            np.testing.assert_allclose(image.GetDirection(), case.geometry.direction, atol=1e-6)
             labels = sitk.ReadImage(str(folder / f"labels{part}/phantom_00{index}.nii.gz"))
             assert labels.GetPixelID() == sitk.sitkUInt8
             np.testing.assert_array_equal(sitk.GetArrayFromImage(labels), case.labels)
@@ -241,7 +241,7 @@ class TestAgain:
             ({"num_training": 2}, "with what it was begun with, and num_training was 3 and is now 2: "),
             ({"num_test": 1}, "with at least as many, and num_test was 2 and is now 1: "),
             ({"settings": replace(SETTINGS, matrix=(24, 16, 16))}, r"and matrix was \[24, 18, 16\] and is now "),
-            ({"settings": replace(SETTINGS, noise_hu=4.0)}, "and noise_hu was None and is now 4.0: "),
+            ({"settings": replace(SETTINGS, noise_hu=4.0)}, "and noise_hu was null and is now 4.0: "),
             ({"settings": replace(SETTINGS, frequencies={"EDH": 0.5})}, "and frequencies was .* and is now .*: "),
             (
                 {"settings": replace(SETTINGS, classes=("ICH",), frequencies={"ICH": 1})},
@@ -261,7 +261,7 @@ class TestAgain:
     def test_refuses_other_classes(self, tmp_path: Path, before: tuple[str, ...], now: tuple[str, ...]) -> None:
         settings = replace(SETTINGS, frequencies={"ICH": 1})
         make(tmp_path, replace(settings, classes=before))
-        with pytest.raises(ValueError, match=r"and classes was \[.*\] and is now \["):
+        with pytest.raises(ValueError, match=r"and classes was .* and is now "):
             make(tmp_path, replace(settings, classes=now))
 
     def test_refuses_another_background(self, tmp_path: Path) -> None:
@@ -269,13 +269,13 @@ class TestAgain:
             (tmp_path / name).write_text(name.replace("same", "one"))
         make(tmp_path / "phantoms", replace(SETTINGS, background=tmp_path / "one"))
         make(tmp_path / "phantoms", replace(SETTINGS, background=tmp_path / "same"))
-        with pytest.raises(ValueError, match=r"and background was \{'sha256': '"):
+        with pytest.raises(ValueError, match=r"and background was \{\"sha256\": \""):
             make(tmp_path / "phantoms", replace(SETTINGS, background=tmp_path / "two"))
 
     def test_refuses_a_dataset_of_another_version(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         make(tmp_path)
         monkeypatch.setattr(dataset, "__version__", "9.9.9")
-        with pytest.raises(ValueError, match=f"and version was {__version__} and is now 9.9.9: "):
+        with pytest.raises(ValueError, match=f'and version was "{__version__}" and is now "9.9.9": '):
             make(tmp_path)
 
     @pytest.mark.parametrize("content", ["{", "[1, 2]", "7", "null"])
@@ -312,29 +312,6 @@ class TestRefusals:
         with pytest.raises(ValueError, match=named):
             make(tmp_path / "phantoms", **number)
         assert not (tmp_path / "phantoms").exists()
-
-
-class TestFolder:
-    def test_is_named_as_nnunet_names_it(self, tmp_path: Path) -> None:
-        assert dataset.dataset_folder(tmp_path, 7, "Phantom") == tmp_path / "Dataset007_Phantom"
-
-    @pytest.mark.parametrize("dataset_id", [0, -1, 1000])
-    def test_has_an_id_of_three_digits(self, tmp_path: Path, dataset_id: int) -> None:
-        with pytest.raises(ValueError, match=f"must be from 1 to 999, got {dataset_id}$"):
-            dataset.dataset_folder(tmp_path, dataset_id, "Phantom")
-
-    @pytest.mark.parametrize("name", ["", "a/b", "..", "a b"])
-    def test_has_a_plain_name(self, tmp_path: Path, name: str) -> None:
-        with pytest.raises(ValueError, match="letters, digits, _ and -, got "):
-            dataset.dataset_folder(tmp_path, 7, name)
-
-    def test_shares_its_id_with_no_other(self, tmp_path: Path) -> None:
-        for name in ("Dataset007_Phantom", "Dataset008_Other"):
-            (tmp_path / name).mkdir()
-        (tmp_path / "Dataset007_notes.txt").touch()
-        dataset.dataset_folder(tmp_path, 7, "Phantom")
-        with pytest.raises(ValueError, match=r"and 8 is that of .*Dataset008_Other$"):
-            dataset.dataset_folder(tmp_path, 8, "Phantom")
 
 
 def test_a_failure_in_the_middle_keeps_what_is_complete(

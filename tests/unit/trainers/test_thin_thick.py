@@ -21,7 +21,7 @@ def configuration(**section: Any) -> dict[str, Any]:
         "patch_size": [24, 16, 16],
         "cfseg": {
             "blocks_per_crop": 20,
-            "thin_thick": {"factor": 4, "column_share": 0.3, "thick_share": 0.2, **section},
+            "thin_thick": {"factor": 4, "column_fraction": 0.3, "thick_fraction": 0.2, **section},
         },
     }
 
@@ -35,7 +35,7 @@ class TestCountClasses:
 
 class TestPlans:
     def test_the_section(self) -> None:
-        assert thin_thick_section(configuration(), trainer="T")["factor"] == 4
+        assert thin_thick_section(configuration(), trainer="T").factor == 4
 
     def test_other_plans_are_refused(self) -> None:
         with pytest.raises(ValueError, match="T needs plans for pairs"):
@@ -43,7 +43,7 @@ class TestPlans:
 
     @pytest.mark.parametrize("factor", [1, 0, -2, 2.5, None, "4"])
     def test_a_factor_that_is_none_is_refused(self, factor: object) -> None:
-        with pytest.raises(ValueError, match="whole number >= 2"):
+        with pytest.raises(ValueError, match=r"^cfseg\.thin_thick\.factor must be .*, got .*: the plans$"):
             thin_thick_section(configuration(factor=factor), trainer="T")
 
     def test_a_crop_of_broken_slabs_is_refused(self) -> None:
@@ -51,9 +51,35 @@ class TestPlans:
             thin_thick_section(configuration(factor=5), trainer="T")
 
 
+class TestLossSettings:
+    def test_without_any_are_the_defaults(self) -> None:
+        assert (
+            ThinThickSettings.from_plans(thin_thick_section(configuration(), trainer="T").loss) == ThinThickSettings()
+        )
+
+    def test_a_term_of_older_plans_is_read_by_its_new_name(self) -> None:
+        loss = {"weights": {"slab": 1.0, "thin_consistency": 0.5}, "operator": "copy"}
+        settings = ThinThickSettings.from_plans(thin_thick_section(configuration(loss=loss), trainer="T").loss)
+        assert settings == ThinThickSettings(weights={"slab": 1.0, "entropy": 0.5}, operator="copy")
+        assert loss["weights"] == {"slab": 1.0, "thin_consistency": 0.5}
+
+    @pytest.mark.parametrize(
+        ("loss", "message"),
+        [
+            ({"weights": {"entropy": 1, "thin_consistency": 1}}, "remove thin_thick.loss.weights.thin_consistency"),
+            ({"weights": [1]}, "a value of another type"),
+            ({"weights": {"thin": 1}}, "got thin"),
+            ([], r"cfseg\.thin_thick\.loss"),
+        ],
+    )
+    def test_refuse(self, loss: object, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            ThinThickSettings.from_plans(thin_thick_section(configuration(loss=loss), trainer="T").loss)
+
+
 class TestCountBlocks:
     def count(self, total: int = 20, section: dict[str, Any] | None = None, **weights: float) -> SlabBlocks:
-        plans = {**configuration()["cfseg"]["thin_thick"], **(section or {})}
+        plans = thin_thick_section(configuration(**(section or {})), trainer="T")
         return count_blocks(total, plans, ThinThickSettings(weights=weights))
 
     def test_by_hand(self) -> None:
@@ -71,15 +97,10 @@ class TestCountBlocks:
         used=st.sets(st.sampled_from(TERMS), min_size=1),
     )
     def test_are_as_many_as_planned(self, total: int, columns: float, thick: float, used: set[str]) -> None:
-        section = {"column_share": columns, "thick_share": thick}
+        section = {"column_fraction": columns, "thick_fraction": thick}
         blocks = self.count(total, section, **dict.fromkeys(used, 1.0))
         assert blocks.columns * 5 + blocks.thick + blocks.thin == total
         assert (blocks.columns > 0) == ("feature" in used)
-
-    @pytest.mark.parametrize("share", [None, -0.1, 1.5, "a"])
-    def test_a_share_that_is_none_is_refused(self, share: object) -> None:
-        with pytest.raises(ValueError, match="column_share in the plans' thin_thick section must be between 0 and 1"):
-            self.count(section={"column_share": share}, thick=1)
 
     def test_fewer_blocks_than_a_column_are_refused(self) -> None:
         with pytest.raises(ValueError, match="must be >= 5, thick and thin of a slab, got 4"):
