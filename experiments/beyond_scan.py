@@ -21,11 +21,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 from numpy.typing import NDArray
 
 from nnunetv2_cfseg.evaluation.bootstrap import bootstrap_mean
+from nnunetv2_cfseg.imaging.geometry import Volume
+from nnunetv2_cfseg.imaging.read import read_scan, read_volume
 from nnunetv2_cfseg.inference.model import Model, load_model
 from nnunetv2_cfseg.inference.precision import PRECISIONS, faster_precision
 from nnunetv2_cfseg.inference.predict_volume import PredictionSettings, predict_volume
@@ -101,8 +102,8 @@ def run_scoring(args: argparse.Namespace) -> None:
         training, _, seed = folder.name.rpartition("_")
         steps = (folder / "steps").read_text().strip()
         for case in args.cases or scans:
-            image = sitk.ReadImage(str(scans[case]))
-            truth = sitk.GetArrayFromImage(sitk.ReadImage(str(args.l / f"{case}.nii.gz")))
+            image = read_scan(scans[case])
+            truth = read_volume(args.l / f"{case}.nii.gz").values
             for mode in MODES:
                 if (folder.name, mode, case) in done:
                     continue
@@ -125,10 +126,10 @@ def read_model(folder: Path) -> Model:
 
 
 def score_case(
-    model: Model, image: sitk.Image, truth: NDArray[np.integer], mode: str
+    model: Model, image: Volume, truth: NDArray[np.integer], mode: str
 ) -> Iterator[tuple[str, float, float]]:
     """Pieces, their Dice, and that of the same slices of the whole scan."""
-    voxels, spacing_mm = sitk.GetArrayFromImage(image), image.GetSpacing()[::-1]
+    voxels, spacing_mm = image.values, image.geometry.spacing_mm
 
     def predict(first: int, last: int) -> NDArray[np.integer]:
         settings = PredictionSettings(shifts=2, beyond_scan=mode)

@@ -21,13 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from scipy import ndimage
 from tqdm import tqdm
 
 from nnunetv2_cfseg.benchmark.memory_monitor import measure
 from nnunetv2_cfseg.evaluation.evaluate import evaluate_folders
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings
+from nnunetv2_cfseg.imaging.geometry import STRAIGHT, VolumeGeometry
+from nnunetv2_cfseg.imaging.write import write_volume
 
 SHAPE = (160, 512, 512)
 SPACING_MM = (1.0, 0.45, 0.45)
@@ -93,9 +94,8 @@ def write_cases(folder: Path, cases: int, *, seed: int) -> None:
         if all(file.exists() for file in files):
             continue
         for file, values in zip(files, draw_case(np.random.default_rng([seed, number])), strict=True):
-            image = sitk.GetImageFromArray(values)
-            image.SetSpacing(SPACING_MM[::-1])
-            sitk.WriteImage(image, str(file), useCompression=True)
+            z, y, x = values.shape
+            write_volume(values, VolumeGeometry((z, y, x), SPACING_MM, (0.0, 0.0, 0.0), STRAIGHT), file)
 
 
 def draw_case(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from nnunetv2_cfseg.imaging.hounsfield import judge_hounsfield
+from nnunetv2_cfseg.imaging.read import read_volume
 
 Spoil = Callable[[np.ndarray], np.ndarray]
 LABELS = ("_seg62", "_aorta.nii", "lesion_labels", "reference_mask")
@@ -133,7 +134,7 @@ def scans(data: Path) -> Iterator[tuple[str, np.ndarray]]:
             and not file.name.endswith(LABELS)
             and not any(w in file.name for w in LABELS)
         ):
-            yield str(file.relative_to(data)), thinned(sitk.GetArrayFromImage(sitk.ReadImage(str(file))))
+            yield str(file.relative_to(data)), thinned(read_volume(file).values)
     for folder in sorted({file.parent for file in data.rglob("*") if file.is_file()}):
         for (shape, _), slices in dicom_slices(folder).items():
             name = f"{folder.relative_to(data)} {shape[1]} x {shape[0]}"

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-import SimpleITK as sitk
 from scipy import ndimage
 
 from nnunetv2_cfseg.data.phantom.case import make_case
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
+from nnunetv2_cfseg.imaging.orientation import LPS
+from nnunetv2_cfseg.imaging.read import read_scan
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -58,9 +59,9 @@ def main() -> None:
 
 def read_real(file: Path) -> Scan:
     """A head CT, cut through the bodies of the ventricles: about 75 mm under the vertex."""
-    image = sitk.DICOMOrient(sitk.ReadImage(str(file)), "LPS")
-    x, y, z = image.GetSpacing()
-    array = sitk.GetArrayFromImage(image).astype(np.float32)
+    image = read_scan(file).turned(LPS)
+    z, y, x = image.geometry.spacing_mm
+    array = image.values.astype(np.float32)
     vertex = int(np.flatnonzero((array > 500).sum(axis=(1, 2)) > 20)[-1])
     rows = np.flatnonzero((array[vertex - int(75 / z)] > 500).any(axis=1))
     return Scan("real", array, (z, y, x), (vertex - int(65 / z), int(rows.mean())))
@@ -72,7 +73,7 @@ def phantom(name: str, seed: int) -> Scan:
     case = make_case(settings, seed=seed, index=0)
     lesion = case.labels == CLASSES[name]
     cut = int(lesion.sum(axis=(1, 2)).argmax()), int(lesion.sum(axis=(0, 2)).argmax())
-    return Scan(name, case.image.astype(np.float32), case.spacing_mm, cut)
+    return Scan(name, case.image.astype(np.float32), case.geometry.spacing_mm, cut)
 
 
 def draw_classes(scans: list[Scan], file: Path) -> None:

@@ -28,10 +28,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import SimpleITK as sitk
 import torch
 
 from nnunetv2_cfseg.benchmark.memory_monitor import measure
+from nnunetv2_cfseg.imaging.read import read_volume
 from nnunetv2_cfseg.inference.model import load_model
 from nnunetv2_cfseg.inference.precision import PRECISIONS, faster_precision
 from nnunetv2_cfseg.networks import BlockCenterTransformer
@@ -127,7 +127,7 @@ def agreement(one: Path, other: Path) -> float:
     """Share of equal voxels among those that either calls foreground, over all files of a folder."""
     same = every = 0
     for file in sorted(one.glob("*.nii.gz")):
-        ours, theirs = (sitk.GetArrayFromImage(sitk.ReadImage(str(folder / file.name))) for folder in (other, one))
+        ours, theirs = (read_volume(folder / file.name).values for folder in (other, one))
         foreground = (ours > 0) | (theirs > 0)
         same, every = same + int((ours == theirs)[foreground].sum()), every + int(foreground.sum())
     return same / every

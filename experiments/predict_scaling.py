@@ -12,14 +12,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
 from nnunetv2_cfseg.benchmark.memory_monitor import measure
+from nnunetv2_cfseg.imaging.geometry import STRAIGHT, VolumeGeometry
+from nnunetv2_cfseg.imaging.write import write_volume
 
 SLICES = (62, 125, 250, 500, 1000)
 PIXELS = 512
-SPACING_MM = (0.7, 0.7, 1.0)
+SPACING_MM = (1.0, 0.7, 0.7)
 
 
 def main() -> None:
@@ -36,7 +37,8 @@ def main() -> None:
     for slices in args.slices:
         scan = args.o / "scans" / f"scan_{slices}.nii.gz"
         if not scan.exists():
-            nib.save(nib.Nifti1Image(draw(slices), np.diag([*SPACING_MM, 1.0])), scan)
+            volume = draw(slices)
+            write_volume(volume, VolumeGeometry((slices, PIXELS, PIXELS), SPACING_MM, (0.0, 0.0, 0.0), STRAIGHT), scan)
         command = ["cfseg", "predict", "-i", scan, "-o", args.o / "segmentations", "-m", args.m, "-device", args.device]
         seconds, most = measure([*command, "--disable_progress_bar"])
         voxels = slices * PIXELS**2 / 1e6
@@ -49,13 +51,13 @@ def main() -> None:
 
 
 def draw(slices: int) -> np.ndarray:
-    """(X, Y, Z) int16 HU; a plane at a time, so that drawing takes no more memory than the scan."""
+    """(Z, Y, X) int16 HU; a plane at a time, so that drawing takes no more memory than the scan."""
     rng = np.random.default_rng(0)
-    volume = np.empty((PIXELS, PIXELS, slices), dtype=np.int16, order="F")
-    x, y = np.ogrid[-1 : 1 : PIXELS * 1j, -1 : 1 : PIXELS * 1j]
+    volume = np.empty((slices, PIXELS, PIXELS), dtype=np.int16)
+    y, x = np.ogrid[-1 : 1 : PIXELS * 1j, -1 : 1 : PIXELS * 1j]
     for index, z in enumerate(np.linspace(-1, 1, slices)):
         body = (x / 0.7) ** 2 + (y / 0.5) ** 2 < 1 - (z / 1.2) ** 2
-        volume[..., index] = np.where(body, 40, -1000) + rng.normal(0, 20, body.shape)
+        volume[index] = np.where(body, 40, -1000) + rng.normal(0, 20, body.shape)
     return volume
 
 

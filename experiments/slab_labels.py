@@ -21,16 +21,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import SimpleITK as sitk
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from nnunetv2_cfseg.data.pairing.sidecar import read_pairing
+from nnunetv2_cfseg.imaging.read import read_volume
+from nnunetv2_cfseg.losses.label_space import CLASSES
 from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.slab import SlabOperator
-from nnunetv2_cfseg.losses.slices import repeat_slices, split_slabs
-from nnunetv2_cfseg.losses.targets import read_target
+from nnunetv2_cfseg.losses.slices import split_slabs
+from nnunetv2_cfseg.losses.targets import Target, read_target
 
 #: Nothing is taken to be less likely than that; labels that are sure and wrong would else be infinitely wrong.
 LEAST = 1e-3
@@ -73,9 +74,7 @@ def soft_labels_of(text: str, factor: int, threshold: float) -> Callable[[Tensor
     """A function of probabilities (1, K, Z, Y, X) and thick labels (1, 1, Z / r, Y, X) to soft thin labels."""
     name, _, parameters = text.partition("=")
     if name == "copy":
-        return lambda p, thick: read_target(
-            repeat_slices(thick, factor), p.shape, regions=False, ignore_label=None
-        ).truth.float()
+        return lambda p, thick: read_slabs(p, thick).repeat(factor).probabilities.float()
     operator = slab_operator(name, factor=factor, threshold=threshold, **json.loads(parameters or "{}"))
     return lambda p, thick: read(operator, p, thick)
 
@@ -89,7 +88,12 @@ def read(operator: SlabOperator, p: Tensor, thick: Tensor) -> Tensor:
     if not operator.reads_neighbours:
         raise ValueError("an operator must say what thin slices are, as transition and count do")
     with_neighbours = torch.cat([thick[:, :, :1], thick, thick[:, :, -1:]], dim=2)
-    return operator(p.clamp_min(1e-6).log(), with_neighbours)[1].truth
+    return operator(p.clamp_min(1e-6).log(), read_slabs(p, with_neighbours))[1].probabilities
+
+
+def read_slabs(p: Tensor, thick: Tensor) -> Target:
+    """The thick target in labels (1, 1, D, Y, X), of the classes of probabilities (1, K, Z, Y, X)."""
+    return read_target(thick, (*p.shape[:2], *thick.shape[2:]), CLASSES)
 
 
 def quality(truth: Tensor, thin: Tensor, factor: int) -> dict[str, float]:
@@ -118,7 +122,7 @@ def whole_slabs(x: Tensor, factor: int) -> Tensor:
 
 def read_labels(file: Path) -> Tensor:
     """(1, 1, Z, Y, X)."""
-    return torch.from_numpy(sitk.GetArrayFromImage(sitk.ReadImage(str(file))).astype(np.int64))[None, None]
+    return torch.from_numpy(read_volume(file).values.astype(np.int64))[None, None]
 
 
 if __name__ == "__main__":

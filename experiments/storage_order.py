@@ -13,8 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
+from nnunetv2_cfseg.imaging.orientation import LPS
+from nnunetv2_cfseg.imaging.read import read_volume
+from nnunetv2_cfseg.imaging.write import write_volume
 from nnunetv2_cfseg.inference.load_models import load_models
 from nnunetv2_cfseg.inference.model import Model
 from nnunetv2_cfseg.inference.predict import predict
@@ -46,8 +48,8 @@ def main() -> None:
         scans = args.o / order / "scans"
         scans.mkdir(parents=True, exist_ok=True)
         for name in names:
-            image = sitk.ReadImage(str(args.i / f"{name}_0000{ending}"))
-            sitk.WriteImage(sitk.DICOMOrient(image, order), str(scans / f"{name}_0000{ending}"))
+            stored = read_volume(args.i / f"{name}_0000{ending}").turned(order)
+            write_volume(np.ascontiguousarray(stored.values), stored.geometry, scans / f"{name}_0000{ending}")
         dices, differ = {}, 0.0
         for how, trained_in in (("as stored", order), ("turned", model.configuration.storage_order)):
             found = segmentations(in_order(model, trained_in), scans, args.o / order / how.replace(" ", "_"))
@@ -76,7 +78,7 @@ def segmentations(model: Model, scans: Path, output: Path) -> dict[str, np.ndarr
 
 def truth(file: Path) -> np.ndarray:
     """Labels in LPS."""
-    return sitk.GetArrayFromImage(sitk.DICOMOrient(sitk.ReadImage(str(file)), "LPS"))
+    return read_volume(file).turned(LPS).values
 
 
 def mean_dice(found: np.ndarray, expected: np.ndarray) -> float:

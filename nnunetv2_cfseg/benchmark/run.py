@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -10,8 +9,6 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from nnunetv2_cfseg.benchmark.cell import is_done
 from nnunetv2_cfseg.benchmark.collect import collect
@@ -21,9 +18,11 @@ from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
 from nnunetv2_cfseg.benchmark.page import render
 from nnunetv2_cfseg.benchmark.prepare import dataset_name, new_setting, prepare
 from nnunetv2_cfseg.benchmark.tables import blocks, failures_block, markdown
-from nnunetv2_cfseg.files.atomic_files import atomic_write, write_json
+from nnunetv2_cfseg.files.atomic_files import write_json, write_text
+from nnunetv2_cfseg.files.json_text import as_read_back
 from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.nnunet.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
+from nnunetv2_cfseg.processes.progress_bar import progress_bar
 from nnunetv2_cfseg.processes.subprocess_runner import CommandRunner
 
 TITLE = "Benchmark"
@@ -76,7 +75,7 @@ def run(
     failed: list[tuple[Cell, Failure]] = []
     ended = run_cells(matrix, waiting, output, launcher=launcher, jobs=jobs, threads=threads, slurm=slurm or {})
     with closing(ended):
-        for cell, failure in tqdm(ended, total=len(waiting), unit="cell", smoothing=0):
+        for cell, failure in progress_bar(ended, total=len(waiting), unit="cell"):
             if failure:
                 failed.append((cell, failure))
     write_results(matrix, cells, output, command, failed)
@@ -108,7 +107,7 @@ def remember(matrix: Matrix, output: Path) -> None:
         ValueError: the folder holds cells that were made by other settings.
     """
     file = output / SETTINGS
-    everything = json.loads(json.dumps(asdict(matrix)))
+    everything = as_read_back(asdict(matrix))
     now = {name: everything[name] for name in ("budget_s", "configuration", "device", "gpu_memory_target_gb")}
     rows = {row["name"]: row for row in everything["rows"]}
     if file.is_file() and any(output.glob("cells/*/*/*")):  # one that was refused holds none, and binds nobody
@@ -171,8 +170,7 @@ def write_results(
         (TABLES, markdown(TITLE, lead, found)),
         (REPORT, render(TITLE, lead, results, found, command)),
     ):
-        with atomic_write(str(output / name)) as temporary:
-            Path(temporary).write_text(text, encoding="utf-8")
+        write_text(output / name, text)
 
 
 def absolute_folders() -> dict[str, str]:

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from nnunetv2_cfseg.commands import inputs
-from nnunetv2_cfseg.commands.words import words
 from nnunetv2_cfseg.evaluation.compare.metrics import COMPARABLE, METRICS
 
 
@@ -27,7 +26,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("-ref", type=Path, metavar="FOLDER",
         help="compare all others with this one (default: every pair, the earlier one as reference)")  # fmt: skip
     flag("--metrics", nargs="+", default=METRICS, metavar="METRIC",
-        help=f"of {words(COMPARABLE)} (default: {words(METRICS)})")  # fmt: skip
+        help=f"of {' '.join(COMPARABLE)} (default: {' '.join(METRICS)})")  # fmt: skip
     flag("--names", nargs="+", metavar="NAME",
         help="of the folders in tables, in their order (default: the end of the path that no other has)")  # fmt: skip
     flag("--tolerance", type=float, default=1.0, metavar="MM",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunetv2_cfseg.commands.words import words
 from nnunetv2_cfseg.demo.settings import DemoSettings
 
 
@@ -27,9 +26,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="of each of the two trainings (default: %(default)s)")  # fmt: skip
     flag("--seed", type=int, default=default.seed, metavar="N", help="default: %(default)s")
     flag("--matrix", nargs=3, type=int, default=default.matrix, metavar=("Z", "Y", "X"),
-        help=f"voxels of a scan (default: {words(default.matrix)})")  # fmt: skip
+        help=f"voxels of a scan (default: {' '.join(map(str, default.matrix))})")  # fmt: skip
     flag("--spacing", nargs=3, type=float, default=default.spacing_mm, metavar=("Z", "Y", "X"),
-        help=f"mm (default: {words(default.spacing_mm)})")  # fmt: skip
+        help=f"mm (default: {' '.join(map(str, default.spacing_mm))})")  # fmt: skip
     command.set_defaults(run=_run)
 
 

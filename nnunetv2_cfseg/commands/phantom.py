@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunetv2_cfseg.commands.words import words
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, FREQUENCIES, PhantomSettings
 from nnunetv2_cfseg.nnunet import environment
 
@@ -27,9 +26,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("--seed", type=int, default=0, metavar="N", help="decides every case (default: %(default)s)")
     flag("-np", type=int, default=4, metavar="N", help="processes (default: %(default)s)")
     flag("--matrix", nargs=3, type=int, default=default.matrix, metavar=("Z", "Y", "X"),
-        help=f"voxels (default: {words(default.matrix)})")  # fmt: skip
+        help=f"voxels (default: {' '.join(map(str, default.matrix))})")  # fmt: skip
     flag("--spacing", nargs=3, type=float, default=default.spacing_mm, metavar=("Z", "Y", "X"),
-        help=f"mm (default: {words(default.spacing_mm)})")  # fmt: skip
+        help=f"mm (default: {' '.join(map(str, default.spacing_mm))})")  # fmt: skip
     flag("--factor", type=int, default=default.factor, metavar="R",
         help="also write thick scans, each slice the average of R (default: %(default)s, none)")  # fmt: skip
     flag("--supersampling", type=int, default=default.supersampling, metavar="N",
@@ -43,7 +42,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     often = command.add_mutually_exclusive_group()
     often.add_argument("--frequencies", nargs="+", type=_frequency, metavar="CLASS=P",
         help="share of the cases that show a class, 0 for classes not named (default: as in CQ500, "
-        f"{words(f'{name}={share:.2f}' for name, share in FREQUENCIES.items())})")  # fmt: skip
+        f"{' '.join(f'{name}={share:.2f}' for name, share in FREQUENCIES.items())})")  # fmt: skip
     often.add_argument("--balanced", action="store_true", help="every class in half of the cases")
     flag("--no_pbar", action="store_true", help="no progress bar")
     command.set_defaults(run=_run)
@@ -59,7 +58,9 @@ def _run(args: argparse.Namespace) -> None:
     elif args.frequencies is not None:
         frequencies = dict(args.frequencies)
         if len(frequencies) < len(args.frequencies):
-            raise ValueError(f"--frequencies must name a class once, got {words(name for name, _ in args.frequencies)}")
+            raise ValueError(
+                f"--frequencies must name a class once, got {' '.join(name for name, _ in args.frequencies)}"
+            )
     settings = PhantomSettings(
         matrix=tuple(args.matrix),
         spacing_mm=tuple(args.spacing),

@@ -110,14 +110,15 @@ def _predict(
     args: argparse.Namespace, models: list[Model], cases: list[Case], recipe: Recipe, settings: PredictionSettings
 ) -> None:
     """Segment what is to be segmented, in a folder that no other run writes to."""
+    from nnunetv2_cfseg.files.atomic_files import remove_leftovers
     from nnunetv2_cfseg.inference.existing_results import Policy, check_model_files, look, model_files
-    from nnunetv2_cfseg.inference.outputs import read_volumes, remove_leftovers, write_volumes
+    from nnunetv2_cfseg.inference.outputs import read_volumes, write_volumes
     from nnunetv2_cfseg.inference.predict import PROBABILITIES, Outcome, predict
 
     first = models[0].configuration
     alone = args.num_parts == 1
     if alone:
-        remove_leftovers(args.o)
+        remove_leftovers(args.o, in_subfolders=True)
     # Where nnUNetv2_predict leaves them, for evaluation and postprocessing.
     files = {"dataset.json": models[0].dataset_json, "plans.json": models[0].plans}
     check_model_files(args.o, files, overwrite=args.overwrite)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
 from nnunetv2_cfseg.demo.steps import Step
-from nnunetv2_cfseg.files.atomic_files import atomic_write
+from nnunetv2_cfseg.files.atomic_files import write_bytes
+from nnunetv2_cfseg.files.json_text import to_json
 from nnunetv2_cfseg.files.text_files import read_json
 
 #: Tells a demo's folder from any other, and is locked while a demo works in it.
@@ -95,7 +95,7 @@ class DemoFolder:
     def keep(self, step: Step, record: Record) -> None:
         """Write down what is known of a step, with its commands."""
         marker = {"commands": _lines(step), **asdict(record)}
-        self.write_text(str(self._marker(step).relative_to(self.path)), json.dumps(marker, indent=2))
+        self.write_text(str(self._marker(step).relative_to(self.path)), to_json(marker))
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the folder, whole or not at all; returns it."""
@@ -105,8 +105,7 @@ class DemoFolder:
         """Write a file of the folder, whole or not at all; returns it."""
         file = self.path / name
         file.parent.mkdir(exist_ok=True)
-        with atomic_write(str(file)) as temporary:
-            Path(temporary).write_bytes(content)
+        write_bytes(file, content)
         return file
 
     def _marker(self, step: Step) -> Path:

@@ -29,7 +29,7 @@ from nnunetv2_cfseg.demo.steps import (
     shell_script,
 )
 from nnunetv2_cfseg.nnunet.environment import FOLDERS
-from nnunetv2_cfseg.processes.lifetime import stopped_by_signals
+from nnunetv2_cfseg.processes.stop_signals import stopped_by_signals
 from nnunetv2_cfseg.processes.subprocess_runner import CommandRunner
 
 REPORT_S = 10

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from nnunetv2_cfseg.errors.failures import explain
 from nnunetv2_cfseg.evaluation.files import Case, Unpaired, find_unpaired, pair_cases
@@ -23,6 +21,7 @@ from nnunetv2_cfseg.nnunet.classes import Classes, read_classes, read_dataset
 from nnunetv2_cfseg.nnunet.plans import LIMIT_BYTES as PLANS_LIMIT_BYTES
 from nnunetv2_cfseg.nnunet.plans import ReaderPlans
 from nnunetv2_cfseg.processes.parallel_map import parallel_map
+from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
 #: nnU-Net's counts of voxels.
 COUNTS = ("TP", "FP", "FN", "TN", "n_pred", "n_ref")
@@ -89,14 +88,7 @@ def evaluate_folders(
     unpaired = find_unpaired(truth, prediction, file_ending)
     jobs = [_Job(index, case, classes, settings) for index, case in enumerate(cases)]
     rows: list[list[dict[str, Any]]] = [[] for _ in jobs]
-    bar = tqdm(
-        total=len(jobs),
-        desc="Evaluating",
-        unit="case",
-        mininterval=0.1 if sys.stderr.isatty() else 10,
-        smoothing=0,
-        disable=not progress,
-    )
+    bar = progress_bar(doing="Evaluating", total=len(jobs), show=progress)
     with bar, closing(parallel_map(_try_case, jobs, num_processes=min(num_processes, len(jobs)))) as outcomes:
         for outcome in _without_failure(outcomes):
             rows[outcome.index] = outcome.rows
@@ -160,7 +152,7 @@ def _measure_case(case: Case, classes: Classes, settings: MetricSettings) -> lis
         measures = measure(
             one.mask(truth.values),
             one.mask(prediction.values),
-            truth.spacing_mm,
+            truth.geometry.spacing_mm,
             settings=settings,
             ignore=ignore,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from nnunetv2_cfseg.evaluation.evaluate import COUNTS, Evaluation
 from nnunetv2_cfseg.evaluation.files import Case
 from nnunetv2_cfseg.evaluation.metric_definitions import COLUMNS, KEYS
 from nnunetv2_cfseg.files.csv_cells import table_to_csv
+from nnunetv2_cfseg.files.json_text import to_json
 from nnunetv2_cfseg.files.output_paths import check_not_read, check_not_taken
 from nnunetv2_cfseg.files.private_paths import told
 from nnunetv2_cfseg.nnunet.classes import SegmentationClass
@@ -84,8 +84,8 @@ def summarise(evaluation: Evaluation, *, resamples: int = 2000, seed: int = 0) -
 def write_summary(evaluation: Evaluation, summary: Mapping[str, Any], output: Path) -> None:
     """Write the summary and, beside it with the ending ``.csv``, the table; each appears whole or not at all.
 
-    Files are named as they are found from the summary's folder. NaN is written as nnU-Net writes it, ``NaN`` in the
-    summary, and as an empty field in the table.
+    Files are named as they are found from the summary's folder. What is NaN is null in the summary, for
+    nnU-Net's own ``NaN`` is no JSON, and an empty field in the table.
 
     Raises:
         ValueError: the output's name does not end with ``.json``.
@@ -95,7 +95,7 @@ def write_summary(evaluation: Evaluation, summary: Mapping[str, Any], output: Pa
     output.parent.mkdir(parents=True, exist_ok=True)
     texts = {
         output.with_suffix(".csv"): table_to_csv(evaluation.table),
-        output: json.dumps(with_files_from(summary, evaluation.cases, output.parent), indent=4) + "\n",
+        output: to_json(with_files_from(summary, evaluation.cases, output.parent), indent=4) + "\n",
     }
     with ExitStack() as stack:
         unfinished = {file: file.with_name(f".{file.name}.{os.getpid()}") for file in texts}

@@ -6,17 +6,24 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from nnunetv2_cfseg.files.text_files import require_regular_file
 
-def sha256(file: Path) -> str:
-    """Checksum of a file.
+CHUNK_BYTES = 1 << 20
+
+
+def sha256(*files: Path) -> str:
+    """Checksum of files, one after another.
 
     Raises:
-        OSError: it cannot be read.
+        ValueError: one is missing, or no file.
+        OSError: one cannot be read.
     """
     digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
+    for file in files:
+        require_regular_file(file)
+        with file.open("rb") as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                digest.update(chunk)
     return digest.hexdigest()
 
 

@@ -3,6 +3,11 @@
 The lock is the operating system's (flock) on a hidden file, so it ends with the process, whatever kills it: a file that
 is left behind locks nothing and is taken over by the next run. Disks that know no such locks (some network file
 systems) are written to without one; over NFS, locks hold between machines from Linux 2.6.12 on.
+
+A lock of flock's lives as long as any process has the open file, and forked workers inherit open files: those of a
+training that was killed would keep its folder locked while they last. So workers close the file as soon as they are
+forked, which leaves the lock with its owner. POSIX locks (lockf) are not inherited, but one that a process asks for
+twice it gets twice, and it loses both as soon as anything in it closes the file.
 """
 
 from __future__ import annotations
@@ -22,15 +27,32 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
+#: What a second run is told, before the number of the process that holds the lock.
+HELD = "another run is at work in the output folder"
+
+#: Open files of the locks that this process holds.
+_descriptors: set[int] = set()
+
+
+def _leave_to_parent() -> None:
+    """In a forked process: give up what it inherited, without unlocking."""
+    while _descriptors:
+        with suppress(OSError):
+            os.close(_descriptors.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 @contextmanager
-def lock_folder(folder: Path, *, part: str | None = None) -> Iterator[None]:
+def lock_folder(folder: Path, *, part: str | None = None, held: str = HELD) -> Iterator[None]:
     """Keep other runs out of a folder, which is made if it is not there, and removed again if nothing was written.
 
     Args:
         folder: of outputs.
         part: name of one of several runs that share the folder; two runs of one name do not. None: nobody shares.
+        held: what to say where another process holds the lock.
 
     Raises:
         ValueError: another run is at work there, or the folder's name is not UTF-8.
@@ -40,12 +62,12 @@ def lock_folder(folder: Path, *, part: str | None = None) -> Iterator[None]:
     made = _make(folder)
     try:
         with ExitStack() as stack:
-            stack.enter_context(lock_file(folder / LOCK, folder, shared=part is not None))
+            stack.enter_context(lock_file(folder / LOCK, folder, shared=part is not None, held=held))
             if part is None:
                 for left in folder.glob(f"{LOCK}_*"):  # by parts that were killed: nobody else is here
                     left.unlink(missing_ok=True)
             else:
-                stack.enter_context(lock_file(folder / f"{LOCK}_{part}", folder))
+                stack.enter_context(lock_file(folder / f"{LOCK}_{part}", folder, held=held))
             yield
     finally:
         with suppress(OSError):  # not empty
@@ -54,31 +76,36 @@ def lock_folder(folder: Path, *, part: str | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def lock_file(file: Path, what: Path, *, shared: bool = False) -> Iterator[None]:
+def lock_file(file: Path, what: Path, *, shared: bool = False, held: str = HELD) -> Iterator[None]:
     """Hold a lock.
 
     Args:
         file: of the lock; removed by the last that holds it.
         what: is locked, for the message.
         shared: with others that share it.
+        held: what to say where another process holds it.
 
     Raises:
         ValueError: another process holds it.
     """
-    if fcntl is None:
+    descriptor = None if fcntl is None else _acquire(file, what, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, held)
+    if descriptor is None:
         yield
         return
-    descriptor = _acquire(file, what, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+    _descriptors.add(descriptor)
     try:
         yield
     finally:
-        with suppress(OSError):  # others share it, and the last of them removes it
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            file.unlink()
-        os.close(descriptor)
+        if descriptor in _descriptors:  # not in a forked process
+            _descriptors.discard(descriptor)
+            with suppress(OSError):  # others share it, and the last of them removes it
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file.unlink()
+            os.close(descriptor)
 
 
-def _acquire(file: Path, what: Path, kind: int) -> int:
+def _acquire(file: Path, what: Path, kind: int, held: str) -> int | None:
+    """The open file; None on a disk that has no locks."""
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -86,11 +113,11 @@ def _acquire(file: Path, what: Path, kind: int) -> int:
         except BlockingIOError:
             holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "whose number is not known"
             os.close(descriptor)
-            raise ValueError(
-                f"another run is at work in the output folder (process {holder}): {printable(what)}"
-            ) from None
-        except OSError:  # this disk has no locks
-            return descriptor
+            raise ValueError(f"{held} (process {holder}): {printable(what)}") from None
+        except OSError:
+            os.close(descriptor)
+            file.unlink(missing_ok=True)
+            return None
         if _is_at(descriptor, file):
             with suppress(OSError):  # a full disk; the holder's number is for messages alone
                 os.ftruncate(descriptor, 0)

@@ -8,6 +8,8 @@ from typing import Any
 #: Of a file's name, in most file systems.
 LONGEST_NAME = 255
 FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f]")
+#: What names consist of that this package gives: on every disk and in every shell the same.
+NEW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 ENDING = re.compile(r"(\.[0-9A-Za-z]+){1,3}")
 FOLD = re.compile(r"all|[0-9]{1,4}")
 
@@ -25,6 +27,17 @@ def plain_name(name: Any, what: str) -> str:
         raise ValueError(f"{what} must be a plain name, without a path and not hidden, got {name!r}")
     if len(name.encode("utf-8", "surrogateescape")) > LONGEST_NAME:
         raise ValueError(f"{what} must be a name of at most {LONGEST_NAME} bytes, got {name[:40]!r} and more")
+    return name
+
+
+def new_name(name: str, what: str) -> str:
+    """A name for something new, which is stricter than what may be there already.
+
+    Raises:
+        ValueError: other characters than letters, digits, _, - and dots, a dot or a dash first, or over 100 of them.
+    """
+    if not NEW_NAME.fullmatch(name):
+        raise ValueError(f"{what} must be a plain name of letters, digits, _, - and dots, got {name!r}")
     return name
 
 

@@ -6,66 +6,150 @@ case, binds nobody.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from nnunetv2_cfseg.files.atomic_files import UNFINISHED, remove_leftovers, write_json
+from nnunetv2_cfseg.files.checksum import sha256
 from nnunetv2_cfseg.files.folder_lock import lock_folder
+from nnunetv2_cfseg.files.json_text import as_read_back, to_json
+from nnunetv2_cfseg.files.schema import Document, check_document
+from nnunetv2_cfseg.files.text_files import read_json
 
-#: In the dataset's folder: what is being written.
-UNFINISHED = ".unfinished"
+LONGEST_VALUE = 60
 
 
-@contextmanager
-def writing(folder: Path, record: str) -> Iterator[None]:
-    """Work in a dataset's folder, alone.
+@dataclass(frozen=True)
+class ResumableDataset:
+    """A dataset that a stopped run has begun, and that one of the same settings goes on with.
 
-    What a killed run left half-written is removed before, what this one leaves after. Where no case was finished, the
-    record goes as well, and so does the folder where it was not there before.
+    Attributes:
+        folder: of the dataset, named as nnU-Net names datasets.
+        record: name of the file that says what the dataset was begun with.
+        kind: what it is, for messages: ``a dataset of pairs``.
+        command: that writes it.
+        document: what the record must hold beside the settings.
+        optional: settings that the record has only where they are not as usual.
+        may_grow: numbers that may be larger than they were.
+    """
+
+    folder: Path
+    record: str
+    kind: str
+    command: str
+    document: type[Document] = Document
+    optional: Collection[str] = ()
+    may_grow: Collection[str] = ()
+
+    @contextmanager
+    def writing(self, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Work in the folder, alone; it is made if it is not there.
+
+        What a killed run left half-written is removed before, what this one leaves after. Where no case was finished,
+        the record goes as well, and so does the folder where it was not there before.
+
+        Args:
+            settings: that the dataset is made with, ready for JSON.
+
+        Yields:
+            The record of the run that began the dataset; empty where it begins now.
+
+        Raises:
+            ValueError: the folder holds something else or a dataset that was begun otherwise, or another run works in
+                it.
+            OSError: it cannot be written to.
+        """
+        self._begun_with(settings)  # refused before the folder is touched
+        with lock_folder(self.folder):
+            before = self._begun_with(settings)  # again: another run may have begun it
+            remove_leftovers(self.folder, in_subfolders=True)
+            try:
+                yield before
+            finally:
+                remove_leftovers(self.folder, in_subfolders=True)
+                if not self._is_begun():
+                    self._take_back()
+
+    def write_record(self, content: Mapping[str, Any]) -> None:
+        """Write down what the dataset is made with."""
+        write_json(self.folder / self.record, content)
+
+    def finish(self, dataset_json: Mapping[str, Any]) -> None:
+        """Write ``dataset.json``; the last file, for it makes the folder a dataset to nnU-Net."""
+        write_json(self.folder / "dataset.json", dataset_json)
+
+    def _begun_with(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        file = self.folder / self.record
+        if not file.exists():
+            if found := self._others():
+                raise ValueError(f"{self.kind} needs a folder of its own, and {found[0]} is in {self.folder}")
+            return {}
+        try:
+            before = read_json(file)
+            check_document(before, self.document, str(file))
+        except ValueError as error:
+            raise ValueError(f"{self.record} must be what {self.command} wrote, and is not: {error}") from error
+        if not self._is_begun():
+            return {}
+        self._check_same(as_read_back(before), as_read_back(settings), file)
+        return before
+
+    def _check_same(self, before: Mapping[str, Any], now: Mapping[str, Any], file: Path) -> None:
+        for name in (*now, *(name for name in self.optional if name not in now)):
+            was: Any = before.get(name)
+            value: Any = now.get(name)
+            grows = name in self.may_grow and isinstance(was, int) and isinstance(value, int)
+            if value == was or (grows and value > was):
+                continue
+            rule = "at least as many" if grows else "what it was begun with"
+            raise ValueError(
+                f"{self.kind} goes on with {rule}, and {name} was {_short(was)} and is now {_short(value)}: {file}"
+            )
+
+    def _is_begun(self) -> bool:
+        """Whether the folder holds more than the record; hidden files are none of the dataset's."""
+        paths = [self.folder / name for name in self._others()]
+        return any(file.is_file() for path in paths for file in (path, *path.rglob("*")))
+
+    def _others(self) -> list[str]:
+        """Names in the folder, but for the record and hidden ones, sorted."""
+        return sorted(path.name for path in self.folder.glob("[!.]*") if path.name != self.record)
+
+    def _take_back(self) -> None:
+        with suppress(OSError):
+            for name in self._others():
+                (self.folder / name).rmdir()  # empty: there is no file
+            (self.folder / self.record).unlink(missing_ok=True)
+
+
+def unfinished_file(folder: Path, case: str, file: str) -> Path:
+    """Where a file of a case is written before it is put in place; its folder is there.
 
     Args:
-        folder: made if it is not there.
-        record: name of the file that says what the dataset was begun with.
+        folder: of the dataset.
+        file: within the dataset's folder.
+    """
+    place = folder / UNFINISHED / case / file
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def put_in_place(folder: Path, case: str, files: Iterable[str]) -> dict[str, str]:
+    """Move a case's files to where they belong, after all of them were written; returns the checksum of each.
 
     Raises:
-        ValueError: another run works in the folder.
-        OSError: it cannot be written to.
+        OSError: one is not there, or the folder cannot be written to.
     """
-    with lock_folder(folder):
-        _clean(folder)
-        try:
-            yield
-        finally:
-            _clean(folder)
-            if not is_begun(folder, record):
-                _remove(folder, record)
+    checksums = {file: sha256(unfinished_file(folder, case, file)) for file in files}
+    for file in checksums:
+        (folder / file).parent.mkdir(exist_ok=True)
+        unfinished_file(folder, case, file).replace(folder / file)
+    return checksums
 
 
-def is_begun(folder: Path, record: str) -> bool:
-    """Whether a folder holds more than the record; hidden files are none of the dataset's."""
-    return any(file.is_file() for name in others(folder, record) for file in _with_parts(folder / name))
-
-
-def others(folder: Path, record: str) -> list[str]:
-    """Names in the folder, but for the record and hidden ones, sorted."""
-    return sorted(path.name for path in folder.glob("[!.]*") if path.name != record)
-
-
-def _with_parts(path: Path) -> Iterator[Path]:
-    yield path
-    yield from path.rglob("*")
-
-
-def _clean(folder: Path) -> None:
-    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
-    for place in (folder, *(path for path in folder.glob("[!.]*") if path.is_dir() and not path.is_symlink())):
-        for file in place.glob(".*.tmp"):  # of atomic_write, which a kill interrupted
-            file.unlink(missing_ok=True)
-
-
-def _remove(folder: Path, record: str) -> None:
-    with suppress(OSError):
-        for name in others(folder, record):
-            (folder / name).rmdir()  # empty: there is no file
-        (folder / record).unlink(missing_ok=True)
+def _short(value: Any) -> str:
+    text = to_json(value, indent=None)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."

@@ -9,6 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nnunetv2_cfseg.imaging.orientation import order_of, turn
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 Triple = tuple[float, float, float]
+#: Direction cosines of axes that run to the patient's left, back and head.
+STRAIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 #: Of a voxel: how far apart the corners of two grids may lie that are one grid. Files round what they say of a grid, in
 #: DICOM to 16 characters and in NIfTI to float32, which moves a corner by a thousandth of a voxel or so; what moves it
 #: by a twentieth was another grid.
@@ -25,6 +28,9 @@ TOLERANCE_VOXELS = 0.05
 @dataclass(frozen=True)
 class VolumeGeometry:
     """The voxels of an image with axes z, y, x.
+
+    Indices are (z, y, x) as in arrays, points (x, y, z) as in SimpleITK: to the patient's left, back and head (LPS).
+    Nothing but indices depends on the order or the sense in which a file stores its axes.
 
     Attributes:
         shape: along z, y, x.
@@ -40,8 +46,8 @@ class VolumeGeometry:
 
     @property
     def steps_mm(self) -> np.ndarray:
-        """(3, 3): column a leads from a voxel to the next along the array's axis a, in the patient's x, y, z."""
-        return np.reshape(self.direction, (3, 3))[:, ::-1] * self.spacing_mm
+        """(3, 3): row a leads from a voxel to the next along the array's axis a, in the patient's x, y, z."""
+        return np.reshape(self.direction, (3, 3)).T[::-1] * np.reshape(self.spacing_mm, (3, 1))
 
     @property
     def order(self) -> str:
@@ -58,9 +64,29 @@ class VolumeGeometry:
         """Volume of a voxel."""
         return prod(self.spacing_mm) / 1000
 
-    def position_mm(self, index: Collection[float]) -> np.ndarray:
-        """The patient's x, y, z at an index along z, y, x; indices may lie between voxels and outside."""
-        return np.asarray(self.origin_mm) + self.steps_mm @ np.asarray(index, float)
+    @property
+    def slice_axis(self) -> int:
+        """The array's axis that is closest to head-foot: axial slices are those across it."""
+        return int(np.abs(np.reshape(self.direction, (3, 3))[2][::-1]).argmax())
+
+    @property
+    def centre_mm(self) -> np.ndarray:
+        """(3,): the patient's x, y, z in the middle of the volume."""
+        return self.position_mm((np.array(self.shape) - 1) / 2)
+
+    def position_mm(self, index: ArrayLike) -> np.ndarray:
+        """Points (..., 3) x, y, z in the patient.
+
+        Args:
+            index: (..., 3) along z, y, x; between voxels and outside, too.
+        """
+        return np.asarray(self.origin_mm) + np.asarray(index, float) @ self.steps_mm
+
+    def slice_z_mm(self, index: int) -> float:
+        """Height of the middle of an axial slice."""
+        middle = (np.array(self.shape) - 1) / 2
+        middle[self.slice_axis] = index
+        return float(self.position_mm(middle)[2])
 
     def flipped(self, axes: Collection[int]) -> VolumeGeometry:
         """The grid of an array that is flipped along some of its axes: every voxel keeps its place."""
@@ -165,8 +191,8 @@ def grid_difference(found: VolumeGeometry, expected: VolumeGeometry) -> str | No
 def corner_distance(found: VolumeGeometry, expected: VolumeGeometry) -> float:
     """How far the corners of two grids of one shape lie apart at most, in voxels of the second one."""
     to_voxels = np.linalg.inv(expected.steps_mm)
-    corners = product(*((0, size - 1) for size in expected.shape))
-    apart = [to_voxels @ (found.position_mm(corner) - expected.position_mm(corner)) for corner in corners]
+    corners = list(product(*((0, size - 1) for size in expected.shape)))
+    apart = (found.position_mm(corners) - expected.position_mm(corners)) @ to_voxels
     return float(np.abs(apart).max())
 
 

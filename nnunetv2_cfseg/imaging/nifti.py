@@ -101,13 +101,15 @@ def check_forms(header: Any, file: Path) -> None:
         )
 
 
-def read_values(file: Path) -> np.ndarray:
+def read_values(file: Path, header: Any) -> np.ndarray:
     """The voxels (Z, Y, X) in the file's own type; float32 where the file scales them.
+
+    Args:
+        header: of the file, from :func:`read_header`.
 
     Raises:
         ValueError: the header is bad, voxels are missing, or the gzip's checksum is wrong.
     """
-    header = read_header(file)
     try:
         dtype, offset = header.get_data_dtype(), int(header.get_data_offset())
         slope, inter = header.get_slope_inter()

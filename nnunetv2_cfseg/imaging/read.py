@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import stat
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
+from nnunetv2_cfseg.files.text_files import require_regular_file
 from nnunetv2_cfseg.imaging import attached, nifti
 from nnunetv2_cfseg.imaging.geometry import Volume, VolumeGeometry, geometry_of
 
@@ -27,8 +28,16 @@ def read_geometry(file: Path) -> VolumeGeometry:
         ValueError: it cannot be read, is no file, is no volume, does not say how far its voxels are apart, or its axes
             are not at right angles (a tilted gantry).
     """
-    check_is_file(file)
-    header = nifti.read_header(file) if nifti.is_nifti(file) else None
+    return _read_geometry(file, _nifti_header(file))
+
+
+def _nifti_header(file: Path) -> Any:
+    """nibabel's header of a NIfTI file that is there; None for other formats."""
+    require_regular_file(file)
+    return nifti.read_header(file) if nifti.is_nifti(file) else None
+
+
+def _read_geometry(file: Path, header: Any) -> VolumeGeometry:
     _check_attached(file, voxels=False)
     reader = sitk.ImageFileReader()
     reader.SetFileName(_path(file))
@@ -63,9 +72,10 @@ def read_volume(file: Path) -> Volume:
     Raises:
         ValueError: what :func:`read_geometry` refuses, or voxels that are missing or damaged.
     """
-    geometry = read_geometry(file)
-    if nifti.is_nifti(file):
-        return Volume(nifti.read_values(file), geometry)
+    header = _nifti_header(file)
+    geometry = _read_geometry(file, header)
+    if header is not None:
+        return Volume(nifti.read_values(file, header), geometry)
     _check_attached(file, voxels=True)
     try:
         return Volume(sitk.GetArrayFromImage(sitk.ReadImage(_path(file))), geometry)
@@ -98,20 +108,6 @@ def check_finite(values: np.ndarray, file: str | Path) -> None:
             f"every voxel must be a number, and {odd} of {values.size} are NaN or infinite, as where a scan was "
             f"resampled or defaced; set them to what they stand for, mostly air (-1024): {file}"
         )
-
-
-def check_is_file(file: Path) -> None:
-    """Refuse what is no regular file: a pipe would be waited for, a folder is no image.
-
-    Raises:
-        ValueError: it is missing, a loop of links, or something else than a file.
-    """
-    try:
-        mode = os.stat(file).st_mode
-    except OSError as error:
-        raise ValueError(f"the image cannot be read, it is missing ({error.strerror}): {file}") from error
-    if not stat.S_ISREG(mode):
-        raise ValueError(f"an image must be a regular file, and this is none: {file}")
 
 
 def check_spacing(spacing_mm: tuple[float, ...], file: Path) -> None:

@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from nnunetv2_cfseg.files.case_names import check_utf8
-from nnunetv2_cfseg.imaging.geometry import VolumeGeometry, grid_difference
+from nnunetv2_cfseg.imaging.geometry import Volume, grid_difference
 from nnunetv2_cfseg.imaging.read import read_volume
 
 DTYPES = (np.uint8, np.uint16, np.int16, np.int32, np.int64, np.uint64)
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """A label map on its grid.
-
-    Attributes:
-        values: (Z, Y, X), integers of the smallest type that holds them.
-        spacing_mm: z, y, x.
-        origin: x, y, z in mm, as SimpleITK gives it.
-        direction: the 3 x 3 direction cosines, row by row, as SimpleITK gives them.
-    """
-
-    values: np.ndarray
-    spacing_mm: tuple[float, float, float]
-    origin: tuple[float, ...]
-    direction: tuple[float, ...]
-
-    @property
-    def geometry(self) -> VolumeGeometry:
-        """Where the voxels lie."""
-        (z, y, x), (right, back, up) = self.values.shape, self.origin
-        return VolumeGeometry((z, y, x), self.spacing_mm, (right, back, up), self.direction)
 
 
 def case_files(folder: Path, file_ending: str) -> dict[str, Path]:
@@ -54,18 +30,17 @@ def case_files(folder: Path, file_ending: str) -> dict[str, Path]:
     return dict(sorted(named.items()))
 
 
-def read_segmentation(file: Path) -> Segmentation:
-    """Read a label map.
+def read_segmentation(file: Path) -> Volume:
+    """Read a label map: integers of the smallest type that holds them.
 
     Raises:
         ValueError: the file is missing or truncated, its image is not 3D, or it holds values that are no integers.
     """
     volume = read_volume(file)
-    geometry = volume.geometry
-    return Segmentation(_as_labels(volume.values, file), geometry.spacing_mm, geometry.origin_mm, geometry.direction)
+    return Volume(_as_labels(volume.values, file), volume.geometry)
 
 
-def check_same_grid(prediction: Segmentation, truth: Segmentation, *, file: Path) -> None:
+def check_same_grid(prediction: Volume, truth: Volume, *, file: Path) -> None:
     """Refuse a prediction whose voxels lie elsewhere than its reference's.
 
     Args:

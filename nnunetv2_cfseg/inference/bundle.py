@@ -6,7 +6,6 @@ head is what model hubs read (Mitchell et al. 2019, "Model Cards for Model Repor
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.errors.error_sentence import is_out_of_memory
+from nnunetv2_cfseg.files.atomic_files import write_json
 from nnunetv2_cfseg.files.output_paths import require_new_folder
 from nnunetv2_cfseg.files.schema import Count, Document, FoldName, PlainName, read_document
 from nnunetv2_cfseg.files.text_files import require_regular_file
@@ -126,7 +126,7 @@ def _write(models: Sequence[Model], part: Path, card_text: str) -> None:
     }
     dataset_json = without_files(first.dataset_json)
     for name, content in ((INDEX, index), ("plans.json", first.plans), ("dataset.json", dataset_json)):
-        (part / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(part / name, content)
     (part / "README.md").write_text(card_text, encoding="utf-8", errors="backslashreplace")
     for fold, network in zip(first.folds, first.networks, strict=True):
         file = part / f"fold_{fold}.safetensors"

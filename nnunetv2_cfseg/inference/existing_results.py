@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 from nnunetv2_cfseg.errors.printable import printable
 from nnunetv2_cfseg.files.atomic_files import write_json
+from nnunetv2_cfseg.files.json_text import as_read_back
 from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.imaging.geometry import Volume, VolumeGeometry, grid_difference
 from nnunetv2_cfseg.imaging.read import read_geometry, read_volume
@@ -209,6 +209,6 @@ def _fits(found: VolumeGeometry, case: Case) -> bool:
 
 def _is_json_of(file: Path, content: Mapping[str, Any]) -> bool:
     try:
-        return json.dumps(read_json(file), sort_keys=True) == json.dumps(content, sort_keys=True)
+        return bool(as_read_back(read_json(file)) == as_read_back(content))
     except ValueError:
         return False

@@ -15,13 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunetv2_cfseg.files.atomic_files import atomic_write
+from nnunetv2_cfseg.files.atomic_files import UNFINISHED, atomic_write
 from nnunetv2_cfseg.files.csv_cells import original_cell, safe_cell
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 from nnunetv2_cfseg.imaging.write import write_volume
 
-#: In the output folder: what is being written.
-UNFINISHED = ".unfinished"
 VOLUME_COLUMNS = ["case", "class", "volume_ml"]
 
 
@@ -35,14 +33,6 @@ def unfinished(folder: Path, part: str) -> Iterator[Path]:
         yield place
     finally:
         rmtree(place, ignore_errors=True)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed runs left in a folder that no other run writes to."""
-    for place in folder.glob(f"{UNFINISHED}_*"):
-        rmtree(place, ignore_errors=True)
-    for file in (*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp")):
-        file.unlink(missing_ok=True)
 
 
 def write_labels(

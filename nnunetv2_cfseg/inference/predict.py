@@ -28,6 +28,7 @@ from nnunetv2_cfseg.inference.outputs import unfinished, volumes_ml, write_label
 from nnunetv2_cfseg.inference.predict_volume import PredictionSettings, predict_volume, shorter_than_block
 from nnunetv2_cfseg.inference.records import Recipe, describe_input, record_file, write_record
 from nnunetv2_cfseg.inference.scans import Case, Scan, read_scan
+from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
 #: Endings of nnU-Net's files of probabilities.
 PROBABILITIES = (".npz", ".pkl")
@@ -83,7 +84,7 @@ def predict(
     with unfinished(output, part) as place, ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         ended: list[Future[Outcome]] = []
         scans = _read_ahead(cases, job, reader)
-        for case, scan in tqdm(scans, total=len(cases), unit="case", disable=not progress):
+        for case, scan in progress_bar(scans, total=len(cases), show=progress):
             segmented = job.segment(case, scan, place)
             if ended:
                 ended[-1].result()  # no more than one waits to be written, so memory does not grow with the cases

@@ -8,7 +8,6 @@ at any moment a segmentation whose checksum its record does not have is not take
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,15 +18,15 @@ import torch
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.errors.printable import printable
 from nnunetv2_cfseg.files.atomic_files import write_json
+from nnunetv2_cfseg.files.checksum import sha256
+from nnunetv2_cfseg.files.json_text import as_read_back, to_json
 from nnunetv2_cfseg.files.text_files import read_json
-from nnunetv2_cfseg.imaging.read import check_is_file
 from nnunetv2_cfseg.inference.model import Model
 from nnunetv2_cfseg.inference.predict_volume import PredictionSettings
 from nnunetv2_cfseg.inference.scans import Case
 
 #: In the output folder.
 PROVENANCE = "provenance"
-CHUNK_BYTES = 1 << 20
 #: Of the settings, what has no influence on labels.
 WITHOUT_INFLUENCE = ("chunk_blocks", "assume_hu")
 
@@ -59,10 +58,10 @@ class Recipe:
             "configurations": [model.configuration.name for model in models],
             "folds": list(first.folds),
             "weights_sha256": _weights(models),
-            "plans_sha256": _text(json.dumps([first.plans, first.dataset_json], sort_keys=True)),
+            "plans_sha256": _text(to_json([first.plans, first.dataset_json], indent=None, sort_keys=True)),
         }
         used = {name: value for name, value in asdict(settings).items() if name not in WITHOUT_INFLUENCE}
-        return cls(model, json.loads(json.dumps(used)))
+        return cls(model, as_read_back(used))
 
     def made(self, record: Mapping[str, Any]) -> bool:
         """Whether a record is of this model, whatever its folder is called, and of these settings."""
@@ -84,7 +83,7 @@ def describe_input(case: Case) -> dict[str, Any]:
     return {
         "folder": printable(case.place.resolve().name),
         "slices": len(case.sources),
-        "sha256": sha256(case.sources),
+        "sha256": sha256(*case.sources),
         "series_uid_sha256": _text(case.series.uid),
     }
 
@@ -96,7 +95,7 @@ def describe_files(files: Iterable[Path]) -> dict[str, Any]:
         ValueError: a file is missing, or something else.
         OSError: it cannot be read.
     """
-    return {"files": [{"name": printable(file.name), "sha256": sha256([file])} for file in files]}
+    return {"files": [{"name": printable(file.name), "sha256": sha256(file)} for file in files]}
 
 
 def same_input(one: Any, other: Any) -> bool:
@@ -155,7 +154,7 @@ def write_record(
             "input": source,
             "model": recipe.model,
             "settings": recipe.settings,
-            "outputs": {output.name: sha256([output]) for output in outputs},
+            "outputs": {output.name: sha256(output) for output in outputs},
             **(results or {}),
         },
     )
@@ -165,24 +164,8 @@ def is_whole(record: Mapping[str, Any], outputs: Iterable[Path]) -> bool:
     """Whether all these outputs are there with the bytes that the record knows."""
     known = record.get("outputs")
     return isinstance(known, dict) and all(
-        output.is_file() and known.get(output.name) == sha256([output]) for output in outputs
+        output.is_file() and known.get(output.name) == sha256(output) for output in outputs
     )
-
-
-def sha256(files: Iterable[Path]) -> str:
-    """Checksum of files, one after another.
-
-    Raises:
-        ValueError: one is missing, or no file.
-        OSError: one cannot be read.
-    """
-    digest = hashlib.sha256()
-    for file in files:
-        check_is_file(file)
-        with file.open("rb") as stream:
-            while chunk := stream.read(CHUNK_BYTES):
-                digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _checksums(description: Any) -> list[Any] | None:

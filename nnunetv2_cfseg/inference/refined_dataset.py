@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,12 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR, read_pairing
 from nnunetv2_cfseg.errors.failures import explain
-from nnunetv2_cfseg.files.atomic_files import write_json
-from nnunetv2_cfseg.files.folder_lock import lock_folder
+from nnunetv2_cfseg.files.resumable_dataset import ResumableDataset
 from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry, grid_difference
 from nnunetv2_cfseg.imaging.orientation import LPS
@@ -30,6 +27,7 @@ from nnunetv2_cfseg.inference.records import Recipe, describe_files, is_whole, r
 from nnunetv2_cfseg.inference.refine import refine
 from nnunetv2_cfseg.inference.scans import Case, find_cases, read_scan
 from nnunetv2_cfseg.nnunet.splits import SPLITS
+from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
 LABELS = "labelsTr"
 #: Of the source, what is copied as it is.
@@ -91,12 +89,16 @@ def refine_dataset(
     }  # fmt: skip
     thin_labels = partial(refine, factor=factor, threshold=threshold, ignore_label=dataset["labels"].get("ignore"))
     recipe = Recipe.of(models, settings, name=made_with)
-    with lock_folder(output), _begun(output, origin):
+    refined = ResumableDataset(
+        output, SIDECAR, "a dataset of refined labels", "cfseg refine_labels", optional=("beyond_scan",)
+    )
+    with refined.writing(origin):
+        refined.write_record(origin)  # which says the factor, as one of pairs does
         with unfinished(output, "0") as place:
             job = _Job(models, settings, thin_labels, recipe, output, place)
             changed = _refine_cases(cases, job, source, progress)
         _copy(source, output)
-        write_json(output / "dataset.json", dataset)  # last: nnU-Net takes it for a dataset
+        refined.finish(dataset)
     return Refined(len(cases), float(np.mean(changed)))
 
 
@@ -122,7 +124,7 @@ def _refine_cases(cases: Sequence[Case], job: _Job, source: Path, progress: bool
         ValueError: cases failed; the message names them and why.
     """
     changed, failed = [], []
-    for case in tqdm(cases, unit="case", disable=not progress):
+    for case in progress_bar(cases, doing="Refining", show=progress):
         name = case.files[0].name.replace(f"{case.name}_0000", case.name, 1)
         annotation, file = source / LABELS / name, job.output / LABELS / name
         try:
@@ -217,27 +219,3 @@ def _changed(before: Path, after: Path) -> float:
     one, other = (read_volume(file).values for file in (before, after))
     either = (one != 0) | (other != 0)
     return float((one != other)[either].mean()) if either.any() else 0.0
-
-
-@contextmanager
-def _begun(output: Path, origin: dict[str, object]) -> Iterator[None]:
-    """Take a folder, new or begun with the same source; what was begun without one label made is taken back.
-
-    Raises:
-        ValueError: it holds something else.
-    """
-    record = output / SIDECAR  # which says the factor, as one of pairs does
-    if record.is_file():
-        if (before := read_json(record)) != origin:
-            raise ValueError(f"refined labels go on with what they were begun with, {before}, got {origin}: {output}")
-    elif any(output.glob("[!.]*")):
-        raise ValueError(f"a refined dataset needs a folder of its own, and this one is not empty: {output}")
-    else:
-        write_json(record, origin)
-    try:
-        yield
-    finally:
-        if not any((output / LABELS).glob("*")):
-            with suppress(OSError):
-                record.unlink(missing_ok=True)
-                (output / LABELS).rmdir()

@@ -1,6 +1,7 @@
 """Losses of segmentation and of thin-thick training; needs torch alone."""
 
+from nnunetv2_cfseg.losses.label_space import LabelSpace
 from nnunetv2_cfseg.losses.segmentation import SegmentationLoss
 from nnunetv2_cfseg.losses.thin_thick import ThinThickLoss, ThinThickSettings
 
-__all__ = ["SegmentationLoss", "ThinThickLoss", "ThinThickSettings"]
+__all__ = ["LabelSpace", "SegmentationLoss", "ThinThickLoss", "ThinThickSettings"]

@@ -1,4 +1,4 @@
-"""Predictions that hold as much of each class as the labels say there is."""
+"""A margin on the logits, so that soft targets do not shrink the segmentation."""
 
 from __future__ import annotations
 
@@ -10,47 +10,55 @@ from nnunetv2_cfseg.losses.targets import Target
 
 
 class AdaptiveLogitMargin(StepwiseState):
-    """Lets a network be as much surer of a class than its targets are as its segmentation needs for their volume.
+    """Lets the network be surer of a class than its soft targets are, by as much as the class's volume needs.
 
-    Where targets say how likely lesion is, a network that does not see the surface says the same, and what is likelier
-    than one half is less than there is: ends of lesions that bulge are lost, and of thin ones most. So the loss looks
-    at the network's logits of each class less a margin, where the target is a guess. The margin follows the volumes: as
-    long as fewer of these voxels are segmented as the class than the targets add up to, it grows. It is no weight of
-    the network, but part of ``state_dict``, so that a training can be continued with it.
+    Thresholding soft targets at 0.5 under-segments convex ends: there the probability of lesion stays below one half,
+    though it adds up to a volume. A network that cannot see the surface predicts the same probabilities and so loses
+    these ends, most of all those of thin lesions. So the loss is given the logits of each class less a margin, where
+    the target is soft. The margin follows the volumes: it grows as long as fewer of these voxels are segmented as the
+    class than the targets add up to. It is not a weight of the network, but it is in ``state_dict``, so that a
+    training can be continued with it.
 
     Args:
-        rate: of the margin, for each step and unit of the logarithm of the volumes' ratio.
-        most: largest margin, in either direction.
+        rate: what a step adds to the margin for each unit of the logarithm of the ratio of the volumes.
+        largest: limit of the margin, in either direction.
 
     Attributes:
-        margin: of each class but background, or of each region, (K - 1, 1, 1, 1) or (K, 1, 1, 1); one 0 before the
-            first step.
+        margin: of each class but background, or of each region, (K - 1, 1, 1, 1) or (K, 1, 1, 1); a single 0 before
+            the first step.
     """
 
     margin: Tensor
     follows = ("margin",)
 
-    def __init__(self, *, rate: float = 0.05, most: float = 2.0) -> None:
+    def __init__(self, *, rate: float = 0.05, largest: float = 2.0) -> None:
         super().__init__()
-        self.rate, self.most = rate, most
+        self.rate, self.largest = rate, largest
         self.register_buffer("margin", torch.zeros(1, 1, 1, 1))
 
-    def forward(self, logits: Tensor, annotation: Target) -> Tensor:
-        """The logits that the loss is to see; moves the margin.
+    def forward(self, logits: Tensor, target: Target) -> Tensor:
+        """The logits that the loss is to be given; moves the margin.
 
         Args:
             logits: (N, K, Z, Y, X).
-            annotation: of these voxels.
+            target: of the same voxels.
         """
-        if annotation.unsure is None:
+        if target.soft is None:
             return logits
-        unsure = annotation.unsure if annotation.known is None else annotation.unsure & annotation.known
-        first = 0 if annotation.regions else 1
+        soft = target.soft if target.valid is None else target.soft & target.valid
         with torch.no_grad():
-            # The likeliest class; an argmax takes ten times as long.
-            found = logits > 0 if annotation.regions else logits == logits.amax(1, keepdim=True)
-            found, wanted = ((values[:, first:] * unsure).sum((0, 2, 3, 4)) + 1 for values in (found, annotation.truth))
-            change = (wanted.log() - found.log()).clamp(-1, 1).view(-1, 1, 1, 1)
-            self.move("margin", (self.margin + self.rate * change).clamp(-self.most, self.most))
-        shifted = logits[:, first:] - unsure * self.margin
-        return shifted if annotation.regions else torch.cat([logits[:, :1], shifted], dim=1)
+            self._follow(logits, target, soft)
+        labels = target.labels
+        shifted = labels.foreground(logits) - soft * self.margin
+        return shifted if labels.regions else torch.cat([logits[:, :1], shifted], dim=1)
+
+    def _follow(self, logits: Tensor, target: Target, soft: Tensor) -> None:
+        """Move the margin by the ratio of what the targets add up to and what is segmented."""
+        labels = target.labels
+        # The likeliest class; an argmax takes ten times as long.
+        segmented = logits > 0 if labels.regions else logits == logits.amax(1, keepdim=True)
+        predicted, wanted = (
+            (labels.foreground(values) * soft).sum((0, 2, 3, 4)) + 1 for values in (segmented, target.probabilities)
+        )
+        change = (wanted.log() - predicted.log()).clamp(-1, 1).view(-1, 1, 1, 1)
+        self.move("margin", (self.margin + self.rate * change).clamp(-self.largest, self.largest))

@@ -1,16 +1,16 @@
 r"""Class weights of the cross-entropy, against the long tail of rare classes.
 
-``inverse_frequency``: a class counts as much as it is rare, within a limit.
+``inverse_frequency``: a class has a weight in inverse proportion to its voxels, up to a limit.
 
 ``dynamic``: Fernando and Tsokos 2022, "Dynamically Weighted Balanced Loss: Class Imbalanced Learning and Confidence
 Calibration of Deep Neural Networks", IEEE TNNLS 33(7), 2940-2951, doi 10.1109/TNNLS.2020.3047335 (reference 11 of the
 method's paper): with p the probability of the true class j and :math:`w_j = \log(\max_i n_i / n_j) + 1`, a voxel's
 loss is :math:`-w_j^{1 - p} \log p - p (1 - p)`. A voxel of a rare class has its weight only as long as it is predicted
-badly. The second term, which is there for calibration, is taken of the true class alone: summed over the classes it
-would be least at p = 0.81 for two classes, so that even certain voxels were to be doubted.
+badly. The second term, which is there for calibration, is that of the true class alone: with two classes the sum over
+both would be smallest at p = 0.81, and certain predictions would be penalised.
 
-Counts are voxels of each class in the training cases: (K,) for labels, background first; for regions (R, 2), voxels
-outside and inside of each.
+Counts are voxels of each class in the training cases: (K,) for classes, background first; for regions (R, 2), voxels
+outside and inside each of them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nnunetv2_cfseg.losses.label_space import CLASSES, LabelSpace
+
 Counts = Sequence[int] | Sequence[Sequence[int]] | Tensor
 
+#: Names that plans may give as ``balance``.
 BALANCES = ("none", "inverse_frequency", "dynamic")
 
 
-class Balance(nn.Module):
-    """Turns log-probabilities into losses; :func:`class_balance` makes one by its name.
+class ClassWeights(nn.Module):
+    """Turns log-probabilities into losses; :func:`make_class_weights` makes one by its name.
 
     Args:
         weights: (K,) of the classes, or (R, 2) for the outside and the inside of each region.
@@ -41,10 +44,10 @@ class Balance(nn.Module):
         self.register_buffer("weights", weights.float().reshape(1, -1, weights.shape[-1], 1, 1, 1), persistent=False)
 
     def forward(self, log_p: Tensor) -> tuple[Tensor, Tensor]:
-        """Each answer's loss where it is the true one, and by how much it then counts in the mean.
+        """The loss of a voxel if a class is the true one, for each class, and the voxel's weight in the mean.
 
         Args:
-            log_p: log-probabilities of :func:`~.targets.log_probabilities`, (N, 1, K, Z, Y, X) or (N, R, 2, Z, Y, X).
+            log_p: of :meth:`~.label_space.LabelSpace.log_probabilities`, (N, 1, K, Z, Y, X) or (N, R, 2, Z, Y, X).
 
         Returns:
             Two tensors that broadcast to that shape.
@@ -65,19 +68,19 @@ def _describe(shape: Sequence[int]) -> str:
     return f"{shape[1]} regions" if shape[1] > 1 else f"{shape[2]} classes"
 
 
-class InverseFrequency(Balance):
-    """Weighted cross-entropy; as in ``torch.nn.CrossEntropyLoss`` the mean is a weighted one."""
+class InverseFrequency(ClassWeights):
+    """Weighted cross-entropy, with a weighted mean as in ``torch.nn.CrossEntropyLoss``."""
 
     def losses(self, log_p: Tensor) -> tuple[Tensor, Tensor]:
-        """Losses and their weights."""
+        """The losses times the weights, and the weights."""
         return -self.weights * log_p, self.weights
 
 
-class Dynamic(Balance):
+class Dynamic(ClassWeights):
     """The dynamically weighted balanced loss.
 
     Args:
-        weights: see :class:`Balance`.
+        weights: see :class:`ClassWeights`.
         calibration: weight of the second term; 0 leaves it out.
     """
 
@@ -86,20 +89,20 @@ class Dynamic(Balance):
         self.calibration = calibration
 
     def losses(self, log_p: Tensor) -> tuple[Tensor, Tensor]:
-        """Losses, all of which count the same."""
+        """The losses, and the same weight for all voxels."""
         p = log_p.exp()
         return -(self.weights ** (1 - p)) * log_p - self.calibration * p * (1 - p), log_p.new_ones(())
 
 
-def class_balance(
-    name: str, counts: Counts | None = None, *, regions: bool = False, **parameters: Any
-) -> Balance | None:
-    """The class weights that plans name.
+def make_class_weights(
+    name: str, counts: Counts | None = None, *, labels: LabelSpace = CLASSES, **parameters: Any
+) -> ClassWeights | None:
+    """The class weights that plans name as ``balance``.
 
     Args:
         name: ``none``, ``inverse_frequency`` or ``dynamic``.
         counts: voxels of each class in the training cases; not needed for ``none``.
-        regions: the classes are regions, which may overlap.
+        labels: whether these are classes or regions.
         parameters: ``max_ratio`` of :func:`inverse_frequency_weights`; ``calibration`` of :class:`Dynamic`.
 
     Returns:
@@ -117,8 +120,8 @@ def class_balance(
         return None
     if counts is None:
         raise ValueError(f"balance {name} needs the voxels of each class in the training cases, got none")
-    if torch.as_tensor(counts).ndim != 1 + regions:
-        shape = "(R, 2), outside and inside of each region" if regions else "(K,), background first"
+    if torch.as_tensor(counts).ndim != 1 + labels.regions:
+        shape = "(R, 2), outside and inside of each region" if labels.regions else "(K,), background first"
         raise ValueError(f"class counts must have the shape {shape}, got {tuple(torch.as_tensor(counts).shape)}")
     if name == "inverse_frequency":
         return InverseFrequency(inverse_frequency_weights(counts, **parameters))
@@ -129,14 +132,14 @@ def class_balance(
 
 
 def inverse_frequency_weights(counts: Counts, *, max_ratio: float = 20.0) -> Tensor:
-    """Weights in inverse proportion to counts, their mean over the classes that are there 1.
+    """Weights in inverse proportion to counts; their mean over the classes that occur is 1.
 
     Args:
-        counts: (K,) or (R, 2); each row of regions is balanced by itself.
+        counts: (K,) or (R, 2); each region has its own row.
         max_ratio: of the largest weight to the smallest.
 
     Returns:
-        Float64 of the same shape. A class that is not there has the largest weight of those that are.
+        Float64 of the same shape. A class that does not occur has the largest weight of those that do.
 
     Raises:
         ValueError: counts of another shape, negative or all zero; a ratio below 1.
@@ -154,10 +157,10 @@ def dynamic_weights(counts: Counts) -> Tensor:
     """log(max n / n_j) + 1, which is 1 for the most frequent class.
 
     Args:
-        counts: (K,) or (R, 2); each row of regions is balanced by itself.
+        counts: (K,) or (R, 2); each region has its own row.
 
     Returns:
-        Float64 of the same shape. A class that is not there has the largest weight of those that are.
+        Float64 of the same shape. A class that does not occur has the largest weight of those that do.
 
     Raises:
         ValueError: counts of another shape, negative or all zero.
@@ -168,7 +171,7 @@ def dynamic_weights(counts: Counts) -> Tensor:
 
 
 def _read_counts(counts: Counts) -> tuple[Tensor, Tensor]:
-    """Counts as float64, and which classes are there."""
+    """Counts as float64, and which classes occur."""
     n = torch.as_tensor(counts, dtype=torch.float64)
     if n.ndim not in (1, 2) or n.shape[-1] < 2 or (n.ndim == 2 and n.shape[-1] != 2):
         raise ValueError(f"class counts must be (K,), K >= 2, or (R, 2), got the shape {tuple(n.shape)}")

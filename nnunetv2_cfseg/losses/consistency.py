@@ -1,7 +1,7 @@
-"""Terms of thin-thick training that need no label: features that agree, and thin predictions that are sure.
+"""Terms of thin-thick training that need no label: features that agree, and thin predictions that are certain.
 
-Shapes: N blocks or crops, K classes (background first) or regions, D thick slices, r D thin ones, Y X rows and
-columns, E features, d y x tokens of a thick view.
+Shapes: N blocks or crops, K classes (background first) or regions, Z Y X voxels, r thin slices in a thick one, E
+features, d y x tokens of a thick block; G groups of C classes, see :mod:`.label_space`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from nnunetv2_cfseg.losses.slices import repeat_slices, slab_mean
-from nnunetv2_cfseg.losses.targets import in_full_precision, read_target
+from nnunetv2_cfseg.losses.label_space import LabelSpace
+from nnunetv2_cfseg.losses.slices import slab_mean
+from nnunetv2_cfseg.losses.targets import in_full_precision
 
 FEATURE_LOSSES = ("mse", "cosine")
 STOP_GRADIENTS = ("thick", "thin", "none")
@@ -28,8 +29,8 @@ def feature_loss(
         thick: (N, E, d, y, x).
         factor: r.
         kind: ``mse``, the mean of squares over tokens and features, or ``cosine``, the mean of 1 - cos.
-        stop_gradient: the side that is taken as given, ``thick``, ``thin`` or ``none``. With ``none`` the two sides
-            may agree on saying nothing.
+        stop_gradient: the side that gets no gradient, ``thick``, ``thin`` or ``none``. With ``none`` the features of
+            both sides may collapse to a constant.
 
     Returns:
         A scalar, at least 0.
@@ -55,47 +56,25 @@ def feature_loss(
     return (1 - F.cosine_similarity(slabs, thick, dim=1)).mean()
 
 
-def thin_entropy(
-    thin_logits: Tensor,
-    thick_target: Tensor,
-    *,
-    factor: int,
-    regions: bool,
-    ignore_label: int | None,
-    seen: Tensor | None = None,
-) -> Tensor:
-    """Mean entropy of the thin prediction, 1 where it says nothing and 0 where it is certain.
+def thin_entropy(logits: Tensor, labels: LabelSpace, *, valid: Tensor | None = None) -> Tensor:
+    """Mean entropy of a prediction, 1 where all classes are equally likely and 0 where it is certain.
 
-    A slab's fraction may be reached by half-sure slices; this asks for sure ones (Grandvalet and Bengio 2004,
-    "Semi-supervised learning by entropy minimization").
+    A slab's fraction can be reached by slices that are half lesion; this term asks for slices that are certain
+    (Grandvalet and Bengio 2004, "Semi-supervised learning by entropy minimization").
 
     Args:
-        thin_logits: (N, K, r D, Y, X).
-        thick_target: labels (N, 1, D, Y, X) or regions; ignored voxels are left out.
-        factor: r.
-        regions: the channels are regions.
-        ignore_label: see :func:`~.targets.read_target`.
-        seen: slices that count, bool, broadcasts to (N, 1, r D, Y, X); all by default.
+        logits: (N, K, Z, Y, X), of thin slices.
+        labels: what the K channels are.
+        valid: voxels that count, (N, 1, Z, Y, X) bool; all by default.
 
     Returns:
         A scalar in [0, 1], 0 if no voxel counts.
-
-    Raises:
-        ValueError: the shapes do not fit.
     """
-    logits = in_full_precision(thin_logits)
-    target = repeat_slices(thick_target, factor)
-    annotation = read_target(target, logits.shape, regions=regions, ignore_label=ignore_label)
-    known = annotation.known if seen is None else annotation.only(seen).known
-    if regions:
-        inside, outside = F.logsigmoid(logits), F.logsigmoid(-logits)
-        entropy = -(inside.exp() * inside + outside.exp() * outside).mean(1, keepdim=True) / math.log(2)
-    else:
-        log_p = logits.log_softmax(1)
-        entropy = -(log_p.exp() * log_p).sum(1, keepdim=True) / math.log(logits.shape[1])
-    if known is None:
+    log_p = labels.log_probabilities(in_full_precision(logits))  # (N, G, C, Z, Y, X)
+    entropy = -(log_p.exp() * log_p).sum(2).mean(1, keepdim=True) / math.log(log_p.shape[2])
+    if valid is None:
         return entropy.mean()
-    return (entropy * known).sum() / known.sum().clamp_min(1)
+    return (entropy * valid).sum() / valid.sum().clamp_min(1)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

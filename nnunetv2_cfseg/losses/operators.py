@@ -18,23 +18,13 @@ OPERATORS: dict[str, type[SlabOperator]] = {
 }
 
 
-def slab_operator(
-    name: str,
-    *,
-    factor: int,
-    threshold: float = 0.5,
-    regions: bool = False,
-    ignore_label: int | None = None,
-    **parameters: Any,
-) -> SlabOperator:
+def slab_operator(name: str, *, factor: int, threshold: float = 0.5, **parameters: Any) -> SlabOperator:
     """The operator that plans name.
 
     Args:
         name: ``mean``, ``annotator``, ``copy``, ``transition`` or ``count``.
         factor: r.
-        threshold: share of a slab from which annotators marked it, in (0, 1]: ``tau`` of operators that ask for it.
-        regions: see :class:`SlabOperator`.
-        ignore_label: see :class:`SlabOperator`.
+        threshold: fraction of a slab from which annotators marked it, in (0, 1]: ``tau`` of operators that have one.
         parameters: ``tau`` and ``temperature`` of :class:`SlabAnnotator`; ``tau`` of :class:`LinearRampSlab`; ``tau``,
             ``begin``, ``end``, ``reach`` and ``coupling`` of :class:`PoissonBinomialSlab`; the others take none. A
             ``tau`` wins over the threshold.
@@ -44,7 +34,7 @@ def slab_operator(
     """
     if name not in OPERATORS:
         raise ValueError(f"slab operator must be one of {', '.join(OPERATORS)}, got {name!r}")
-    known = inspect.signature(OPERATORS[name]).parameters.keys() - {"self", "factor", "regions", "ignore_label"}
+    known = inspect.signature(OPERATORS[name]).parameters.keys() - {"self", "factor"}
     if unknown := parameters.keys() - known:
         raise ValueError(
             f"slab operator {name} takes {' and '.join(sorted(known)) or 'no parameters'}, got "
@@ -52,4 +42,4 @@ def slab_operator(
         )
     if "tau" in known:
         parameters.setdefault("tau", threshold)
-    return OPERATORS[name](factor=factor, regions=regions, ignore_label=ignore_label, **parameters)
+    return OPERATORS[name](factor=factor, **parameters)

@@ -1,4 +1,4 @@
-"""Slices of a thick scan and their slabs of thin ones, as tensors.
+"""Thick slices and the slabs of thin slices that they cover, as tensors.
 
 Shapes: N blocks or crops, K channels, D thick slices, r thin slices in a thick one, Y X rows and columns.
 """
@@ -35,16 +35,16 @@ def split_slabs(x: Tensor, factor: int) -> Tensor:
 
 
 def place_in_slabs(x: Tensor, offset: Tensor, factor: int) -> tuple[Tensor, Tensor]:
-    """Put slices where they are in their slabs.
+    """Shift slices that begin anywhere in a slab to their places in whole slabs.
 
     Args:
-        x: (N, K, r D, Y, X), slices that begin anywhere in a slab, and so touch D + 1 of them.
-        offset: (N,), slices of the first slab before them.
+        x: (N, K, r D, Y, X), slices that touch D + 1 slabs.
+        offset: (N,), how many slices of the first slab come before them.
         factor: r.
 
     Returns:
-        (N, K, r (D + 1), Y, X), with anything where x has nothing, and where it has something,
-        (N, 1, r (D + 1), 1, 1) bool.
+        (N, K, r (D + 1), Y, X), the slices in their places, and (N, 1, r (D + 1), 1, 1) bool, which slices these are.
+        The values of all others mean nothing.
     """
     n, channels, slices, *in_plane = x.shape
     index = torch.arange(slices + factor, device=x.device) - offset.to(x.device).unsqueeze(1)  # (N, r (D + 1))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class StepwiseState(nn.Module):
-    """A module with buffers that change with every step, and take their shape from the first one.
+    """A module with buffers that change with every step, and that get their shape in the first step.
 
     ``state_dict`` holds them, and ``load_state_dict`` takes the shape that was saved.
 
@@ -19,7 +19,7 @@ class StepwiseState(nn.Module):
     follows: ClassVar[tuple[str, ...]] = ()
 
     def move(self, name: str, value: Tensor) -> None:
-        """Set a buffer to its next value; what is not finite, as after a step that overflowed, stays as it was."""
+        """Set a buffer to its next value; entries that are not finite, as after an overflow, stay as they were."""
         setattr(self, name, value.where(value.isfinite(), getattr(self, name)))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:

@@ -1,91 +1,82 @@
-"""What a target tensor says: which class is true where, and where anybody knows.
+"""What a prediction is compared with: which class is true where, where that is known, and where it is a guess.
 
 Shapes: N blocks or crops, K classes (background first) or regions, Z Y X voxels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from nnunetv2_cfseg.losses.label_space import LabelSpace
+from nnunetv2_cfseg.losses.slices import repeat_slices
 
 
 @dataclass(frozen=True)
 class Target:
-    """A target, read.
+    """What is true at each voxel, on the grid of the prediction that it is compared with.
 
     Attributes:
-        truth: (N, K, Z, Y, X), class k or region k is there: bool, or the probability that it is.
-        known: (N, 1, Z, Y, X) bool, somebody said what is there; None where that is so everywhere.
-        regions: the K are regions, which may overlap.
-        unsure: (N, 1 or K, Z, Y, X) bool, where the truth is a guess; None where it is nowhere.
+        probabilities: (N, K, Z, Y, X), that class k, or region k, is there; bool where nothing is soft.
+        labels: what the K channels are.
+        valid: (N, 1, Z, Y, X) bool, voxels that were annotated; None if all were.
+        soft: (N, 1 or K, Z, Y, X) bool, voxels whose probabilities are a guess; None if none are.
     """
 
-    truth: Tensor
-    known: Tensor | None
-    regions: bool
-    unsure: Tensor | None = None
+    probabilities: Tensor
+    labels: LabelSpace
+    _: KW_ONLY
+    valid: Tensor | None = None
+    soft: Tensor | None = None
 
     def only(self, where: Tensor) -> Target:
-        """Nobody knows what is elsewhere; ``where`` is bool and broadcasts to (N, 1, Z, Y, X)."""
-        known = where.expand(self.truth[:, :1].shape) if self.known is None else self.known & where
-        return replace(self, known=known)
+        """The same target, valid where ``where`` is true as well; bool, broadcasts to (N, 1, Z, Y, X)."""
+        valid = where.expand(self.probabilities[:, :1].shape) if self.valid is None else self.valid & where
+        return replace(self, valid=valid)
+
+    def repeat(self, factor: int) -> Target:
+        """The thin target, (N, K, r Z, Y, X), that has each slice r times."""
+        return self._along_z(lambda x: repeat_slices(x, factor))
+
+    def without_neighbours(self) -> Target:
+        """The target without its first and its last slice."""
+        return self._along_z(lambda x: x[:, :, 1:-1])
+
+    def _along_z(self, change: Callable[[Tensor], Tensor]) -> Target:
+        valid, soft = (None if mask is None else change(mask) for mask in (self.valid, self.soft))
+        return replace(self, probabilities=change(self.probabilities), valid=valid, soft=soft)
 
 
-def read_target(target: Tensor, shape: Sequence[int], *, regions: bool, ignore_label: int | None) -> Target:
+def read_target(target: Tensor, shape: Sequence[int], labels: LabelSpace) -> Target:
     """Read a target as nnU-Net writes it.
 
     Args:
-        target: labels (N, 1, Z, Y, X), or regions (N, R, Z, Y, X) with the ignored voxels as one more, last channel
-            where there is an ignore label.
-        shape: (N, K, Z, Y, X), of the prediction it is compared with.
-        regions: the channels of the target are regions, which may overlap.
-        ignore_label: value of the voxels that nobody annotated; with regions it only says that there is a last channel.
+        target: labels (N, 1, Z, Y, X), or regions (N, R, Z, Y, X), with the ignored voxels as one more channel, the
+            last one, if there is an ignore label.
+        shape: (N, K, Z, Y, X), of the prediction that it is compared with.
+        labels: what its channels and values are.
 
     Raises:
         ValueError: the shapes do not fit.
     """
-    channels = shape[1] + (ignore_label is not None) if regions else 1
+    ignore_label = labels.ignore_label
+    channels = shape[1] + (ignore_label is not None) if labels.regions else 1
     if target.shape != (shape[0], channels, *shape[2:]):
         raise ValueError(
             f"a target must have the shape {(shape[0], channels, *shape[2:])} for logits of {tuple(shape)}, got "
             f"{tuple(target.shape)}"
         )
-    if regions:
+    if labels.regions:
         inside = target.bool()
-        if ignore_label is None:
-            return Target(inside, None, regions)
-        return Target(inside[:, :-1], ~inside[:, -1:], regions)
+        return Target(inside, labels) if ignore_label is None else Target(inside[:, :-1], labels, valid=~inside[:, -1:])
     classes = torch.arange(shape[1], device=target.device).view(1, -1, 1, 1, 1)
     if ignore_label is None:
-        return Target(target == classes, None, regions)
-    known = target != ignore_label
-    return Target(torch.where(known, target, 0) == classes, known, regions)
-
-
-def one_hot_groups(truth: Tensor, *, regions: bool) -> Tensor:
-    """One question for labels, which class; one for each region, outside or inside.
-
-    Args:
-        truth: (N, K, Z, Y, X), bool or probabilities.
-        regions: the K are regions.
-
-    Returns:
-        Of the same kind, (N, 1, K, Z, Y, X), or (N, R, 2, Z, Y, X) with outside first.
-    """
-    if not regions:
-        return truth.unsqueeze(1)
-    return torch.stack([~truth if truth.dtype == torch.bool else 1 - truth, truth], dim=2)
-
-
-def log_probabilities(logits: Tensor, *, regions: bool) -> Tensor:
-    """Log-probabilities of the answers to :func:`one_hot_groups`, of the same shape, from logits (N, K, Z, Y, X)."""
-    if not regions:
-        return logits.log_softmax(1).unsqueeze(1)
-    return torch.stack([F.logsigmoid(-logits), F.logsigmoid(logits)], dim=2)
+        return Target(target == classes, labels)
+    valid = target != ignore_label
+    return Target(torch.where(valid, target, 0) == classes, labels, valid=valid)
 
 
 def in_full_precision(x: Tensor) -> Tensor:

@@ -1,12 +1,12 @@
 """The joint loss of thin-thick training.
 
-Gang 2025 (arXiv 2502.05396), section 3.6: thick predictions are supervised by thick labels; the slab of a thin
-prediction by the same label; and the mean of a slab's thin features is to be the thick one. The defaults depart from
-the paper in the operator on slabs (see :mod:`.slab`), in the weights, of which that of features is 0, and in the
-feature term's gradient, which stops at the thick side. The paper's own are ``operator="mean"``,
-``stop_gradient="none"`` and equal weights.
+Gang 2025 (arXiv 2502.05396), section 3.6: thick predictions are supervised by thick labels, the slabs of thin
+predictions by the same labels, and the mean of the thin features of a slab should equal the thick features. The
+defaults differ from the paper in the operator on slabs (see :mod:`.slab`), in the weights (that of features is 0), and
+in the gradient of the feature term, which the thick side does not get. The paper's own settings are
+``operator="mean"``, ``stop_gradient="none"`` and equal weights.
 
-Thick and thin blocks are of different places, but for the columns whose features are compared.
+Thick and thin blocks show different places, except for the columns whose features are compared.
 
 Shapes: N thick blocks, L thin ones, M columns, K classes (background first) or regions, R channels of a target, r thin
 slices in a thick one, D and r D their slices, Y X rows and columns, E features, d y x tokens of a thick block.
@@ -22,35 +22,36 @@ from typing import Any
 from torch import Tensor, nn
 
 from nnunetv2_cfseg.losses.adaptive_margin import AdaptiveLogitMargin
-from nnunetv2_cfseg.losses.class_weights import Counts, class_balance
+from nnunetv2_cfseg.losses.class_weights import Counts, make_class_weights
 from nnunetv2_cfseg.losses.consistency import FEATURE_LOSSES, STOP_GRADIENTS, feature_loss, thin_entropy
+from nnunetv2_cfseg.losses.label_space import CLASSES, LabelSpace
 from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.segmentation import SegmentationLoss
-from nnunetv2_cfseg.losses.slices import place_in_slabs
-from nnunetv2_cfseg.losses.targets import Target
+from nnunetv2_cfseg.losses.slices import place_in_slabs, split_slabs
+from nnunetv2_cfseg.losses.targets import Target, read_target
 
 THICK_TERMS = ("thick", "feature")
-THIN_TERMS = ("slab", "thin_consistency")
-TERMS = ("thick", "slab", "feature", "thin_consistency")
-#: Features gained nothing where it was measured, and blocks drawn on top of each other for them are less varied.
+THIN_TERMS = ("slab", "entropy")
+TERMS = ("thick", "slab", "feature", "entropy")
+#: The feature term gained nothing where it was measured, and the columns that it needs make blocks less varied.
 DEFAULT_WEIGHTS = {"thick": 0.5, "slab": 1.0, "feature": 0.0}
 
-#: Of networks that see less than the marks say, ``count`` makes the errors their labels; this one is never far off.
+#: ``count`` teaches a network its own errors if it sees less than annotators did; this one is never far off.
 DEFAULT_OPERATOR = "transition"
 
 
 @dataclass(frozen=True)
 class ThinThickSettings:
-    """What the plans say of the loss; all values are plain, ``dataclasses.asdict`` writes them.
+    """The loss's settings, as the plans hold them; all values are plain, ``dataclasses.asdict`` writes them.
 
     Attributes:
-        weights: of the terms, at least 0: ``thick``, ``slab``, ``feature`` and ``thin_consistency`` (entropy of the
-            thin prediction). One not named has weight 0.
+        weights: of the terms, at least 0: ``thick``, ``slab``, ``feature`` and ``entropy`` (of the thin prediction).
+            One not named has weight 0.
         operator: ``transition``, ``count``, ``annotator``, ``mean`` or ``copy``, see :func:`~.operators.slab_operator`.
         operator_parameters: of the operator; a ``tau`` here wins over the pairs' threshold.
         feature: ``mse`` or ``cosine``.
-        stop_gradient: side of the feature term that is taken as given: ``thick``, ``thin`` or ``none``.
-        balance: ``none``, ``inverse_frequency`` or ``dynamic``, see :func:`~.class_weights.class_balance`.
+        stop_gradient: side of the feature term that gets no gradient: ``thick``, ``thin`` or ``none``.
+        balance: ``none``, ``inverse_frequency`` or ``dynamic``, see :func:`~.class_weights.make_class_weights`.
         balance_parameters: of the balance.
 
     Raises:
@@ -93,25 +94,27 @@ class ThinThickSettings:
             raise ValueError(f"the thin-thick loss has a value of another type ({error})") from error
 
     def _check_parameters(self) -> None:
-        """Build what they are for, so that plans are refused before training."""
-        if reserved := {"factor", "threshold", "regions", "ignore_label", "counts"} & (
+        """Build what the parameters are for, so that plans are refused before training."""
+        if reserved := {"factor", "threshold", "labels", "regions", "ignore_label", "counts"} & (
             self.operator_parameters.keys() | self.balance_parameters
         ):
             raise ValueError(f"parameters must not name what the dataset says, got {', '.join(sorted(reserved))}")
         slab_operator(self.operator, factor=1, **self.operator_parameters)
-        class_balance(self.balance, (1, 1), **self.balance_parameters)
+        make_class_weights(self.balance, (1, 1), **self.balance_parameters)
 
 
 class ThinThickLoss(nn.Module):
-    """Weighted sum of the terms; those of weight 0 are not computed. Move it to the device of the logits.
+    """The terms of the loss and their weighted sum; move it to the device of the logits.
+
+    :meth:`thick_terms`, :meth:`feature_terms` and :meth:`thin_terms` return unweighted scalars by their names in
+    ``TERMS``, and :meth:`total` adds them up. Terms of weight 0 are left out and not computed.
 
     Args:
         settings: what the plans say.
         factor: r, thin slices in a thick one.
-        threshold: share of a slab from which the annotator marked it, in (0, 1]; ``tau`` of operators that ask for it.
-        regions: see :class:`~.segmentation.SegmentationLoss`, and so the next two.
-        ignore_label: voxels with this label carry no gradient, thin or thick, but for the feature term, which
-            needs no label.
+        threshold: fraction of a slab from which annotators marked it, in (0, 1]; ``tau`` of operators that have one.
+        labels: what the channels are; ignored voxels carry no gradient, thin or thick, except in the feature term,
+            which needs no label.
         batch_dice: one Dice a class over all N.
         class_counts: voxels of each class in the training cases, where ``settings.balance`` needs them.
 
@@ -125,8 +128,7 @@ class ThinThickLoss(nn.Module):
         *,
         factor: int,
         threshold: float = 0.5,
-        regions: bool = False,
-        ignore_label: int | None = None,
+        labels: LabelSpace = CLASSES,
         batch_dice: bool = False,
         class_counts: Counts | None = None,
     ) -> None:
@@ -134,80 +136,76 @@ class ThinThickLoss(nn.Module):
         self.settings = settings = ThinThickSettings() if settings is None else settings
         self.weights = {name: settings.weights[name] for name in TERMS if settings.weights.get(name)}
         self.factor = factor
-        self.labels: dict[str, Any] = {"regions": regions, "ignore_label": ignore_label}
-        balance = class_balance(settings.balance, class_counts, regions=regions, **settings.balance_parameters)
-        self.segmentation = SegmentationLoss(**self.labels, batch_dice=batch_dice, balance=balance)
+        self.labels = labels
+        class_weights = make_class_weights(settings.balance, class_counts, labels=labels, **settings.balance_parameters)
+        self.segmentation = SegmentationLoss(labels, batch_dice=batch_dice, class_weights=class_weights)
+        # Checkpoints know these two by their names.
         self.volume = AdaptiveLogitMargin()
-        self.slab = slab_operator(
-            settings.operator, factor=factor, threshold=threshold, **self.labels, **settings.operator_parameters
-        )
+        self.slab = slab_operator(settings.operator, factor=factor, threshold=threshold, **settings.operator_parameters)
 
-    def forward(
-        self,
-        *,
-        thick_logits: Tensor | None = None,
-        thick_target: Tensor | None = None,
-        thin_logits: Tensor | None = None,
-        slab_target: Tensor | None = None,
-        slab_offset: Tensor | None = None,
-        thick_features: Tensor | None = None,
-        thin_features: Tensor | None = None,
-        progress: float = 1.0,
-    ) -> dict[str, Tensor]:
-        """Each term with a weight above 0, unweighted, and ``total``, their weighted sum; all scalars.
-
-        What no term with a weight needs may be left out.
+    def thick_terms(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """``thick``, the supervised loss of thick blocks.
 
         Args:
-            thick_logits: (N, K, D, Y, X).
-            thick_target: labels (N, 1, D, Y, X) or regions (N, R, D, Y, X), ignored voxels last.
-            thin_logits: (L, K, r D', Y, X).
-            slab_target: (L, 1 or R, D' + 3, Y, X), the thick labels of the D' + 1 slabs that these slices touch, of the
-                slab before and of the one after.
-            slab_offset: (L,), how many slices of the first of these slabs lie before the thin logits.
-            thick_features: (M, E, d, y, x).
-            thin_features: (M, E, r d, y, x), of the thin slices that fill the thick ones.
-            progress: share of the training that is done, in [0, 1].
+            logits: (N, K, D, Y, X).
+            target: labels (N, 1, D, Y, X), or regions (N, R, D, Y, X) with the ignored voxels last.
 
         Raises:
-            ValueError: shapes that do not fit, or a tensor that a term needs is missing.
+            ValueError: shapes that do not fit.
         """
-        terms: dict[str, Tensor] = {}
-        if "thick" in self.weights:
-            terms["thick"] = self.segmentation(*_needed("thick", thick_logits=thick_logits, thick_target=thick_target))
-        if "feature" in self.weights:
-            thin, thick = _needed("feature", thin_features=thin_features, thick_features=thick_features)
-            kind, stop = self.settings.feature, self.settings.stop_gradient
-            terms["feature"] = feature_loss(thin, thick, factor=self.factor, kind=kind, stop_gradient=stop)
-        if any(name in self.weights for name in THIN_TERMS):
-            logits, target, offset = _needed(
-                "thin", thin_logits=thin_logits, slab_target=slab_target, slab_offset=slab_offset
-            )
-            terms.update(self._thin_terms(logits, target, offset, progress=progress))
-        weighted = [self.weights[name] * term for name, term in terms.items()]
-        return {**terms, "total": sum(weighted[1:], weighted[0])}
+        return {"thick": self.segmentation(logits, target)} if "thick" in self.weights else {}
 
-    def _thin_terms(
-        self, logits: Tensor, with_neighbours: Tensor, offset: Tensor, *, progress: float
-    ) -> dict[str, Tensor]:
-        terms = {}
+    def feature_terms(self, *, thick: Tensor, thin: Tensor) -> dict[str, Tensor]:
+        """``feature``, the distance between the features of both views of columns.
+
+        Args:
+            thick: (M, E, d, y, x).
+            thin: (M, E, r d, y, x), of the thin slices that fill the thick ones.
+
+        Raises:
+            ValueError: shapes that do not fit.
+        """
+        if "feature" not in self.weights:
+            return {}
+        kind, stop = self.settings.feature, self.settings.stop_gradient
+        return {"feature": feature_loss(thin, thick, factor=self.factor, kind=kind, stop_gradient=stop)}
+
+    def thin_terms(self, logits: Tensor, slabs: Tensor, *, offset: Tensor, progress: float = 1.0) -> dict[str, Tensor]:
+        """``slab``, thin blocks compared with the labels of their slabs, and ``entropy``, that of their prediction.
+
+        Args:
+            logits: (L, K, r D, Y, X).
+            slabs: (L, 1 or R, D + 3, Y, X), the thick labels of the D + 1 slabs that these slices touch, of the slab
+                before and of the one after.
+            offset: (L,), how many slices of the first of the D + 1 slabs come before the thin logits.
+            progress: how much of the training is done, in [0, 1].
+
+        Raises:
+            ValueError: shapes that do not fit.
+        """
+        if not self.weights.keys() & set(THIN_TERMS):
+            return {}
         logits, seen = place_in_slabs(logits, offset, self.factor)
-        target = with_neighbours[:, :, 1:-1]
+        with_neighbours = self._read_slabs(slabs, logits)
+        thick = with_neighbours.without_neighbours()
+        terms = {}
         if "slab" in self.weights:
-            slabs = with_neighbours if self.slab.reads_neighbours else target
-            compared, what = self.slab(logits, slabs, progress=progress, seen=seen)
-            annotation = what if isinstance(what, Target) else self.segmentation.read(what, compared.shape)
-            on_thick = compared.shape[2] < logits.shape[2]  # a slab of which slices are missing says nothing there
-            where = seen.unflatten(2, (-1, self.factor)).all(3) if on_thick else seen
-            annotation = annotation.only(where)
-            terms["slab"] = self.segmentation(self.volume(compared, annotation), annotation)
-        if "thin_consistency" in self.weights:
-            terms["thin_consistency"] = thin_entropy(logits, target, factor=self.factor, seen=seen, **self.labels)
+            marks = with_neighbours if self.slab.reads_neighbours else thick
+            compared, target = self.slab(logits, marks, progress=progress, seen=seen)
+            is_thick = compared.shape[2] < logits.shape[2]  # a slab without all of its slices cannot be compared
+            target = target.only(split_slabs(seen, self.factor).all(3) if is_thick else seen)
+            terms["slab"] = self.segmentation(self.volume(compared, target), target)
+        if "entropy" in self.weights:
+            valid = thick.repeat(self.factor).only(seen).valid
+            terms["entropy"] = thin_entropy(logits, self.labels, valid=valid)
         return terms
 
+    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """Weighted sum of the terms, a scalar."""
+        weighted = [self.weights[name] * term for name, term in terms.items()]
+        return sum(weighted[1:], weighted[0])
 
-def _needed(term: str, **tensors: Tensor | None) -> list[Tensor]:
-    given = [tensor for tensor in tensors.values() if tensor is not None]
-    if len(given) < len(tensors):
-        raise ValueError(f"the {term} term needs {' and '.join(tensors)}, got None")
-    return given
+    def _read_slabs(self, slabs: Tensor, placed: Tensor) -> Target:
+        """The thick target of the slabs of thin logits (L, K, r (D + 1), Y, X), of the one before and the one after."""
+        n, channels, count, _, *in_plane = split_slabs(placed, self.factor).shape
+        return read_target(slabs, (n, channels, count + 2, *in_plane), self.labels)

@@ -14,8 +14,7 @@ RENAMED: dict[str, str] = {
     "cut_share": "border_fraction",
     "thin_thick.column_share": "thin_thick.column_fraction",
     "thin_thick.thick_share": "thin_thick.thick_fraction",
-    # Once the loss calls its term entropy:
-    # "thin_thick.loss.weights.thin_consistency": "thin_thick.loss.weights.entropy",
+    "thin_thick.loss.weights.thin_consistency": "thin_thick.loss.weights.entropy",
 }
 
 

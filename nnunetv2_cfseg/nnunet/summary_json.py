@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nan
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,10 +15,12 @@ LIMIT_BYTES = 256 * 2**20
 
 
 def _dice(value: Any) -> float:
-    """NaN where no validation case has the class."""
+    """NaN where no validation case has the class: nnU-Net writes NaN, and this package null."""
+    if value is None:
+        return nan
     if isinstance(value, int | float) and not isinstance(value, bool) and (0 <= value <= 1 or value != value):
         return float(value)
-    raise ValueError("must be a number from 0 to 1, or NaN")
+    raise ValueError("must be a number from 0 to 1, NaN or null")
 
 
 class ClassMean(Document):

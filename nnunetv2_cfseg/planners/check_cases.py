@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from nnunetv2_cfseg.imaging.geometry import grid_difference
 from nnunetv2_cfseg.imaging.hounsfield import check_hounsfield
@@ -17,6 +16,7 @@ from nnunetv2_cfseg.imaging.notices import say
 from nnunetv2_cfseg.imaging.read import read_scan, read_volume
 from nnunetv2_cfseg.nnunet.dataset_json import ignored_value, label_values
 from nnunetv2_cfseg.processes.parallel_map import parallel_map
+from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
 
 def check_cases(
@@ -48,7 +48,7 @@ def check_cases(
             )
     jobs = [_Job(tuple(case["images"]), case["label"], is_ct, frozenset(known), assume_hu) for case in cases.values()]
     found = parallel_map(_check_case, jobs, num_processes=min(num_processes, max(1, len(jobs))))
-    present = set().union(*tqdm(found, total=len(jobs), desc="Checking cases", disable=not progress))
+    present = set().union(*progress_bar(found, doing="Checking cases", total=len(jobs), show=progress))
     _check_foreground(present, dataset_json["labels"], [job.label for job in jobs])
 
 

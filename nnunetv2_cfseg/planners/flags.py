@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from math import isfinite
 
+from nnunetv2_cfseg.files.plain_name import new_name
+
 #: Of a spacing: voxels of no scanner lie outside.
 SMALLEST_MM, LARGEST_MM = 1e-3, 1e3
 MOST_PROCESSES = 256
-PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 def check_flags(
@@ -34,10 +34,7 @@ def check_flags(
             raise ValueError(f"-d must name each dataset once, got {dataset_id} {times} times")
         if not 0 <= dataset_id <= 999:
             raise ValueError(f"-d must be the three digits in a dataset's name, got {dataset_id}")
-    if not PLAIN_NAME.fullmatch(plans_name):
-        raise ValueError(
-            f"-overwrite_plans_name must be a plain name of letters, digits, _, - and dots, got {plans_name!r}"
-        )
+    new_name(plans_name, "-overwrite_plans_name")
     if gpu_memory_target_gb is not None and not 0 < gpu_memory_target_gb < float("inf"):
         raise ValueError(f"-gpu_memory_target must be > 0 GB, got {gpu_memory_target_gb:g}")
     for mm in overwrite_target_spacing or ():

@@ -19,7 +19,6 @@ from uuid import uuid4
 from nnunetv2_cfseg.processes import process_guard
 from nnunetv2_cfseg.processes.process_guard import FAMILY_VARIABLE, end_family
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Seconds that stopped processes have to end by themselves.
 GRACE_S = 5.0
 
@@ -113,27 +112,6 @@ def _group_exists(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-@contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """Let Ctrl-C, kill and a closed terminal raise KeyboardInterrupt, once: what cleans up is not interrupted."""
-
-    def stop(*_: object) -> None:
-        for number in handled:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    # One that is ignored, as under nohup, stays ignored.
-    handled = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    handled = {number: handler for number, handler in handled.items() if handler is not signal.SIG_IGN}
-    for number in handled:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in handled.items():
-            signal.signal(number, handler)
 
 
 def end_with_parent(parent: int) -> None:

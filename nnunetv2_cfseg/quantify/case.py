@@ -8,18 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from nnunetv2_cfseg.files.atomic_files import write_bytes
 from nnunetv2_cfseg.imaging.case_images import read_case_image
-from nnunetv2_cfseg.imaging.geometry import grid_difference
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry, grid_difference
 from nnunetv2_cfseg.imaging.hounsfield import check_hounsfield
 from nnunetv2_cfseg.imaging.labels import check_labels
 from nnunetv2_cfseg.imaging.segmentations import read_segmentation
 from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass
-from nnunetv2_cfseg.quantify.grid import Grid
 from nnunetv2_cfseg.quantify.inputs import Scan
 from nnunetv2_cfseg.quantify.measures import ClassQuantities, measure_class
 from nnunetv2_cfseg.quantify.mesh import build_mesh
 from nnunetv2_cfseg.quantify.midline import Midline, image_centre_midline
-from nnunetv2_cfseg.quantify.output import write_bytes
 from nnunetv2_cfseg.quantify.symmetry import symmetry_midline
 
 MESH_FORMATS = ("stl", "ply")
@@ -38,7 +37,7 @@ class CaseQuantities:
     """
 
     case: str
-    grid: Grid
+    grid: VolumeGeometry
     midline: Midline
     classes: dict[str, ClassQuantities]
     mesh_ml: dict[str, float] = field(default_factory=dict)
@@ -61,7 +60,7 @@ def quantify_case(
     """
     segmentation = read_segmentation(scan.segmentation)
     check_labels(segmentation.values, set(classes.values), scan.segmentation)
-    grid = Grid.of(segmentation)
+    grid = segmentation.geometry
     midline = _midline(scan, grid)
     found: dict[str, ClassQuantities] = {}
     mesh_ml: dict[str, float] = {}
@@ -80,17 +79,17 @@ def mesh_name(case: str, one: SegmentationClass) -> str:
     return re.sub(r"[^\w.+-]", "_", f"{case}_{one.name}")
 
 
-def _midline(scan: Scan, grid: Grid) -> Midline:
+def _midline(scan: Scan, grid: VolumeGeometry) -> Midline:
     if scan.image is None:
         return image_centre_midline(grid, reason="no image was given")
     image = read_case_image(scan.image, series=scan.series, slices=grid.shape[0])
-    if difference := grid_difference(image.geometry, grid.geometry):
+    if difference := grid_difference(image.geometry, grid):
         raise ValueError(f"an image must have its segmentation's {difference}: {scan.image}")
     check_hounsfield(image.values, scan.image)
     return symmetry_midline(image.to_sitk(), grid)
 
 
-def _write_mesh(mask: np.ndarray, grid: Grid, *, smallest_ml: float, stem: Path) -> float | None:
+def _write_mesh(mask: np.ndarray, grid: VolumeGeometry, *, smallest_ml: float, stem: Path) -> float | None:
     """Write a class's surface; its volume."""
     mesh = build_mesh(mask, grid, smallest_ml=smallest_ml)
     for ending in MESH_FORMATS:
@@ -98,5 +97,6 @@ def _write_mesh(mask: np.ndarray, grid: Grid, *, smallest_ml: float, stem: Path)
         if mesh is None:
             file.unlink(missing_ok=True)
         else:
+            file.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(file, mesh.export(file_type=ending))
     return None if mesh is None else float(mesh.volume) / 1000

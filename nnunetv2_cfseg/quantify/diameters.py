@@ -51,7 +51,7 @@ def largest_diameter(mask: np.ndarray, steps_mm: np.ndarray) -> float:
 
     Args:
         mask: (Z, Y, X) bool, not empty.
-        steps_mm: (3, 3) as in ``Grid``.
+        steps_mm: (3, 3) as in ``VolumeGeometry``.
     """
     return float(pdist(_hull(face_centres(mask)) @ steps_mm).max())
 
@@ -63,7 +63,7 @@ def axial_diameters(mask: np.ndarray, steps_mm: np.ndarray, slice_axis: int) -> 
 
     Args:
         mask: (Z, Y, X) bool, not empty.
-        steps_mm: (3, 3) as in ``Grid``.
+        steps_mm: (3, 3) as in ``VolumeGeometry``.
         slice_axis: across which slices lie.
     """
     in_plane = np.delete(steps_mm, slice_axis, axis=0)

@@ -7,9 +7,9 @@ from math import nan
 
 import numpy as np
 
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 from nnunetv2_cfseg.quantify.components import Component, Components, fewest_voxels, find_components
 from nnunetv2_cfseg.quantify.diameters import axial_diameters, face_centres, largest_diameter
-from nnunetv2_cfseg.quantify.grid import Grid
 from nnunetv2_cfseg.quantify.midline import Midline, left_share, side
 
 #: Of a mm: centroids that are closer are in the same place.
@@ -93,7 +93,9 @@ class ClassQuantities:
         return max((lesion.axial_diameter_mm for lesion in self.lesions), default=nan)
 
 
-def measure_class(mask: np.ndarray, grid: Grid, *, midline: Midline, smallest_ml: float = 0.0) -> ClassQuantities:
+def measure_class(
+    mask: np.ndarray, grid: VolumeGeometry, *, midline: Midline, smallest_ml: float = 0.0
+) -> ClassQuantities:
     """Measure a class.
 
     Args:
@@ -120,19 +122,19 @@ def measure_class(mask: np.ndarray, grid: Grid, *, midline: Midline, smallest_ml
     return ClassQuantities(voxels, volume_ml, tuple(lesions), left, volume_ml - left, side(left, volume_ml - left))
 
 
-def _rank(component: Component, grid: Grid) -> tuple[float, ...]:
-    x, y, z = np.round(grid.to_patient(component.centroid[None])[0], DECIMALS).tolist()
+def _rank(component: Component, grid: VolumeGeometry) -> tuple[float, ...]:
+    x, y, z = np.round(grid.position_mm(component.centroid), DECIMALS).tolist()
     return (-component.voxels, -z, -y, -x)
 
 
-def _left_ml(components: Components, grid: Grid, midline: Midline) -> np.ndarray:
+def _left_ml(components: Components, grid: VolumeGeometry, midline: Midline) -> np.ndarray:
     """(labels + 1,): the volume of each component to the left of the midline."""
     shown = components.labels > 0
     share = left_share(grid, midline, corner=components.corner, shape=shown.shape)[shown]
     return np.bincount(components.labels[shown], weights=share, minlength=len(components.voxels)) * grid.voxel_ml
 
 
-def _measure(component: Component, grid: Grid, *, number: int, left_ml: float) -> Lesion:
+def _measure(component: Component, grid: VolumeGeometry, *, number: int, left_ml: float) -> Lesion:
     volume_ml = component.voxels * grid.voxel_ml
     axial = axial_diameters(component.mask, grid.steps_mm, grid.slice_axis)
     first = int(component.corner[grid.slice_axis])
@@ -146,7 +148,7 @@ def _measure(component: Component, grid: Grid, *, number: int, left_ml: float) -
         axial_diameter_mm=axial.longest_mm,
         perpendicular_diameter_mm=axial.perpendicular_mm,
         diameter_slice=first + axial.slice_index,
-        centroid_mm=_xyz(grid.to_patient(component.centroid[None])[0]),
+        centroid_mm=_xyz(grid.position_mm(component.centroid)),
         first_slice=first,
         last_slice=last,
         first_slice_z_mm=grid.slice_z_mm(first),

@@ -9,8 +9,8 @@ import trimesh
 from scipy import ndimage
 from skimage.measure import marching_cubes
 
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 from nnunetv2_cfseg.quantify.components import Component, fewest_voxels, find_components
-from nnunetv2_cfseg.quantify.grid import Grid
 
 #: Standard deviation of the Gaussian in edges of a cube of a voxel's volume. The area of a ball of 12 voxels' radius is
 #: 3 % too large (5 x 0.5 x 0.5 mm: 6 %); at 0.7 it is right, but the mean of a jaw in 4 mm voxels moves by 0.8 voxels
@@ -23,7 +23,7 @@ VOLUME_TOLERANCE = 0.005
 MOST_HALVINGS = 50
 
 
-def build_mesh(mask: np.ndarray, grid: Grid, *, smallest_ml: float = 0.0) -> trimesh.Trimesh | None:
+def build_mesh(mask: np.ndarray, grid: VolumeGeometry, *, smallest_ml: float = 0.0) -> trimesh.Trimesh | None:
     """The surface of a mask in patient coordinates (LPS), mm; closed, its normals outwards.
 
     Each component is smoothed alone, by a Gaussian in mm, and cut at the level that gives its volume back. So a speck
@@ -52,14 +52,14 @@ def build_mesh(mask: np.ndarray, grid: Grid, *, smallest_ml: float = 0.0) -> tri
     )
 
 
-def _surface(component: Component, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def _surface(component: Component, grid: VolumeGeometry) -> tuple[np.ndarray, np.ndarray]:
     """Vertices (n, 3) in mm and faces (m, 3)."""
     sigma = SMOOTHING * prod(grid.spacing_mm) ** (1 / 3) / np.array(grid.spacing_mm)
     margin = [ceil(TRUNCATE * s) + 1 for s in sigma]
     padded = np.pad(component.mask, [(n, n) for n in margin]).astype(np.float32)
     field = ndimage.gaussian_filter(padded, sigma, mode="constant", truncate=TRUNCATE)
     vertices, faces = _cut(field, component.voxels)
-    points = grid.to_patient(vertices + component.corner - margin)
+    points = grid.position_mm(vertices + component.corner - margin)
     if np.linalg.det(grid.steps_mm) * _voxels(vertices, faces) < 0:
         faces = faces[:, ::-1]
     # Files hold 32 bits: what is closed here must be closed there.

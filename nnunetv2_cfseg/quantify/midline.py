@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nnunetv2_cfseg.quantify.grid import Grid
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 
 SYMMETRY = "symmetry"
 IMAGE_CENTRE = "image centre"
@@ -35,12 +35,12 @@ class Midline:
     agreement: dict[str, float] = field(default_factory=dict)
 
 
-def image_centre_midline(grid: Grid, *, reason: str, agreement: dict[str, float] | None = None) -> Midline:
+def image_centre_midline(grid: VolumeGeometry, *, reason: str, agreement: dict[str, float] | None = None) -> Midline:
     """The sagittal plane through the middle of the image."""
     return Midline((1.0, 0.0, 0.0), float(grid.centre_mm[0]), IMAGE_CENTRE, reason, agreement or {})
 
 
-def left_share(grid: Grid, midline: Midline, *, corner: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def left_share(grid: VolumeGeometry, midline: Midline, *, corner: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The share of each voxel of a crop that lies to the left of the midline, (Z, Y, X) in [0, 1].
 
     It rises evenly over the voxel's width across the plane: exact where an axis of the image is at a right angle to it.
@@ -51,7 +51,7 @@ def left_share(grid: Grid, midline: Midline, *, corner: np.ndarray, shape: tuple
     """
     normal = np.asarray(midline.normal)
     steps = grid.steps_mm @ normal
-    first = float(grid.to_patient(corner[None])[0] @ normal) - midline.offset_mm
+    first = float(grid.position_mm(corner) @ normal) - midline.offset_mm
     z, y, x = np.ogrid[tuple(slice(n) for n in shape)]
     return np.clip(0.5 + (first + z * steps[0] + y * steps[1] + x * steps[2]) / np.abs(steps).sum(), 0, 1)
 

@@ -8,6 +8,8 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage, optimize
 
+from nnunetv2_cfseg.imaging.geometry import geometry_of
+
 WINDOW_HU = (-500.0, 500.0)
 BODY_HU = -300.0
 #: Shrink factors and smoothing of the registration, from coarse to fine.
@@ -90,13 +92,12 @@ def _register(windowed: sitk.Image, body: np.ndarray) -> Plane:
 
 def _refine(windowed: sitk.Image, body: np.ndarray, start: Plane) -> Plane:
     smooth = sitk.GetArrayFromImage(sitk.DiscreteGaussian(windowed, LAST_SMOOTH_MM**2))
-    steps_mm = (np.reshape(windowed.GetDirection(), (3, 3)) * windowed.GetSpacing())[:, ::-1].T
-    origin = np.array(windowed.GetOrigin())
+    grid = geometry_of(windowed)
+    origin, to_index = np.array(grid.origin_mm), np.linalg.inv(grid.steps_mm)
     indices = np.argwhere(ndimage.binary_dilation(body, iterations=2))
     indices = indices[:: max(1, len(indices) // POINTS)]
-    points = indices @ steps_mm + origin
+    points = grid.position_mm(indices)
     values = smooth[tuple(indices.T)]
-    to_index = np.linalg.inv(steps_mm)
     middle = points.mean(axis=0)
     foot = middle + (start.offset_mm - middle @ start.normal) * start.normal
     tilts = np.linalg.svd(start.normal[None])[2][1:] / LEVER_MM

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tqdm import tqdm
-
 from nnunetv2_cfseg.errors.failures import explain
+from nnunetv2_cfseg.files.atomic_files import write_json
 from nnunetv2_cfseg.files.output_paths import check_not_read
 from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass, read_classes, read_dataset
 from nnunetv2_cfseg.processes.parallel_map import parallel_map
+from nnunetv2_cfseg.processes.progress_bar import progress_bar
 from nnunetv2_cfseg.quantify.case import CaseQuantities, mesh_name, quantify_case
 from nnunetv2_cfseg.quantify.inputs import Scan, default_dataset_json, find_scans
 from nnunetv2_cfseg.quantify.midline import SYMMETRY
-from nnunetv2_cfseg.quantify.output import check_output, write_csv, write_json
+from nnunetv2_cfseg.quantify.output import check_output, write_csv
 from nnunetv2_cfseg.quantify.record import MESHES, QuantifySettings, record
 from nnunetv2_cfseg.quantify.tables import (
     CLASS_COLUMNS,
@@ -140,14 +139,7 @@ def _check_mesh_names(scans: Sequence[Scan], foreground: Sequence[SegmentationCl
 
 
 def _measure(jobs: Sequence[_Job], num_processes: int, progress: bool) -> list[CaseQuantities]:
-    bar = tqdm(
-        total=len(jobs),
-        desc="Quantifying",
-        unit="case",
-        mininterval=0.1 if sys.stderr.isatty() else 10,
-        smoothing=0,
-        disable=not progress,
-    )
+    bar = progress_bar(doing="Quantifying", total=len(jobs), show=progress)
     found: dict[str, CaseQuantities] = {}
     with bar:
         for case in parallel_map(_run_job, jobs, num_processes=min(num_processes, len(jobs))):

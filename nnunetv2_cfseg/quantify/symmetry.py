@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from nnunetv2_cfseg.quantify.grid import Grid
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 from nnunetv2_cfseg.quantify.midline import SYMMETRY, Midline, image_centre_midline
 from nnunetv2_cfseg.quantify.reflection import BODY_HU, Plane, correlation, find_symmetry
 
@@ -21,7 +21,7 @@ LEAST_OVERLAP = 0.8
 LARGEST_TILT_DEG = 40.0
 
 
-def symmetry_midline(image: sitk.Image, grid: Grid) -> Midline:
+def symmetry_midline(image: sitk.Image, grid: VolumeGeometry) -> Midline:
     """Find the plane about which a head CT, at about 4 mm, is most like its mirror image.
 
     It is trusted if the bone on either side agrees with the mirrored bone of the other (their correlation, between 150

@@ -15,8 +15,8 @@ from batchgenerators.dataloading.single_threaded_augmenter import SingleThreaded
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer_module
 
 from nnunetv2_cfseg.processes.lifetime import end_with_parent
+from nnunetv2_cfseg.processes.stop_signals import end_by_signals
 from nnunetv2_cfseg.trainers.preprocessed import describe_error
-from nnunetv2_cfseg.trainers.stop_signals import end_by_signals
 
 #: In place of a batch: what went wrong in the worker that was to make one.
 FAILURE = "failure"

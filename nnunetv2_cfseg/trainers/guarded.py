@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from nnunetv2_cfseg.files.atomic_files import remove_leftovers
+from nnunetv2_cfseg.files.folder_lock import lock_folder
+from nnunetv2_cfseg.processes.stop_signals import JOB_SIGNALS, Stopped, stopped_by_signals
 from nnunetv2_cfseg.trainers.background import BackgroundBatches, quiet_about_dead_workers, reporting_loaders
 from nnunetv2_cfseg.trainers.checkpoint import CheckpointMixin
-from nnunetv2_cfseg.trainers.folder_lock import only_process_in
 from nnunetv2_cfseg.trainers.one_sentence import one_sentence
 from nnunetv2_cfseg.trainers.preprocessed import Cases
 from nnunetv2_cfseg.trainers.pretrained import check_pretrained_weights, pretrained_weights_file
-from nnunetv2_cfseg.trainers.stop_signals import stopped_by_signals
 
 WORKERS_VARIABLE = "nnUNet_n_proc_DA"
 
@@ -101,10 +101,11 @@ class GuardedTrainer(CheckpointMixin):
     def _guarded(self) -> Iterator[None]:
         with ExitStack() as stack:
             stack.enter_context(one_sentence(self._log))
-            stack.enter_context(stopped_by_signals())
+            stack.enter_context(stopped_by_signals(JOB_SIGNALS, raising=Stopped))
             if self.local_rank == 0:
-                stack.enter_context(only_process_in(Path(self.output_folder)))
-                remove_leftovers(Path(self.output_folder))
+                folder = Path(self.output_folder)
+                stack.enter_context(lock_folder(folder, held="another training writes to this folder"))
+                remove_leftovers(folder)
             stack.enter_context(quiet_about_dead_workers())
             stack.enter_context(redirect_stdout(sys.stdout))  # nnU-Net closes it for a while
             stack.callback(self._end_workers)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from nnunetv2_cfseg.trainers.stop_signals import Stopped
+from nnunetv2_cfseg.processes.stop_signals import Stopped
 
 #: What is said in one sentence; all else is an error of the program, with its traceback.
 BAD_INPUT = (ValueError, OSError, MemoryError, torch.OutOfMemoryError)

@@ -7,7 +7,7 @@ counted by :class:`SlabBlocks`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,18 +40,35 @@ class SlabBlocks:
             raise ValueError(f"columns, thick and thin blocks must be >= 0 and not all 0, got {self}")
 
 
+class SlabTargets(NamedTuple):
+    """The labels of a crop's blocks; those of a batch have one more axis in front, the crops.
+
+    nnU-Net's loader stacks the tensors of a list, not of a tuple, and its pinning turns a named tuple into a bare one.
+    So these travel from the augmentation to the loss as ``list(targets)``, and are read from a batch with
+    ``SlabTargets(*batch["target"])``.
+
+    Attributes:
+        thick: (columns + thick, R, c_z, c_y, c_x), the labels of thick centres, on thick slices.
+        slabs: (columns r + thin, R, c_z / r + 3, c_y, c_x), the labels of the slabs that thin centres touch, on thick
+            slices, with one slab before them and one after.
+        offset: (columns r + thin,), how many slices into the first slab that it touches each thin centre begins.
+    """
+
+    thick: Tensor
+    slabs: Tensor
+    offset: Tensor
+
+
 class SampleSlabBlocks(SampleBlocks):
     """Turns ``image`` (C, Z, Y, X) into blocks, ``segmentation`` (R, Z, Y, X) into the thick labels of their centres.
 
     A thick block is cut out of the crop's average over slabs. Its centre has as many voxels as a thin one and is r
-    times as deep in mm. A thin centre is as deep as whole slabs. Those of columns begin with a slab; those alone begin
-    anywhere: if the network knew where slabs begin, it could learn to copy their labels.
+    times as deep in mm. A thin centre is as deep as whole slabs. Those of columns begin with a slab; the others begin
+    anywhere: a network that knew where slabs begin could learn to copy their labels.
 
     ``image`` becomes (columns + thick + columns r + thin, C, *block_size): the thick blocks, those of columns first;
-    then each column's thin blocks from the first slice on; then those alone. ``segmentation`` becomes a list of three,
-    the first two on thick slices: labels of thick blocks (columns + thick, R, c_z, c_y, c_x); of the slabs that thin
-    centres touch (columns r + thin, R, c_z / r + 3, c_y, c_x), with one before and one after them; and how many slices
-    into the first of its slabs each thin centre begins, (columns r + thin,). Beyond the crop its last slab goes on.
+    then each column's thin blocks from the first slice on; then the other thin blocks. ``segmentation`` becomes the
+    list of a :class:`SlabTargets`. Beyond the crop its first and last slabs are repeated.
 
     Args:
         sampling: how centres are drawn; their number is that of ``blocks``.
@@ -88,27 +105,35 @@ class SampleSlabBlocks(SampleBlocks):
         # nnU-Net seeds numpy's global stream in every worker; all of this step's randomness comes from there.
         rng = np.random.default_rng(np.random.randint(2**31, size=4))
         thick = self._draw(self.blocks.columns + self.blocks.thick, thick_image, thick_target, thick_beyond, rng)
-        # The thick centre's first slice is the first of c_z slabs, which c_z thin slices after another fill.
-        depth, *in_plane = self.center_size
-        below = thick[: self.blocks.columns, None] * (self.factor, 1, 1) + [
-            [i * depth, 0, 0] for i in range(self.factor)
-        ]
-        thin = np.concatenate([below.reshape(-1, 3), self._draw(self.blocks.thin, image, target, beyond, rng)])
+        alone = self._draw(self.blocks.thin, image, target, beyond, rng)
+        thin = np.concatenate([self._below(thick[: self.blocks.columns]), alone])
+        data_dict["image"] = torch.cat([self._cut(thick_image, thick), self._cut(image, thin)])
+        data_dict["segmentation"] = list(self._targets(thick_target, thick=thick, thin=thin))
+        return data_dict
 
-        data_dict["image"] = torch.cat(
-            [
-                cut_blocks(thick_image, thick, size=self.block_size, margin=self.margin, beyond_scan=self.beyond_scan),
-                cut_blocks(image, thin, size=self.block_size, margin=self.margin, beyond_scan=self.beyond_scan),
-            ]
-        )
+    def _below(self, columns: np.ndarray) -> np.ndarray:
+        """Where the thin centres of thick ones begin, (columns r, 3), from where these do, (columns, 3).
+
+        A thick centre's first slice is the first of c_z slabs, which r thin centres of c_z slices fill one after
+        another.
+        """
+        steps = [[i * self.center_size[0], 0, 0] for i in range(self.factor)]
+        return (columns[:, None] * (self.factor, 1, 1) + steps).reshape(-1, 3)
+
+    def _cut(self, image: Tensor, starts: np.ndarray) -> Tensor:
+        """The blocks round centres that begin there."""
+        return cut_blocks(image, starts, size=self.block_size, margin=self.margin, beyond_scan=self.beyond_scan)
+
+    def _targets(self, thick_target: Tensor, *, thick: np.ndarray, thin: np.ndarray) -> SlabTargets:
+        """The labels of thick and thin centres, from those of all slabs and where centres begin."""
+        depth, *in_plane = self.center_size
         with_neighbours = torch.cat([thick_target[:, :1], thick_target, *[thick_target[:, -1:]] * 2], dim=1)
         first_slabs = thin // (self.factor, 1, 1)
-        data_dict["segmentation"] = [
-            cut_blocks(thick_target, thick, size=self.center_size),
-            cut_blocks(with_neighbours, first_slabs, size=(depth // self.factor + 3, *in_plane)),
-            torch.from_numpy(thin[:, 0] % self.factor),
-        ]
-        return data_dict
+        return SlabTargets(
+            thick=cut_blocks(thick_target, thick, size=self.center_size),
+            slabs=cut_blocks(with_neighbours, first_slabs, size=(depth // self.factor + 3, *in_plane)),
+            offset=torch.from_numpy(thin[:, 0] % self.factor),
+        )
 
     def _draw(
         self, count: int, image: Tensor, target: Tensor, beyond: Tensor | None, rng: np.random.Generator

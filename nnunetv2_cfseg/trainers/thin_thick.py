@@ -1,8 +1,8 @@
 """``nnUNetTrainerCFSegThinThick``: thin slices learn from the annotations of thick ones.
 
 Gang 2025 (arXiv 2502.05396), section 3.6. A crop of thin slices is augmented in the plane, its average over slabs is
-the thick scan, and the network sees blocks of both. The labels are those of the thick slices. What each term of the
-loss asks is in :mod:`nnunetv2_cfseg.losses.thin_thick`.
+the thick scan, and the network sees blocks of both. The labels are those of the thick slices. The terms of the
+loss are explained in :mod:`nnunetv2_cfseg.losses.thin_thick`.
 
 Shapes: B crops, r thin slices in a thick one, K classes or regions, R channels of the target, E features; a crop's
 blocks as :class:`~nnunetv2_cfseg.trainers.sample_slab_blocks.SlabBlocks` counts them.
@@ -22,7 +22,8 @@ from nnunetv2.configuration import default_num_processes
 from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
 from torch import Tensor
 
-from nnunetv2_cfseg.losses.thin_thick import ThinThickLoss, ThinThickSettings
+from nnunetv2_cfseg.losses import LabelSpace, ThinThickLoss
+from nnunetv2_cfseg.losses.thin_thick import ThinThickSettings
 from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
 from nnunetv2_cfseg.nnunet.plans import resolve
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
@@ -30,7 +31,7 @@ from nnunetv2_cfseg.trainers.export_thick_model import write_thick_model
 from nnunetv2_cfseg.trainers.one_sentence import one_sentence
 from nnunetv2_cfseg.trainers.optimization import mixed_precision
 from nnunetv2_cfseg.trainers.plans import block_sampling
-from nnunetv2_cfseg.trainers.sample_slab_blocks import SampleSlabBlocks, SlabBlocks
+from nnunetv2_cfseg.trainers.sample_slab_blocks import SampleSlabBlocks, SlabBlocks, SlabTargets
 from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, thin_thick_section
 from nnunetv2_cfseg.trainers.thin_validation import validate_on_thin
 
@@ -62,8 +63,7 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
             self.loss_settings,
             factor=self.factor,
             threshold=self.threshold,
-            regions=self.label_manager.has_regions,
-            ignore_label=self.label_manager.ignore_label,
+            labels=LabelSpace(self.label_manager.has_regions, self.label_manager.ignore_label),
             batch_dice=self.configuration_manager.batch_dice,
             class_counts=self._class_counts() if self.loss_settings.balance != "none" else None,
         ).to(self.device)
@@ -126,39 +126,46 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         )
 
     def labels_of(self, batch: dict) -> list[Tensor]:
-        """Those of thick and of thin blocks."""
-        return batch["target"][:2]
+        """Those of thick blocks and of the slabs of thin ones."""
+        targets = SlabTargets(*batch["target"])
+        return [targets.thick, targets.slabs]
 
     def loss_on_centers(self, batch: dict) -> Tensor:
         """The loss of a batch, as :class:`~nnunetv2_cfseg.trainers.sample_slab_blocks.SampleSlabBlocks` leaves crops.
 
         Args:
-            batch: ``data`` (B, blocks, C, *block_size) and ``target``, a list of (B, thick blocks, R, c_z, c_y, c_x),
-                (B, thin blocks, R, c_z / r + 3, c_y, c_x) and (B, thin blocks).
+            batch: ``data`` (B, blocks, C, *block_size) and ``target``, the list of a
+                :class:`~nnunetv2_cfseg.trainers.sample_slab_blocks.SlabTargets` of all crops.
         """
         data = batch["data"].to(self.device, non_blocking=True)
-        of_thick, of_thin, offset = (
-            target.to(self.device, non_blocking=True).flatten(0, 1) for target in batch["target"]
-        )
+        targets = SlabTargets(*(x.to(self.device, non_blocking=True).flatten(0, 1) for x in batch["target"]))
         with mixed_precision(self.device):
             logits, features = self.network(data.flatten(0, 1), centers_only=True, with_features=True)
         # Kinds of blocks follow each other within a crop.
         logits, features = (values.float().unflatten(0, data.shape[:2]) for values in (logits, features))
-        thick = self.blocks.columns + self.blocks.thick
-        thick_features, thin_features = column_features(features, self.blocks, self.factor)
-        terms = self.thin_thick_loss(
-            thick_logits=logits[:, :thick].flatten(0, 1),
-            thick_target=of_thick,
-            thin_logits=logits[:, thick:].flatten(0, 1),
-            slab_target=of_thin,
-            slab_offset=offset,
-            thick_features=thick_features,
-            thin_features=thin_features,
-            progress=min(1.0, self.schedule_position() / self.num_epochs),
-        )
-        for name, value in terms.items():
+        terms = self.loss_terms(logits, features, targets)
+        total = self.thin_thick_loss.total(terms)
+        for name, value in {**terms, "total": total}.items():
             self._terms[name].append(value.detach())
-        return terms["total"]
+        return total
+
+    def loss_terms(self, logits: Tensor, features: Tensor, targets: SlabTargets) -> dict[str, Tensor]:
+        """The unweighted terms of the loss.
+
+        Args:
+            logits: (B, blocks, K, c_z, c_y, c_x).
+            features: (B, blocks, E, d, y, x).
+            targets: of all crops, one after another.
+        """
+        loss, first_thin = self.thin_thick_loss, self.blocks.columns + self.blocks.thick
+        thick_logits, thin_logits = logits[:, :first_thin].flatten(0, 1), logits[:, first_thin:].flatten(0, 1)
+        thick_features, thin_features = column_features(features, self.blocks, self.factor)
+        progress = min(1.0, self.schedule_position() / self.num_epochs)
+        return {
+            **loss.thick_terms(thick_logits, targets.thick),
+            **loss.feature_terms(thick=thick_features, thin=thin_features),
+            **loss.thin_terms(thin_logits, targets.slabs, offset=targets.offset, progress=progress),
+        }
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """nnU-Net's, and each term's mean in the log."""

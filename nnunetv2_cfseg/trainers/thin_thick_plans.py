@@ -31,10 +31,10 @@ def thin_thick_section(configuration: dict[str, Any], *, trainer: str) -> ThinTh
 
 
 def count_blocks(total: int, section: ThinThickSection, settings: ThinThickSettings) -> SlabBlocks:
-    """Blocks of each kind, as many together as ``total``; none that no term of the loss looks at.
+    """Blocks of each kind, ``total`` in all, and none that no term of the loss uses.
 
     Args:
-        total: of a crop.
+        total: blocks of a crop.
         section: of the plans; says which fractions of all blocks are those of columns, and thick ones.
         settings: of the loss.
 

@@ -9,6 +9,10 @@ from nnunetv2.evaluation.evaluate_predictions import compute_metrics_on_folder
 from nnunetv2.paths import nnUNet_raw
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
+from nnunetv2_cfseg.files.atomic_files import write_json
+from nnunetv2_cfseg.files.text_files import read_json
+from nnunetv2_cfseg.nnunet.summary_json import LIMIT_BYTES
+
 #: Of a dataset of ``cfseg make_pairs``.
 THIN_LABELS = "labelsTr_thin"
 SUMMARY = "summary_thin.json"
@@ -33,10 +37,11 @@ def validate_on_thin(
     truth = Path(nnUNet_raw or "", dataset, THIN_LABELS)
     if not nnUNet_raw or not truth.is_dir():
         return None
-    return compute_metrics_on_folder(
+    summary = predictions / SUMMARY
+    metrics = compute_metrics_on_folder(
         str(truth),
         str(predictions),
-        str(predictions / SUMMARY),
+        str(summary),
         reader_writer,
         file_ending,
         labels.foreground_regions if labels.has_regions else labels.foreground_labels,
@@ -44,3 +49,5 @@ def validate_on_thin(
         num_processes=num_processes,
         chill=True,
     )
+    write_json(summary, read_json(summary, limit_bytes=LIMIT_BYTES))  # nnU-Net writes NaN, which is no JSON
+    return metrics

@@ -11,7 +11,7 @@ from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor, nn
 
-from nnunetv2_cfseg.losses import SegmentationLoss
+from nnunetv2_cfseg.losses import LabelSpace, SegmentationLoss
 
 SHAPE = (3, 4, 5, 6)  # N, Z, Y, X
 CHANNELS = 4
@@ -56,7 +56,7 @@ def draw(kind: str, *, regions: bool, ignore_label: int | None) -> tuple[Tensor,
 def test_value_and_gradient_are_nnunets(regions: bool, kind: str, ignore_label: int | None, batch_dice: bool) -> None:
     logits, target = draw(kind, regions=regions, ignore_label=ignore_label)
     ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
-    value = SegmentationLoss(regions=regions, ignore_label=ignore_label, batch_dice=batch_dice)(ours, target)
+    value = SegmentationLoss(LabelSpace(regions, ignore_label), batch_dice=batch_dice)(ours, target)
     expected = nnunet_loss(regions=regions, ignore_label=ignore_label, batch_dice=batch_dice)(theirs, target)
     value.backward()
     expected.backward()

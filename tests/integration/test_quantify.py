@@ -16,16 +16,11 @@ from nnunetv2_cfseg import cli
 from nnunetv2_cfseg.commands import quantify as command
 from nnunetv2_cfseg.data.phantom.case import make_case
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
-from nnunetv2_cfseg.quantify.grid import Grid
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry, geometry_of
 from nnunetv2_cfseg.quantify.measures import measure_class
 from nnunetv2_cfseg.quantify.symmetry import symmetry_midline
 
 ORGANS = {1: "brainstem", 2: "spinal_cord", 3: "parotid_right", 4: "parotid_left", 5: "mandible"}
-
-
-def grid_of(image: sitk.Image) -> Grid:
-    (z, y, x), (dz, dy, dx) = image.GetSize()[::-1], image.GetSpacing()[::-1]
-    return Grid((z, y, x), (dz, dy, dx), image.GetOrigin(), image.GetDirection())
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +37,17 @@ def test_the_midline_of_a_real_head_moves_with_the_head(
     degrees: tuple[float, ...], shift_mm: tuple[float, ...], head: sitk.Image
 ) -> None:
     """By how much the scan itself lies askew is not known; it was looked at, and it is by a few degrees."""
-    before = symmetry_midline(head, grid_of(head))
+    before = symmetry_midline(head, geometry_of(head))
     assert before.source == "symmetry"
     assert before.agreement["tilt_deg"] < 5
     rotation = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
-    middle = grid_of(head).centre_mm
+    middle = geometry_of(head).centre_mm
     back = sitk.VersorRigid3DTransform()
     back.SetMatrix(rotation.T.ravel().tolist())
     back.SetCenter((middle + shift_mm).tolist())
     back.SetTranslation((-np.array(shift_mm)).tolist())
     moved = sitk.Resample(head, back, sitk.sitkLinear, -1024)
-    after = symmetry_midline(moved, grid_of(moved))
+    after = symmetry_midline(moved, geometry_of(moved))
     assert after.source == "symmetry"
     normal = rotation @ before.normal
     assert np.degrees(np.arccos(min(1.0, normal @ after.normal))) < 2
@@ -81,10 +76,10 @@ def test_organs_of_real_patients_lie_where_they_should(
     for case in record["cases"]:
         midline = case["midline"]
         segmentation = sitk.ReadImage(str(data / "labelsTr" / f"{case['case']}.nii.gz"))
-        values, grid = sitk.GetArrayFromImage(segmentation), grid_of(segmentation)
+        values, grid = sitk.GetArrayFromImage(segmentation), geometry_of(segmentation)
         for one in case["classes"]:
             mask = values == int(one["label"])
-            centre = grid.to_patient(np.argwhere(mask)).mean(axis=0)
+            centre = grid.position_mm(np.argwhere(mask)).mean(axis=0)
             if one["class"] in ("brainstem", "spinal_cord", "mandible"):
                 assert abs(centre @ midline["normal"] - midline["offset_mm"]) < 5
             mesh = trimesh.load(tmp_path / one["mesh"]["files"][0])
@@ -96,7 +91,7 @@ def test_organs_of_real_patients_lie_where_they_should(
             assert mesh.area < 0.85 * voxel_area(mask, grid)
 
 
-def voxel_area(mask: np.ndarray, grid: Grid) -> float:
+def voxel_area(mask: np.ndarray, grid: VolumeGeometry) -> float:
     """Area of the outer faces of voxels, mm2."""
     faces = [int((np.diff(np.pad(mask, 1).astype(int), axis=axis) != 0).sum()) for axis in range(3)]
     z, y, x = grid.spacing_mm
@@ -110,7 +105,7 @@ def test_the_midline_of_a_phantom_is_that_it_was_made_with() -> None:
     image = sitk.GetImageFromArray(case.image)
     image.SetSpacing(case.spacing_mm[::-1])
     image.SetOrigin(case.origin_mm)
-    midline = symmetry_midline(image, grid_of(image))
+    midline = symmetry_midline(image, geometry_of(image))
     assert midline.source == "symmetry"
     pose = case.provenance["pose"]
     normal = Rotation.from_euler("xyz", pose["rotation_degrees"], degrees=True).as_matrix()[0]
@@ -118,5 +113,5 @@ def test_the_midline_of_a_phantom_is_that_it_was_made_with() -> None:
     assert np.array(pose["centre_mm"]) @ midline.normal == pytest.approx(midline.offset_mm, abs=2)
     drawn = {lesion["class"]: lesion["side"] for lesion in case.provenance["lesions"]}
     for name in ("SDH", "EDH"):
-        found = measure_class(case.labels == CLASSES[name], grid_of(image), midline=midline)
+        found = measure_class(case.labels == CLASSES[name], geometry_of(image), midline=midline)
         assert found.side == ("left" if drawn[name] > 0 else "right")

@@ -30,7 +30,7 @@ from nnunetv2_cfseg.data.phantom.dataset import make_dataset
 from nnunetv2_cfseg.data.phantom.settings import PhantomSettings
 from nnunetv2_cfseg.demo.run import run_demo
 from nnunetv2_cfseg.demo.settings import DemoSettings
-from nnunetv2_cfseg.files.resumable_dataset import writing
+from nnunetv2_cfseg.files.folder_lock import lock_folder
 from nnunetv2_cfseg.processes import memory_limit
 
 DRIVER = Path(__file__).parents[1] / "unit" / "data" / "phantom_driver.py"
@@ -222,7 +222,7 @@ def test_a_case_that_fails_first_leaves_no_folder(tmp_path: Path, fakes: list[in
 
 
 def test_two_runs_do_not_work_in_one_folder(tmp_path: Path, fakes: list[int]) -> None:
-    with writing(tmp_path, "phantom.json"), pytest.raises(ValueError, match="another run"):
+    with lock_folder(tmp_path), pytest.raises(ValueError, match="another run"):
         make_phantoms(tmp_path)
     assert fakes == []
 

@@ -21,12 +21,13 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_cfseg.cli import main
+from nnunetv2_cfseg.files.checksum import sha256
 from nnunetv2_cfseg.files.folder_lock import lock_folder
 from nnunetv2_cfseg.inference import predict as module
 from nnunetv2_cfseg.inference.existing_results import Policy, look
 from nnunetv2_cfseg.inference.model import load_model
 from nnunetv2_cfseg.inference.predict_volume import PredictionSettings
-from nnunetv2_cfseg.inference.records import Recipe, read_record, record_file, sha256
+from nnunetv2_cfseg.inference.records import Recipe, read_record, record_file
 from nnunetv2_cfseg.inference.scans import find_cases
 
 Write = Callable[..., Path]
@@ -592,7 +593,7 @@ class TestLook:
         record = read_record(batch.out, "a")
         assert record is not None
         assert record["input"] == {"files": [{"name": "a_0000.nii.gz", "sha256": sha256([file])}]}
-        assert record["outputs"] == {"a.nii.gz": sha256([batch.out / "a.nii.gz"])}
+        assert record["outputs"] == {"a.nii.gz": sha256(batch.out / "a.nii.gz")}
         assert record["settings"]["shifts"] == 1
         assert record["model"]["name"] == f"{batch.model.parent.name}/{batch.model.name}"
         assert record["configuration"] == "3d_fullres"

@@ -26,21 +26,21 @@ from hypothesis import strategies as st
 
 from nnunetv2_cfseg.baselines.baseline_trainer import BaselineTrainer
 from nnunetv2_cfseg.files.atomic_files import atomic_write, remove_leftovers
+from nnunetv2_cfseg.files.folder_lock import lock_folder
 from nnunetv2_cfseg.losses.thin_thick import ThinThickSettings
 from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
 from nnunetv2_cfseg.nnunet.plans import resolve
 from nnunetv2_cfseg.processes.lifetime import process_exists
+from nnunetv2_cfseg.processes.stop_signals import JOB_SIGNALS, Stopped, stopped_by_signals
 from nnunetv2_cfseg.trainers.background import BackgroundBatches, quiet_about_dead_workers
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
 from nnunetv2_cfseg.trainers.checkpoint import NEEDED, STATE
 from nnunetv2_cfseg.trainers.export_thick_model import write_thick_model
-from nnunetv2_cfseg.trainers.folder_lock import LOCK, only_process_in
 from nnunetv2_cfseg.trainers.guarded import check_worker_count
 from nnunetv2_cfseg.trainers.one_sentence import one_sentence
 from nnunetv2_cfseg.trainers.plans import block_sampling, check_batch_size, check_plans
 from nnunetv2_cfseg.trainers.pretrained import check_pretrained_weights, pretrained_weights_file
 from nnunetv2_cfseg.trainers.seed import read_seed
-from nnunetv2_cfseg.trainers.stop_signals import Stopped, stopped_by_signals
 from nnunetv2_cfseg.trainers.thin_thick import nnUNetTrainerCFSegThinThick
 from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, thin_thick_section
 from nnunetv2_cfseg.trainers.timed import read_time_budget_s
@@ -620,7 +620,7 @@ def feed(folder: Path) -> None:
     """A process that reads from two workers until it is stopped."""
     batches = BackgroundBatches(Endless(), None, 2, num_cached=4)
     try:
-        with stopped_by_signals(), only_process_in(folder):
+        with stopped_by_signals(JOB_SIGNALS, raising=Stopped), lock_folder(folder):
             next(batches)
             (folder / "workers").write_text(" ".join(str(worker.pid) for worker in batches._processes))
             while True:
@@ -675,7 +675,7 @@ class TestWorkers:
         process.join(15)
         assert process.exitcode == status
         assert wait_for(lambda: not any(map(is_running, workers)))
-        with only_process_in(tmp_path):  # the lock went as well
+        with lock_folder(tmp_path):  # the lock went as well
             pass
 
     def test_do_not_clean_up_after_the_training(self, fed: tuple[Any, list[int]]) -> None:
@@ -716,60 +716,14 @@ class TestWorkers:
 HOLD = """
 import sys, time
 from pathlib import Path
-from nnunetv2_cfseg.trainers.folder_lock import only_process_in
-with only_process_in(Path(sys.argv[1])):
+from nnunetv2_cfseg.files.folder_lock import lock_folder
+with lock_folder(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
 
 
 class TestLock:
-    @pytest.fixture
-    def holder(self, tmp_path: Path) -> Iterator[subprocess.Popen]:
-        process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "fold_0")], stdout=subprocess.PIPE)
-        assert process.stdout
-        assert process.stdout.readline() == b"held\n"
-        yield process
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-    def test_keeps_another_process_out(self, holder: subprocess.Popen, tmp_path: Path) -> None:
-        words = rf"another training .*process {holder.pid} on .*fold_0$"
-        with pytest.raises(ValueError, match=words), only_process_in(tmp_path / "fold_0"):
-            pytest.fail("must not be let in")
-
-    def test_ends_with_a_process_that_is_killed(self, holder: subprocess.Popen, tmp_path: Path) -> None:
-        holder.kill()
-        holder.wait()
-        assert (tmp_path / "fold_0" / LOCK).is_file()  # which locks nothing any more
-        with only_process_in(tmp_path / "fold_0"):
-            pass
-        assert not list((tmp_path / "fold_0").iterdir())
-
-    def test_is_of_one_folder(self, holder: subprocess.Popen, tmp_path: Path) -> None:
-        with only_process_in(tmp_path / "fold_1"):
-            pass
-
-    def test_is_gone_after_an_error(self, tmp_path: Path) -> None:
-        with pytest.raises(ZeroDivisionError), only_process_in(tmp_path):
-            raise ZeroDivisionError
-        assert not list(tmp_path.iterdir())
-
-    def test_file_of_anything_is_no_lock(self, tmp_path: Path) -> None:
-        (tmp_path / LOCK).write_bytes(b"\xff" * 5000)
-        with only_process_in(tmp_path):
-            assert f"process {os.getpid()} on" in (tmp_path / LOCK).read_text()
-
-    def test_is_passed_over_where_there_are_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def no_locks(*args: Any) -> None:
-            raise OSError(37, "No locks available")
-
-        monkeypatch.setattr("fcntl.lockf", no_locks)
-        with only_process_in(tmp_path):
-            pass
-        assert not list(tmp_path.iterdir())
-
     def test_stops_a_second_training(self, folders: Path) -> None:
         trainer = make_trainer(nnUNetTrainerCFSeg, training_plans())
         process = subprocess.Popen([sys.executable, "-c", HOLD, trainer.output_folder], stdout=subprocess.PIPE)

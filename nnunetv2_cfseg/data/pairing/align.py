@@ -78,9 +78,9 @@ def locate(annotation: VolumeGeometry, scan: VolumeGeometry, *, file: Path) -> P
         ValueError: the axes of the two are not parallel.
     """
     to_scan = np.linalg.inv(scan.steps_mm)
-    steps = to_scan @ annotation.steps_mm
+    steps = annotation.steps_mm @ to_scan
     ratio = np.diag(steps)
-    drift = np.abs(steps - np.diag(ratio)) @ (np.array(annotation.shape) - 1)
+    drift = (np.array(annotation.shape) - 1) @ np.abs(steps - np.diag(ratio))
     if drift.max() > TOLERANCE or not ratio.all():
         raise ValueError(
             f"the slices of a scan and of its annotation must be parallel, and are turned by "
@@ -88,7 +88,7 @@ def locate(annotation: VolumeGeometry, scan: VolumeGeometry, *, file: Path) -> P
         )
     flips = tuple(int(axis) for axis in np.flatnonzero(ratio < 0))
     origin = np.array(annotation.flipped(flips).origin_mm)
-    z, y, x = (to_scan @ (origin - scan.origin_mm)).tolist()
+    z, y, x = ((origin - scan.origin_mm) @ to_scan).tolist()
     dz, dy, dx = np.abs(ratio).tolist()
     return Placement(flips, annotation.shape, (dz, dy, dx), (z, y, x), scan.shape)
 

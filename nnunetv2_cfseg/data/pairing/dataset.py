@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from nnunetv2_cfseg.data.pairing.files import FILE_ENDING, CaseFiles, check_case, write_case
 from nnunetv2_cfseg.data.pairing.patients import check_apart, checked_share, choose_test, patient_folds
 from nnunetv2_cfseg.data.pairing.settings import PairSettings
-from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR, load_record, new_record
+from nnunetv2_cfseg.data.pairing.sidecar import new_record, pairs_in
 from nnunetv2_cfseg.data.pairing.sources import TEST, TRAINING, Source, Sources
 from nnunetv2_cfseg.data.phantom.settings import checked_seed
-from nnunetv2_cfseg.files.atomic_files import write_json
-from nnunetv2_cfseg.files.resumable_dataset import writing
+from nnunetv2_cfseg.files.resumable_dataset import ResumableDataset
 from nnunetv2_cfseg.nnunet.splits import write_splits
 from nnunetv2_cfseg.processes.parallel_map import checked_processes, parallel_map
+from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
 MOST_FOLDS = 1000
 
@@ -84,16 +81,15 @@ def make_dataset(
     start = new_record(
         cases, settings, sources.dataset_json, patients=split.patients, folds=split.folds, seed=split.seed
     )
-    load_record(folder, start)  # refused before the folder is touched
-    with writing(folder, SIDECAR):
-        known = load_record(folder, start)
+    dataset = pairs_in(folder)
+    with dataset.writing(start) as before:
+        known = before.get("cases", {})
         jobs = [CaseFiles(case, settings, folder, pictures, known.get(case.name)) for case in cases]
         done = dict(_each(check_case, jobs, "Checking cases", num_processes, progress))
         sidecar = {**start, "cases": {name: known[name] for name in sorted(done) if done[name]}}
-        _write_cases([job for job in jobs if not done[job.source.name]], folder, sidecar, num_processes, progress)
+        _write_cases([job for job in jobs if not done[job.source.name]], dataset, sidecar, num_processes, progress)
         _write_splits(folder, sidecar, split)
-        content = _dataset_json(sources.dataset_json, len(sidecar["training"]))
-        write_json(folder / "dataset.json", content)  # last: nnU-Net takes it for a dataset
+        dataset.finish(_dataset_json(sources.dataset_json, len(sidecar["training"])))
     return sidecar
 
 
@@ -121,13 +117,13 @@ def assign_parts(sources: Sources, split: Split) -> list[Source]:
 
 
 def _write_cases(
-    jobs: Sequence[CaseFiles], folder: Path, sidecar: dict[str, Any], num_processes: int, progress: bool
+    jobs: Sequence[CaseFiles], dataset: ResumableDataset, sidecar: dict[str, Any], num_processes: int, progress: bool
 ) -> None:
     """Write cases and, after each, the sidecar with its record."""
-    write_json(folder / SIDECAR, sidecar)
+    dataset.write_record(sidecar)
     for name, record in _each(write_case, jobs, "Pairing", num_processes, progress):
         sidecar["cases"] = dict(sorted({**sidecar["cases"], name: record}.items()))
-        write_json(folder / SIDECAR, sidecar)
+        dataset.write_record(sidecar)
 
 
 def _write_splits(folder: Path, sidecar: Mapping[str, Any], split: Split) -> None:
@@ -141,15 +137,8 @@ def _write_splits(folder: Path, sidecar: Mapping[str, Any], split: Split) -> Non
 
 def _each(function: Any, jobs: Sequence[CaseFiles], what: str, num_processes: int, progress: bool) -> Any:
     """The results, with a bar."""
-    return tqdm(
-        parallel_map(function, jobs, num_processes=min(num_processes, max(1, len(jobs)))),
-        total=len(jobs),
-        desc=what,
-        unit="case",
-        mininterval=0.1 if sys.stderr.isatty() else 10,
-        smoothing=0,
-        disable=not progress or not jobs,
-    )
+    results = parallel_map(function, jobs, num_processes=min(num_processes, max(1, len(jobs))))
+    return progress_bar(results, doing=what, total=len(jobs), show=progress and bool(jobs))
 
 
 def _dataset_json(source: Mapping[str, Any], num_training: int) -> dict[str, Any]:

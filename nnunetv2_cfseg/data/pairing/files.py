@@ -13,7 +13,7 @@ from nnunetv2_cfseg.data.pairing.pair import Pair, make_pair
 from nnunetv2_cfseg.data.pairing.settings import PairSettings
 from nnunetv2_cfseg.data.pairing.sources import Source
 from nnunetv2_cfseg.files.checksum import are_whole, sha256
-from nnunetv2_cfseg.files.resumable_dataset import UNFINISHED
+from nnunetv2_cfseg.files.resumable_dataset import put_in_place, unfinished_file
 from nnunetv2_cfseg.imaging.write import write_volume
 
 FILE_ENDING = ".nii.gz"
@@ -81,16 +81,12 @@ def write_case(case: CaseFiles) -> tuple[str, dict[str, Any]]:
     }
     if pair.truth is not None:
         images[f"labels{part}_thin/{name}{FILE_ENDING}"] = pair.truth
-    unfinished = case.folder / UNFINISHED / name
     for file, values in images.items():
-        (unfinished / file).parent.mkdir(parents=True, exist_ok=True)
-        write_volume(values, pair.grid, unfinished / file)
+        write_volume(values, pair.grid, unfinished_file(case.folder, name, file))
     for file in case.pictures_to_draw:
-        _write_picture(pair, unfinished / file, name)
-    outputs = {file: sha256(unfinished / file) for file in images}
-    for file in [*images, *case.pictures_to_draw]:
-        (case.folder / file).parent.mkdir(exist_ok=True)
-        (unfinished / file).replace(case.folder / file)
+        _write_picture(pair, unfinished_file(case.folder, name, file), name)
+    written = put_in_place(case.folder, name, [*images, *case.pictures_to_draw])
+    outputs = {file: written[file] for file in images}
     return name, {"part": part, "sources": describe(case.source), **pair.made, "outputs": outputs}
 
 

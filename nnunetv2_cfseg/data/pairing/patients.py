@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from nnunetv2_cfseg.data.phantom.folds import choose_folds
+from nnunetv2_cfseg.files.json_text import to_json
 from nnunetv2_cfseg.files.text_files import TABLE_LIMIT_BYTES, read_text
 
 LONGEST_PATTERN = 500
@@ -67,7 +68,7 @@ def search_for(pattern: str, names: Sequence[str], *, limit_s: int = SEARCH_S) -
     """
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", SEARCH, str(limit_s)],
-        input=json.dumps([pattern, list(names)]).encode(),
+        input=to_json([pattern, list(names)]).encode(),
         capture_output=True,
         check=False,
     )

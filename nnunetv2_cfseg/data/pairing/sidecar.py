@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,9 +11,8 @@ from pydantic import Field
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.data.pairing.settings import THIN, PairSettings
 from nnunetv2_cfseg.data.pairing.sources import TEST, Source
-from nnunetv2_cfseg.files.resumable_dataset import is_begun, others
-from nnunetv2_cfseg.files.schema import Document, PlainName, Real, Whole, check_document, read_document
-from nnunetv2_cfseg.files.text_files import read_json
+from nnunetv2_cfseg.files.resumable_dataset import ResumableDataset
+from nnunetv2_cfseg.files.schema import Document, PlainName, Real, Whole, read_document
 from nnunetv2_cfseg.nnunet.cfseg_section import MAJORITY, MOST_FACTOR
 
 SIDECAR = "thin_thick.json"
@@ -89,31 +87,16 @@ def new_record(
     }
 
 
-def load_record(folder: Path, start: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known of the cases that a folder holds; nothing where it is new.
-
-    Raises:
-        ValueError: it holds something else, or a dataset that was begun otherwise.
-    """
-    file = folder / SIDECAR
-    if not file.exists():
-        if found := others(folder, SIDECAR):
-            raise ValueError(f"a dataset of pairs needs a folder of its own, and {found[0]} is in {folder}")
-        return {}
-    try:
-        before = read_json(file)
-        check_document(before, BegunPairs, str(file))
-    except ValueError as error:
-        raise ValueError(f"{SIDECAR} must be what cfseg make_pairs wrote, and is not: {error}") from error
-    if not is_begun(folder, SIDECAR):
-        return {}
-    for name, value in json.loads(json.dumps(start)).items():
-        if before.get(name) != value:
-            raise ValueError(
-                f"a dataset of pairs goes on with what it was begun with, and {name} was {_short(before.get(name))} "
-                f"and is now {_short(value)}: {file}"
-            )
-    return dict(before["cases"])
+def pairs_in(folder: Path) -> ResumableDataset:
+    """A dataset of pairs in a folder, to begin or to go on with."""
+    return ResumableDataset(
+        folder,
+        SIDECAR,
+        "a dataset of pairs",
+        "cfseg make_pairs",
+        document=BegunPairs,
+        optional=("storage_order", "assume_hu"),
+    )
 
 
 def _groups(cases: Sequence[Source], patients: Mapping[str, str]) -> list[list[str]]:
@@ -121,8 +104,3 @@ def _groups(cases: Sequence[Source], patients: Mapping[str, str]) -> list[list[s
     for case in cases:
         of_patient.setdefault(patients[case.name], []).append(case.name)
     return sorted(sorted(names) for names in of_patient.values() if len(names) > 1)
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

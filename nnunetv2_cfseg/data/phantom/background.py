@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from scipy import ndimage
 
 from nnunetv2_cfseg.data.phantom.blood import ANY, Severity
@@ -20,7 +19,9 @@ from nnunetv2_cfseg.data.phantom.haemorrhages import Haemorrhages
 from nnunetv2_cfseg.data.phantom.render import Voxels, render
 from nnunetv2_cfseg.data.phantom.scene import Material, Scene
 from nnunetv2_cfseg.data.phantom.skull import Skull, suture_distances
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 from nnunetv2_cfseg.imaging.hounsfield import check_hounsfield
+from nnunetv2_cfseg.imaging.orientation import LPS, turn
 from nnunetv2_cfseg.imaging.read import read_scan
 
 STEP_MM = 2.0
@@ -44,26 +45,19 @@ class Background:
     Attributes:
         image: (Z, Y, X) float32 HU.
         spacing_mm: along z, y, x.
-        reference: the image as it was read, whose grid everything is written on.
-        orientation: its letters, for the way back.
+        reference: where the voxels of the file lie, whose grid everything is written on.
         skull, brain: as far as they could be found.
     """
 
     image: np.ndarray
     spacing_mm: tuple[float, float, float]
-    reference: sitk.Image
-    orientation: str
+    reference: VolumeGeometry
     skull: Skull
     brain: Brain
 
     def to_reference(self, volume: np.ndarray) -> np.ndarray:
         """Turn a (Z, Y, X) volume back to the axes of the file."""
-        return sitk.GetArrayFromImage(sitk.DICOMOrient(_as_image(volume, self.oriented_as), self.orientation))
-
-    @property
-    def oriented_as(self) -> sitk.Image:
-        """The reference with turned axes."""
-        return sitk.DICOMOrient(self.reference, "LPS")
+        return np.ascontiguousarray(turn(self.reference.order, to=LPS).undo(volume))
 
 
 def read_background(file: Path) -> Background:
@@ -72,13 +66,11 @@ def read_background(file: Path) -> Background:
     Raises:
         ValueError: the file cannot be read, is not in HU, or holds no closed skull or no ventricles.
     """
-    reference = read_scan(file).to_sitk()
-    turned = sitk.DICOMOrient(reference, "LPS")
-    image = sitk.GetArrayFromImage(turned).astype(np.float32)
+    scan = read_scan(file)
+    turned = scan.turned(LPS)
+    image, spacing_mm = np.ascontiguousarray(turned.values, np.float32), turned.geometry.spacing_mm
     check_hounsfield(image, file)
-    x, y, z = turned.GetSpacing()
-    spacing = (z, y, x)
-    grid, coarse = _coarse(image, spacing)
+    grid, coarse = _coarse(image, spacing_mm)
     cavity = _cavity(coarse)
     volume_ml = float((cavity > 0).sum()) * STEP_MM**3 / 1000
     if not CAVITY_ML[0] <= volume_ml <= CAVITY_ML[1]:
@@ -91,8 +83,7 @@ def read_background(file: Path) -> Background:
     brain = _brain(skull, coarse)
     if not (brain.ventricles > 0).any():
         raise ValueError(f"a background must show the ventricles, and none were found: {file}")
-    orientation = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(reference.GetDirection())
-    return Background(image, spacing, reference, orientation, skull, brain)
+    return Background(image, spacing_mm, scan.geometry, skull, brain)
 
 
 def bleed_into(
@@ -186,9 +177,3 @@ def _brain(skull: Skull, coarse: np.ndarray) -> Brain:
     outer = np.where(skull.cavity < 30, outer, -1)
     nothing = Sheet(skull.space, outer.astype(np.float32), none)
     return replace(brain, ventricles=ventricles.astype(np.float32), clefts=[nothing])
-
-
-def _as_image(volume: np.ndarray, like: sitk.Image) -> sitk.Image:
-    image = sitk.GetImageFromArray(volume)
-    image.CopyInformation(like)
-    return image

@@ -14,6 +14,7 @@ from nnunetv2_cfseg.data.phantom.head import build_head
 from nnunetv2_cfseg.data.phantom.render import Voxels, render
 from nnunetv2_cfseg.data.phantom.scanner import Scanner, scan
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
+from nnunetv2_cfseg.imaging.geometry import STRAIGHT, VolumeGeometry
 
 
 @dataclass(frozen=True)
@@ -23,17 +24,13 @@ class PhantomCase:
     Attributes:
         image: (Z, Y, X) int16, HU.
         labels: (Z, Y, X) uint8: 0, or a value of ``settings.CLASSES``.
-        spacing_mm: along z, y, x.
-        origin_mm: SimpleITK's, in x, y, z.
-        direction: SimpleITK's, nine numbers.
+        geometry: where the voxels of both lie.
         provenance: every parameter drawn, ready for JSON.
     """
 
     image: np.ndarray
     labels: np.ndarray
-    spacing_mm: tuple[float, float, float]
-    origin_mm: tuple[float, float, float]
-    direction: tuple[float, ...]
+    geometry: VolumeGeometry
     provenance: dict[str, Any]
 
 
@@ -52,13 +49,11 @@ def make_case(settings: PhantomSettings, *, seed: int, index: int) -> PhantomCas
     perfect = render(built.scene, voxels)
     imperfect = Scanner.draw(scanner, noise_hu=settings.noise_hu)
     image = scan(built.scene, perfect.hu, voxels, imperfect, scanner)
-    first = [float(voxels.centres_mm(axis)[0]) for axis in range(3)]
+    x, y, z = (float(voxels.centres_mm(axis)[0]) for axis in (2, 1, 0))
     return PhantomCase(
         image,
         perfect.labels,
-        settings.spacing_mm,
-        (first[2], first[1], first[0]),
-        (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+        VolumeGeometry(settings.matrix, settings.spacing_mm, (x, y, z), STRAIGHT),
         {"classes": classes, "scanner": asdict(imperfect), **built.drawn},
     )
 
@@ -82,12 +77,9 @@ def _on_background(settings: PhantomSettings, classes: list[str], file: Path, rn
     image, labels, lesions = bleed_into(
         background, classes, samples=settings.supersampling, rng=rng, severity=severity_of(settings)
     )
-    x, y, z = background.reference.GetSpacing()
     return PhantomCase(
         background.to_reference(np.clip(np.rint(image), -1024, 3071).astype(np.int16)),
         background.to_reference(labels),
-        (z, y, x),
-        background.reference.GetOrigin(),
-        background.reference.GetDirection(),
+        background.reference,
         {"classes": classes, "lesions": lesions},
     )

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.data.phantom.files import FILE_ENDING, CaseFiles, write_case
 from nnunetv2_cfseg.data.phantom.folds import choose_folds
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings, checked_seed
-from nnunetv2_cfseg.files.atomic_files import write_json
 from nnunetv2_cfseg.files.checksum import sha256
-from nnunetv2_cfseg.files.resumable_dataset import is_begun, others, writing
+from nnunetv2_cfseg.files.resumable_dataset import ResumableDataset
 from nnunetv2_cfseg.files.text_files import read_json
-from nnunetv2_cfseg.imaging.read import check_is_file
 from nnunetv2_cfseg.nnunet.splits import write_splits
 from nnunetv2_cfseg.processes.parallel_map import checked_processes, parallel_map
+from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
 #: What the dataset was begun with; a folder that has it is one of ours.
 RECORD = "phantom.json"
@@ -58,16 +53,14 @@ def make_dataset(
     parts = ["Tr"] * num_training + ["Ts"] * num_test
     cases = [CaseFiles(settings, folder, seed, index, part) for index, part in enumerate(parts)]
     settings.require_memory(processes=min(num_processes, len(cases)))
-    _check_folder(folder, record)
-    with writing(folder, RECORD):
-        _check_folder(folder, record)  # again: another run may have begun it
-        write_json(folder / RECORD, record)
+    dataset = ResumableDataset(folder, RECORD, "a phantom dataset", "cfseg phantom", may_grow=("num_test",))
+    with dataset.writing(record):
+        dataset.write_record(record)
         _write_cases(cases, num_processes, progress)
         if num_training > 1:
             shown = {case.name: _classes_shown(case) for case in cases[:num_training]}
             write_splits(folder, choose_folds(shown, seed=seed))
-        content = _dataset_json(settings, num_training)
-        write_json(folder / "dataset.json", content)  # last: nnU-Net takes it for a dataset
+        dataset.finish(_dataset_json(settings, num_training))
 
 
 def _check_numbers(num_training: int, num_test: int, *, seed: int, num_processes: int) -> None:
@@ -81,8 +74,6 @@ def _check_numbers(num_training: int, num_test: int, *, seed: int, num_processes
 
 def _record(settings: PhantomSettings, *, num_training: int, num_test: int, seed: int) -> dict[str, Any]:
     """Of a background only what is in it: paths are of one machine and may name a patient."""
-    if settings.background is not None:
-        check_is_file(settings.background)
     background = settings.background and {"sha256": sha256(settings.background)}
     return {
         "version": __version__,
@@ -94,44 +85,18 @@ def _record(settings: PhantomSettings, *, num_training: int, num_test: int, seed
     }
 
 
-def _check_folder(folder: Path, record: dict[str, Any]) -> None:
-    file = folder / RECORD
-    if not file.exists():
-        if found := others(folder, RECORD):
-            raise ValueError(f"a phantom dataset needs a folder of its own, and {found[0]} is in {folder}")
-        return
-    try:
-        begun_with = read_json(file)
-    except ValueError as error:
-        raise ValueError(f"{RECORD} must be what cfseg phantom wrote, and is not: {error}") from error
-    if not is_begun(folder, RECORD):
-        return
-    for name, value in json.loads(json.dumps(record)).items():
-        before = begun_with.get(name)
-        if value != before and not (name == "num_test" and before is not None and value > before):
-            rule = "goes on with at least as many" if name == "num_test" else "goes on with what it was begun with"
-            raise ValueError(f"a phantom dataset {rule}, and {name} was {before} and is now {value}: {file}")
-
-
 def _write_cases(cases: Sequence[CaseFiles], num_processes: int, progress: bool) -> None:
     missing = [case for case in cases if not case.are_complete()]
     if not missing:
         return
-    with tqdm(
-        total=len(cases),
-        initial=len(cases) - len(missing),
-        desc="Making phantoms",
-        unit="case",
-        mininterval=0.1 if sys.stderr.isatty() else 10,
-        smoothing=0,
-        disable=not progress,
-    ) as bar:
-        for _ in parallel_map(write_case, missing, num_processes=min(num_processes, len(missing))):
-            bar.update()
+    made = parallel_map(write_case, missing, num_processes=min(num_processes, len(missing)))
+    done = len(cases) - len(missing)
+    for _ in progress_bar(made, doing="Making phantoms", total=len(cases), done=done, show=progress):
+        pass
 
 
 def _classes_shown(case: CaseFiles) -> list[str]:
-    volume_ml = json.loads(case.provenance.read_text())["volume_ml"]
+    volume_ml = read_json(case.provenance)["volume_ml"]
     return [name for name, ml in volume_ml.items() if ml > 0]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,10 @@ from threadpoolctl import threadpool_limits
 from nnunetv2_cfseg.data.phantom.case import PhantomCase, make_case
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
 from nnunetv2_cfseg.files.atomic_files import write_json
-from nnunetv2_cfseg.files.checksum import are_whole, sha256
-from nnunetv2_cfseg.files.resumable_dataset import UNFINISHED
+from nnunetv2_cfseg.files.checksum import are_whole
+from nnunetv2_cfseg.files.resumable_dataset import put_in_place, unfinished_file
 from nnunetv2_cfseg.files.text_files import read_json
-from nnunetv2_cfseg.imaging.geometry import Volume, VolumeGeometry
+from nnunetv2_cfseg.imaging.geometry import Volume
 from nnunetv2_cfseg.imaging.slabs import annotate_slabs, average_slabs
 from nnunetv2_cfseg.imaging.write import write_volume
 
@@ -73,40 +72,24 @@ def write_case(files: CaseFiles) -> None:
     """Make a case and write its files; each appears whole or not at all."""
     with threadpool_limits(1):  # sums in another order would give other bytes
         case = make_case(files.settings, seed=files.seed, index=files.index)
-    unfinished = files.folder / UNFINISHED / files.name
     for file, volume in zip(files.images, _volumes(case, files.settings.factor), strict=True):
-        (unfinished / file).parent.mkdir(parents=True, exist_ok=True)
-        write_volume(volume.values, volume.geometry, unfinished / file)
-    outputs = {file: sha256(unfinished / file) for file in files.images}
-    for file in files.images:
-        (files.folder / file).parent.mkdir(exist_ok=True)
-        (unfinished / file).replace(files.folder / file)
+        write_volume(volume.values, volume.geometry, unfinished_file(files.folder, files.name, file))
+    outputs = put_in_place(files.folder, files.name, files.images)
     files.provenance.parent.mkdir(exist_ok=True)
     own = {"seed": files.seed, "index": files.index, "volume_ml": _volume_ml(case), "outputs": outputs}
     write_json(files.provenance, {**case.provenance, **own})
 
 
 def _volumes(case: PhantomCase, factor: int) -> list[Volume]:
-    """In the order of ``CaseFiles.images``."""
-    volumes = [_volume(case.image, case), _volume(case.labels, case)]
+    """In the order of ``CaseFiles.images``; a thick slice lies at the centre of its slab."""
+    volumes = [Volume(case.image, case.geometry), Volume(case.labels, case.geometry)]
     if factor > 1:
-        thick = np.rint(average_slabs(case.image, factor)).astype(np.int16)
-        volumes += [_volume(thick, case, factor), _volume(annotate_slabs(case.labels, factor), case, factor)]
+        image = np.rint(average_slabs(case.image, factor)).astype(np.int16)
+        thick = case.geometry.with_slices(0, case.geometry.spacing_mm[0] * factor, len(image))
+        volumes += [Volume(image, thick), Volume(annotate_slabs(case.labels, factor), thick)]
     return volumes
 
 
-def _volume(values: np.ndarray, case: PhantomCase, factor: int = 1) -> Volume:
-    """Place (Z, Y, X) in space; a thick slice lies at the centre of its slab."""
-    z_mm, y_mm, x_mm = case.spacing_mm
-    to_center_mm = z_mm * (factor - 1) / 2
-    right, back, up = (mm + to_center_mm * z for mm, z in zip(case.origin_mm, case.direction[2::3], strict=True))
-    depth, height, width = values.shape
-    geometry = VolumeGeometry(
-        (depth, height, width), (z_mm * factor, y_mm, x_mm), (right, back, up), tuple(case.direction)
-    )
-    return Volume(values, geometry)
-
-
 def _volume_ml(case: PhantomCase) -> dict[str, float]:
-    voxel_ml = prod(case.spacing_mm) / 1000
+    voxel_ml = case.geometry.voxel_ml
     return {name: float((case.labels == value).sum() * voxel_ml) for name, value in CLASSES.items()}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from nnunetv2_cfseg.evaluation.compare.folders import FolderComparison
 from nnunetv2_cfseg.evaluation.compare.markdown import markdown
 from nnunetv2_cfseg.evaluation.compare.notes import notes
 from nnunetv2_cfseg.evaluation.metric_definitions import BY_KEY
-from nnunetv2_cfseg.files.atomic_files import atomic_write
+from nnunetv2_cfseg.files.atomic_files import write_text
 from nnunetv2_cfseg.files.csv_cells import table_to_csv
+from nnunetv2_cfseg.files.json_text import to_json
 from nnunetv2_cfseg.files.output_paths import check_not_read
 from nnunetv2_cfseg.files.private_paths import told
 
@@ -64,10 +64,10 @@ def write_comparison(comparison: FolderComparison, folder: Path) -> None:
         RESULTS: table_to_csv(comparison.comparison.results),
         CASES: table_to_csv(comparison.comparison.cases),
         TABLES: markdown(replace(comparison, folders=seen)),
-        RECORD: json.dumps(_record(comparison, folder), indent=2, allow_nan=False, ensure_ascii=False) + "\n",
+        RECORD: to_json(_record(comparison, folder), ascii_only=False) + "\n",
     }
     for name, text in texts.items():
-        _write(folder / name, text)
+        write_text(folder / name, text)
 
 
 def _record(comparison: FolderComparison, folder: Path) -> dict[str, Any]:
@@ -84,18 +84,9 @@ def _record(comparison: FolderComparison, folder: Path) -> dict[str, Any]:
         "cases": list(comparison.cases.compared),
         "left_out": {case: list(names) for case, names in comparison.cases.left_out.items()},
         "notes": notes(comparison),
-        "results": [_without_nan(row) for row in of.results.to_dict("records")],
+        "results": of.results.to_dict("records"),
     }
 
 
 def _tests(results: pd.DataFrame, metric: str) -> int:
     return int(results.loc[results["metric"] == metric, "p"].notna().sum())
-
-
-def _without_nan(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(key): None if isinstance(value, float) and pd.isna(value) else value for key, value in row.items()}
-
-
-def _write(file: Path, text: str) -> None:
-    with atomic_write(str(file)) as temporary:
-        Path(temporary).write_text(text, encoding="utf-8", newline="\n")

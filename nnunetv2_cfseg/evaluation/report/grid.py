@@ -1,4 +1,4 @@
-"""Volumes turned to the patient's axes and made smaller, and where their voxels lie."""
+"""Volumes made smaller, and where their voxels lie."""
 
 from __future__ import annotations
 
@@ -6,34 +6,19 @@ from collections.abc import Sequence
 from math import ceil, prod
 
 import numpy as np
-import SimpleITK as sitk
 
-from nnunetv2_cfseg.imaging.segmentations import Segmentation
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 
 Factors = tuple[int, int, int]
 #: Spacings that differ by less are the same.
 SAME_SPACING = 1.01
 
 
-def turned(volume: Segmentation) -> sitk.Image:
-    """The volume with axes that grow to the patient's left, back and head; to the nearest of these if it is oblique."""
-    return sitk.DICOMOrient(as_image(volume), "LPS")
-
-
-def as_image(volume: Segmentation) -> sitk.Image:
-    """The volume in SimpleITK."""
-    image = sitk.GetImageFromArray(volume.values)
-    image.SetSpacing([float(mm) for mm in reversed(volume.spacing_mm)])
-    image.SetOrigin([float(mm) for mm in volume.origin])
-    image.SetDirection([float(cosine) for cosine in volume.direction])
-    return image
-
-
-def affine(image: sitk.Image) -> np.ndarray:
+def affine(geometry: VolumeGeometry) -> np.ndarray:
     """4 x 4, from a voxel (x, y, z, 1) to the patient's left, back and head in mm."""
     matrix = np.eye(4)
-    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-    matrix[:3, 3] = image.GetOrigin()
+    matrix[:3, :3] = geometry.steps_mm[::-1].T
+    matrix[:3, 3] = geometry.origin_mm
     return matrix
 
 

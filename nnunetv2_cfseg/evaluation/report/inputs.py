@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from nnunetv2_cfseg.imaging.case_images import read_case_image
-from nnunetv2_cfseg.imaging.geometry import grid_difference
-from nnunetv2_cfseg.imaging.segmentations import Segmentation, read_segmentation
+from nnunetv2_cfseg.imaging.geometry import Volume, VolumeGeometry, grid_difference
+from nnunetv2_cfseg.imaging.labels import check_labels
+from nnunetv2_cfseg.imaging.segmentations import read_segmentation
 from nnunetv2_cfseg.nnunet.classes import Classes
 
 #: One byte a voxel holds them.
 MAX_LABEL = 255
 
 
-def read_labels(file: Path, classes: Classes) -> Segmentation:
+def read_labels(file: Path, classes: Classes) -> Volume:
     """A segmentation whose values fit into a byte.
 
     Raises:
         ValueError: a label is not among the dataset's, or above 255.
     """
     labels = read_segmentation(file)
-    values = set(np.unique(labels.values).tolist())
-    if values - classes.values:
-        raise ValueError(f"labels must be among the dataset's, got {min(values - classes.values)}: {file}")
-    if max(values) > MAX_LABEL:
-        raise ValueError(f"labels must be at most {MAX_LABEL} to be shown, got {max(values)}: {file}")
-    return replace(labels, values=labels.values.astype(np.uint8))
+    check_labels(labels.values, set(classes.values), file)
+    if (largest := int(labels.values.max())) > MAX_LABEL:
+        raise ValueError(f"labels must be at most {MAX_LABEL} to be shown, got {largest}: {file}")
+    return Volume(labels.values.astype(np.uint8), labels.geometry)
 
 
-def read_scan(file: Path, *, grid: Segmentation, series: int | None = None) -> Segmentation:
+def read_scan(file: Path, *, grid: VolumeGeometry, series: int | None = None) -> Volume:
     """The HU of an image on the grid of its segmentations.
 
     Args:
@@ -42,7 +40,7 @@ def read_scan(file: Path, *, grid: Segmentation, series: int | None = None) -> S
     Raises:
         ValueError: the file cannot be read, its image is not 3D with one channel, or it lies on another grid.
     """
-    scan = read_case_image(file, series=series, slices=grid.values.shape[0])
-    if difference := grid_difference(scan.geometry, grid.geometry):
+    scan = read_case_image(file, series=series, slices=grid.shape[0])
+    if difference := grid_difference(scan.geometry, grid):
         raise ValueError(f"an image must have its segmentation's {difference}: {file}")
-    return replace(grid, values=scan.values)
+    return Volume(scan.values, grid)

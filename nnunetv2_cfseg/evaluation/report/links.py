@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from nnunetv2_cfseg.evaluation.files import Case
 from nnunetv2_cfseg.evaluation.report.observations import Observations, Unreferenced
 from nnunetv2_cfseg.evaluation.report.page import File
 from nnunetv2_cfseg.files.csv_cells import table_to_csv
+from nnunetv2_cfseg.files.json_text import to_json
 from nnunetv2_cfseg.files.private_paths import seen_from
 from nnunetv2_cfseg.imaging.case_images import find_case_images
 
@@ -50,7 +50,7 @@ def page_files(
     return [
         _table(table_to_csv(evaluation.table), output),
         File(
-            _data("application/json", json.dumps(told, indent=1)),
+            _data("application/json", to_json(told, indent=1)),
             f"{output.stem}.json",
             ": nnU-Net's summary with intervals",
             f"{output.stem}.json",

@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import SimpleITK as sitk
 from scipy import ndimage
-from tqdm import tqdm
 
-from nnunetv2_cfseg.evaluation.report.grid import turned
 from nnunetv2_cfseg.imaging.labels import check_labels
+from nnunetv2_cfseg.imaging.orientation import LPS
 from nnunetv2_cfseg.imaging.segmentations import read_segmentation
 from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass
 from nnunetv2_cfseg.processes.parallel_map import parallel_map
+from nnunetv2_cfseg.processes.progress_bar import progress_bar
 from nnunetv2_cfseg.quantify.components import find_components
 
 #: Of the table: one row a case and class.
@@ -74,7 +73,7 @@ def observe_folder(
     cases = [Unreferenced(name, file) for name, file in sorted(files.items())]
     jobs = [(case, classes) for case in cases]
     found: dict[str, list[dict[str, Any]]] = {}
-    with tqdm(total=len(jobs), desc="Measuring", unit="case", disable=not progress) as bar:
+    with progress_bar(doing="Measuring", total=len(jobs), show=progress) as bar:
         for name, rows in parallel_map(_observe, jobs, num_processes=min(num_processes, len(jobs))):
             found[name] = rows
             bar.update()
@@ -86,8 +85,7 @@ def _observe(job: tuple[Unreferenced, Classes]) -> tuple[str, list[dict[str, Any
     case, classes = job
     segmentation = read_segmentation(case.prediction)
     check_labels(segmentation.values, set(classes.values), case.prediction)
-    labels = sitk.GetArrayFromImage(turned(segmentation))
-    voxel_ml = float(np.prod(segmentation.spacing_mm)) / 1000
+    labels, voxel_ml = segmentation.turned(LPS).values, segmentation.geometry.voxel_ml
     boxes = class_boxes(labels, classes)
     return case.name, [
         {"case": case.name, "class": one.name, "label": one.key, **observe(labels, one, boxes[one.key], voxel_ml)}

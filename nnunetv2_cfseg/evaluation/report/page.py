@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -145,12 +146,26 @@ class Assets:
 
 def render(page: Page, browser: Assets = Assets()) -> str:
     """The page as HTML."""
-    extra = anchored(page.sections)
+    return render_as("report.html.j2", page, _contents, browser)
+
+
+def render_as(
+    template: str, page: Any, contents: Callable[[Any, Sequence[Anchored]], list[tuple[str, str]]], browser: Assets
+) -> str:
+    """A page with sections of one's own as HTML.
+
+    Args:
+        template: of this package.
+        page: all that it shows; ``sections`` among it.
+        contents: makes the table of contents, anchors and words, of the page and those sections.
+        browser: the slice browser's, where the page has one.
+    """
+    extra = [Anchored(f"section-{number}", section) for number, section in enumerate(page.sections, 1)]
     return render_template(
-        "report.html.j2",
+        template,
         page=page,
         extra=extra,
-        contents=_contents(page, extra),
+        contents=contents(page, extra),
         viewer_css=Markup(browser.css),
         viewer_js=Markup(browser.js),
     )
@@ -177,11 +192,6 @@ class Anchored:
 
     anchor: str
     section: Section
-
-
-def anchored(sections: Sequence[Section]) -> list[Anchored]:
-    """Sections of one's own with their names."""
-    return [Anchored(f"section-{number}", section) for number, section in enumerate(sections, 1)]
 
 
 def _contents(page: Page, extra: Sequence[Anchored]) -> list[tuple[str, str]]:

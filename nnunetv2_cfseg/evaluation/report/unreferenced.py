@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from markupsafe import Markup
-from tqdm import tqdm
 
 from nnunetv2_cfseg.evaluation.report.class_colours import class_colours
 from nnunetv2_cfseg.evaluation.report.content import versions_table
@@ -18,19 +17,27 @@ from nnunetv2_cfseg.evaluation.report.links import case_links, unreferenced_file
 from nnunetv2_cfseg.evaluation.report.observations import Observations
 from nnunetv2_cfseg.evaluation.report.page import (
     Anchored,
-    Assets,
     File,
     Section,
     TrainingFigures,
-    anchored,
-    render_template,
+    render_as,
 )
 from nnunetv2_cfseg.evaluation.report.remarks import RULES, Remark, find_remarks
 from nnunetv2_cfseg.evaluation.report.tables import Table
 from nnunetv2_cfseg.evaluation.report.unreferenced_tables import CHOICES, case_table, remarks_table, summary_table
-from nnunetv2_cfseg.evaluation.report.viewer import case_link, render_viewer, viewer_css, viewer_js
+from nnunetv2_cfseg.evaluation.report.viewer import case_link, render_viewer
 from nnunetv2_cfseg.evaluation.report.volumes import BrowserCase, browser_case
-from nnunetv2_cfseg.evaluation.report.write import CASES, FOOTER, Extras, voxels_of_case, write_page
+from nnunetv2_cfseg.evaluation.report.write import (
+    CASES,
+    FOOTER,
+    Extras,
+    browser_assets,
+    browser_notes,
+    check_cases_shown,
+    voxels_of_case,
+    write_page,
+)
+from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
 
 @dataclass(frozen=True)
@@ -88,26 +95,16 @@ def write_unreferenced_report(
         ValueError: a number of cases below 0, an image that does not fit, or a model without logs.
         OSError: the file cannot be written.
     """
-    if cases < 0:
-        raise ValueError(f"the number of cases to show must be >= 0, got {cases}")
+    check_cases_shown(cases)
     remarks = find_remarks(observations.table)
     shown = _most_remarks_first(observations, remarks)[:cases]
     voxels = voxels_of_case(len(shown))
     browser = [
         _browser_case(observations, name, remarks, images or {}, output, voxels=voxels, series=series)
-        for name in tqdm(shown, desc="Reading scans", unit="case", disable=not progress)
+        for name in progress_bar(shown, doing="Reading scans", show=progress)
     ]
     page = _page(observations, remarks, browser, output=output, images=images, model=model, extras=extras or Extras())
-    extra = anchored(page.sections)
-    assets = Assets(viewer_css(), viewer_js()) if browser else Assets()
-    html = render_template(
-        "unreferenced.html.j2",
-        page=page,
-        extra=extra,
-        contents=_contents(page, extra),
-        viewer_css=Markup(assets.css),
-        viewer_js=Markup(assets.js),
-    )
+    html = render_as("unreferenced.html.j2", page, _contents, browser_assets(browser))
     return write_page(html, output)
 
 
@@ -162,7 +159,9 @@ def _page(
         title=extras.title or f"Segmentations of {folder.name}",
         verdict=_verdict(observations),
         lead=extras.lead,
-        browser_notes=_browser_notes(len(browser), len(observations.cases), images is not None),
+        browser_notes=browser_notes(
+            "Cases with most remarks first.", len(browser), len(observations.cases), images is not None
+        ),
         viewer=render_viewer(browser, observations.classes) if browser else Markup(),
         remarks=remarks_table(remarks, hrefs=_remark_links(remarks, browser)),
         remarks_note=RULES if remarks else f"{RULES} There is none.",
@@ -202,15 +201,6 @@ def _verdict(observations: Observations) -> tuple[Part, ...]:
             f" {'structure was' if found == 1 else 'structures were'} found{where}; a structure is a class in a case."
         ),
     )
-
-
-def _browser_notes(shown: int, of: int, with_images: bool) -> list[str]:
-    notes = ["Cases with most remarks first."]
-    if shown < of:
-        notes.append(f"Of {of} cases the browser holds {shown}; all {of} are in the tables.")
-    if not with_images:
-        notes.append("Without a folder of images, labels are shown alone.")
-    return [" ".join(notes)]
 
 
 def _contents(page: UnreferencedPage, extra: Sequence[Anchored]) -> list[tuple[str, str]]:

@@ -27,6 +27,7 @@ from nnunetv2_cfseg.evaluation.report.class_colours import class_colours
 from nnunetv2_cfseg.evaluation.report.findings import Finding
 from nnunetv2_cfseg.evaluation.report.hounsfield_bytes import levels_hu
 from nnunetv2_cfseg.evaluation.report.volumes import BrowserCase
+from nnunetv2_cfseg.files.json_text import to_json
 from nnunetv2_cfseg.nnunet.classes import Classes
 
 #: In this order: each may use what those before it define.
@@ -107,7 +108,9 @@ def case_link(name: str, at: tuple[int, int, int] | None = None) -> str:
 
 def _environment() -> Environment:
     loader = PackageLoader("nnunetv2_cfseg.evaluation.report")
-    return Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    env = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    env.policies.update({"json.dumps_function": to_json, "json.dumps_kwargs": {"sort_keys": True, "indent": None}})
+    return env
 
 
 def _static(name: str) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from nnunetv2_cfseg.evaluation.files import Case
 from nnunetv2_cfseg.evaluation.report.body_box import box_to_show
@@ -15,13 +14,11 @@ from nnunetv2_cfseg.evaluation.report.findings import Finding, largest_errors, l
 from nnunetv2_cfseg.evaluation.report.grid import (
     Factors,
     affine,
-    as_image,
     average,
     group_centres,
     pick,
     reduced_shape,
     reduction,
-    turned,
 )
 from nnunetv2_cfseg.evaluation.report.hounsfield_bytes import to_bytes
 from nnunetv2_cfseg.evaluation.report.inputs import read_labels, read_scan
@@ -29,6 +26,7 @@ from nnunetv2_cfseg.evaluation.report.observations import Unreferenced
 from nnunetv2_cfseg.evaluation.report.packing import pack, slice_differences
 from nnunetv2_cfseg.evaluation.report.remark_places import remark_places
 from nnunetv2_cfseg.evaluation.report.remarks import Remark
+from nnunetv2_cfseg.imaging.orientation import LPS
 from nnunetv2_cfseg.imaging.segmentations import check_same_grid
 from nnunetv2_cfseg.nnunet.classes import Classes
 
@@ -106,11 +104,10 @@ def browser_case(
     truth = None if case.truth is None else read_labels(case.truth, classes)
     if truth is not None:
         check_same_grid(prediction, truth, file=case.prediction)
-    on_patient_axes = turned(prediction)
-    spacing_mm = _zyx(on_patient_axes.GetSpacing())
-    predicted = sitk.GetArrayFromImage(on_patient_axes)
-    true = None if truth is None else sitk.GetArrayFromImage(turned(truth))
-    hu = None if image is None else sitk.GetArrayFromImage(turned(read_scan(image, grid=prediction, series=series)))
+    scan = None if image is None else read_scan(image, grid=prediction.geometry, series=series)
+    on_patient_axes = prediction.turned(LPS)
+    spacing_mm, predicted = on_patient_axes.geometry.spacing_mm, on_patient_axes.values
+    true, hu = (None if volume is None else volume.turned(LPS).values for volume in (truth, scan))
 
     box = box_to_show(hu, predicted > 0 if true is None else (true > 0) | (predicted > 0), spacing_mm)
     look = _Look(classes, spacing_mm, [part.start for part in box])
@@ -118,7 +115,7 @@ def browser_case(
     structure = look.structure(None if true is None else true[box], predicted[box])
     factors = reduction(predicted[box].shape, spacing_mm, voxels=voxels)
     z, y, x = (mm * factor for mm, factor in zip(spacing_mm, factors, strict=True))
-    to_patient_mm = affine(on_patient_axes) @ group_centres([part.start for part in box], factors)
+    to_patient_mm = affine(on_patient_axes.geometry) @ group_centres([part.start for part in box], factors)
     return BrowserCase(
         name=case.name,
         caption=caption,
@@ -132,7 +129,7 @@ def browser_case(
         places=tuple(_in_groups(place, factors) for place in places),
         structure=None if structure is None else _in_groups(structure, factors),
         to_patient_mm=_matrix(to_patient_mm),
-        to_file=_matrix(np.linalg.inv(affine(as_image(prediction))) @ to_patient_mm),
+        to_file=_matrix(np.linalg.inv(affine(prediction.geometry)) @ to_patient_mm),
     )
 
 
@@ -182,11 +179,6 @@ def _note(factors: Factors) -> str:
         return ""
     z, y, x = factors
     return f"A voxel shown here stands for {x} x {y} x {z} (x, y, z) of the files; all measures are of the files."
-
-
-def _zyx(xyz: Sequence[float]) -> tuple[float, float, float]:
-    x, y, z = (float(value) for value in xyz)
-    return z, y, x
 
 
 def _matrix(affine_xyz: np.ndarray) -> Matrix:

@@ -8,7 +8,6 @@ from math import isnan
 from pathlib import Path
 
 from markupsafe import Markup
-from tqdm import tqdm
 
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.evaluation.evaluate import Evaluation
@@ -32,7 +31,8 @@ from nnunetv2_cfseg.evaluation.report.page import Assets, Page, Section, render
 from nnunetv2_cfseg.evaluation.report.viewer import case_link, render_viewer, viewer_css, viewer_js
 from nnunetv2_cfseg.evaluation.report.volumes import BrowserCase, browser_case
 from nnunetv2_cfseg.evaluation.summary import summarise
-from nnunetv2_cfseg.files.atomic_files import atomic_write
+from nnunetv2_cfseg.files.atomic_files import write_text
+from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
 #: What the slice browser shows if nobody says how many.
 CASES = 20
@@ -40,6 +40,7 @@ FOOTER = f"Written by cfseg report, nnunetv2_cfseg {__version__}. For research; 
 #: Of all cases in the slice browser together, and of one of them: pages must stay small enough to be sent.
 VOXELS, VOXELS_OF_CASE = 60_000_000, 6_000_000
 MOST_NAMED = 5
+WORST_FIRST = "Worst first, by mean Dice over the classes that a case or its prediction shows."
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,27 @@ def write_report(
         ValueError: a number of cases below 0, an image that is missing or does not fit, or a model without logs.
         OSError: the file cannot be written.
     """
-    if cases < 0:
-        raise ValueError(f"the number of cases to show must be >= 0, got {cases}")
+    check_cases_shown(cases)
     found = {} if images is None else find_images(evaluation.cases, images)
     shown = worst_first(evaluation.table)[:cases]
     browser = _browser_cases(evaluation, shown, found, output, series=series, progress=progress)
     page = _page(evaluation, browser, output=output, images=images, model=model, seed=seed, extras=extras or Extras())
-    html = render(page, Assets(viewer_css(), viewer_js()) if browser else Assets())
-    return write_page(html, output)
+    return write_page(render(page, browser_assets(browser)), output)
+
+
+def check_cases_shown(cases: int) -> None:
+    """Refuse a number of cases that is none.
+
+    Raises:
+        ValueError: it is below 0.
+    """
+    if cases < 0:
+        raise ValueError(f"the number of cases to show must be >= 0, got {cases}")
+
+
+def browser_assets(browser: Sequence[BrowserCase]) -> Assets:
+    """What the slice browser of a page needs; nothing where no case is shown."""
+    return Assets(viewer_css(), viewer_js()) if browser else Assets()
 
 
 def write_page(html: str, output: Path) -> Path:
@@ -110,8 +124,7 @@ def write_page(html: str, output: Path) -> Path:
         OSError: the file cannot be written.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(str(output)) as temporary:
-        Path(temporary).write_text(html, encoding="utf-8")
+    write_text(output, html)
     return output
 
 
@@ -141,7 +154,7 @@ def _browser_cases(
             links=case_links(by_name[name], images.get(name), output),
             voxels=voxels,
         )
-        for name in tqdm(names, desc="Reading scans", unit="case", disable=not progress)
+        for name in progress_bar(names, doing="Reading scans", show=progress)
     ]
 
 
@@ -173,7 +186,7 @@ def _page(
         agreements=[agreement_figure(of, number) for number, of in enumerate(agreements, 1) if of is not None],
         without_volume=without_volume(table, agreements),
         trainings=[training_figures(training, names) for training in trainings],
-        browser_notes=_browser_notes(len(browser), len(evaluation.cases), images is not None),
+        browser_notes=browser_notes(WORST_FIRST, len(browser), len(evaluation.cases), images is not None),
         viewer=render_viewer(browser, evaluation.classes) if browser else Markup(),
         cases=case_table(table, hrefs=hrefs, colours=colours),
         cases_note=_cases_note(len(browser)),
@@ -209,15 +222,22 @@ def _left_out(evaluation: Evaluation) -> list[str]:
     return notes
 
 
-def _browser_notes(shown: int, of: int, with_images: bool) -> list[str]:
-    notes = ["Worst first, by mean Dice over the classes that a case or its prediction shows."]
+def browser_notes(order: str, shown: int, of: int, with_images: bool) -> list[str]:
+    """What to know of the cases in the slice browser.
+
+    Args:
+        order: a sentence that says which come first.
+        shown: how many the browser holds.
+        of: how many there are.
+        with_images: whether it shows CTs.
+    """
+    notes = [order]
     if shown < of:
-        notes.append(f"Of {of} cases the browser holds the worst {shown}; all {of} are in the tables and charts.")
+        notes.append(f"Of {of} cases the browser holds the first {shown}; all {of} are in the tables.")
     if not with_images:
         notes.append("Without a folder of images, labels are shown alone.")
     return [" ".join(notes)]
 
 
 def _cases_note(shown: int) -> str:
-    words = "Worst first, by mean Dice over the classes that a case or its prediction shows."
-    return f"{words} A name leads to the slice browser." if shown else words
+    return f"{WORST_FIRST} A name leads to the slice browser." if shown else WORST_FIRST

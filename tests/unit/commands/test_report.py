@@ -57,7 +57,7 @@ class TestOutput:
         titles = [words for _, words in reader.headings]
         assert titles[0] == "Mine & yours"
         assert {"Training", "Slice browser"} <= set(titles)
-        assert "the browser holds the worst 1" in reader.text
+        assert "the browser holds the first 1" in reader.text
         settings = dict(reader.tables["What it was measured with"])
         assert settings["tolerance of the surface Dice"] == "2.5 mm"
         assert settings["overlap for a lesion to count as found"] == "0.5"

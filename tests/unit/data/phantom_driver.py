@@ -18,6 +18,7 @@ from nnunetv2_cfseg import cli
 from nnunetv2_cfseg.data.phantom import files
 from nnunetv2_cfseg.data.phantom.case import PhantomCase
 from nnunetv2_cfseg.data.phantom.settings import PhantomSettings
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 
 DEEDS = {
     "fail": lambda index: (_ for _ in ()).throw(ValueError(f"a case must not fail, and {index} does")),
@@ -42,9 +43,9 @@ def fake_case(settings: PhantomSettings, *, seed: int, index: int) -> PhantomCas
     return PhantomCase(
         image=rng.normal(40, 300, settings.matrix).astype(np.int16),
         labels=labels,
-        spacing_mm=settings.spacing_mm,
-        origin_mm=(-12.5, 30.0, 101.25),
-        direction=(1.0, 0.0, 0.0, 0.0, 0.8, -0.6, 0.0, 0.6, 0.8),
+        geometry=VolumeGeometry(
+            settings.matrix, settings.spacing_mm, (-12.5, 30.0, 101.25), (1.0, 0.0, 0.0, 0.0, 0.8, -0.6, 0.0, 0.6, 0.8)
+        ),
         provenance={"frequencies": dict(settings.frequencies), "drawn": float(rng.uniform())},
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunetv2_cfseg.files.atomic_files import atomic_write, write_json
+from nnunetv2_cfseg.files.atomic_files import atomic_write, write_bytes, write_json
 from nnunetv2_cfseg.files.text_files import read_json
 
 
@@ -47,3 +47,18 @@ def test_what_is_being_written_is_hidden(tmp_path: Path) -> None:
         assert Path(temporary).parent == tmp_path
         assert Path(temporary).name.startswith(".")
         Path(temporary).write_text("{}")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("old")
+
+    def fail(self: Path, content: bytes) -> None:
+        self.touch()
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_bytes(file, b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+    assert file.read_text() == "old"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nnunetv2_cfseg.files.plain_name import file_ending, fold_name, plain_name
+from nnunetv2_cfseg.files.plain_name import file_ending, fold_name, new_name, plain_name
 
 
 @pytest.mark.parametrize("name", ["nnUNetPlans", "Dataset501_A b", "3d_fullres", "a..b", "Schädel", "x" * 255, "$(ls)"])
@@ -21,6 +21,13 @@ def test_plain_names(name: str) -> None:
 def test_other_names(name: Any) -> None:
     with pytest.raises(ValueError, match="-p must be a"):
         plain_name(name, "-p")
+
+
+def test_new_names_are_plainer() -> None:
+    assert new_name("nnUNetCFSegPlans_1.5GB-a", "-p") == "nnUNetCFSegPlans_1.5GB-a"
+    for name in ("a b", "Schädel", "-a", ".a", "x" * 101, "$(ls)", ""):
+        with pytest.raises(ValueError, match=r"^-p must be a plain name of letters"):
+            new_name(name, "-p")
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".mha", ".nrrd", ".tar.gz.x"])

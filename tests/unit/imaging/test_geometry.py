@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,9 @@ class TestVolumeGeometry:
         image = grid.image_of(np.zeros((4, 5, 6), np.int16))
         for z, y, x in ((0, 0, 0), (3, 4, 5), (1, 2, 0)):
             np.testing.assert_allclose(grid.position_mm((z, y, x)), image.TransformIndexToPhysicalPoint((x, y, z)))
+        indices = np.array([[0, 0, 0], [3, 0, 5], [1, 4, 2]])
+        expected = [image.TransformIndexToPhysicalPoint(index[::-1].tolist()) for index in indices]
+        np.testing.assert_allclose(grid.position_mm(indices), expected)
 
     @given(axes=st.sets(st.sampled_from([0, 1, 2])))
     def test_a_flip_keeps_every_voxel_where_it_is(self, make_grid: GridOf, axes: set[int]) -> None:
@@ -76,6 +80,25 @@ class TestVolumeGeometry:
             there = [index[axis] for axis in axes]
             np.testing.assert_allclose(turned.position_mm(there), grid.position_mm(index), atol=1e-12)
         assert turned.shape == tuple(grid.shape[axis] for axis in axes)
+
+    def test_has_the_volume_of_a_voxel(self, make_grid: GridOf) -> None:
+        assert make_grid((4, 5, 6), (3.0, 2.0, 0.5)).voxel_ml == pytest.approx(0.003)
+
+    def test_has_its_centre_between_its_outermost_voxels(self, make_grid: GridOf) -> None:
+        assert make_grid((4, 5, 7), (3.0, 2.0, 1.0)).centre_mm.tolist() == [-12.5 + 3, 30 + 4, 101.25 + 4.5]
+
+    @pytest.mark.parametrize(("order", "axis"), [((0, 1, 2), 0), ((0, 2, 1), 1), ((2, 1, 0), 2)])
+    def test_finds_the_axis_across_axial_slices(
+        self, make_grid: GridOf, tilted: tuple[float, ...], order: tuple[int, ...], axis: int
+    ) -> None:
+        image = make_grid((4, 5, 6), direction=tilted).image_of(np.zeros((4, 5, 6), np.uint8))
+        assert geometry_of(sitk.PermuteAxes(image, order)).slice_axis == axis
+
+    def test_gives_a_slice_the_height_of_its_middle(self, make_grid: GridOf, tilted: tuple[float, ...]) -> None:
+        image = make_grid((4, 5, 7), direction=tilted).image_of(np.zeros((4, 5, 7), np.uint8))
+        middle = image.TransformContinuousIndexToPhysicalPoint((3.0, 2.0, 1.0))
+        assert geometry_of(image).slice_z_mm(1) == pytest.approx(middle[2])
+        assert geometry_of(sitk.Flip(image, (True, True, False))).slice_z_mm(1) == pytest.approx(middle[2])
 
 
 class TestOneGrid:

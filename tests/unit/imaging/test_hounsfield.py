@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from nnunetv2_cfseg.imaging import notices
-from nnunetv2_cfseg.imaging.hounsfield import MOST_VOXELS, _sample, check_hounsfield, judge_hounsfield
+from nnunetv2_cfseg.imaging.hounsfield import check_hounsfield, judge_hounsfield
+from nnunetv2_cfseg.imaging.hounsfield_histogram import MOST_VOXELS, sample_of
 
 
 @pytest.fixture(autouse=True)
@@ -97,10 +98,10 @@ class TestSample:
     @pytest.mark.parametrize("shape", [(10, 512, 512), (64, 256, 256), (30, 500, 300), (3, 1009, 1013)])
     def test_meets_every_column_and_is_no_larger_than_it_says(self, shape: tuple[int, ...]) -> None:
         column = np.broadcast_to(np.arange(shape[2], dtype=np.float32), shape)
-        sample = _sample(column)
+        sample = sample_of(column)
         assert sample.size <= MOST_VOXELS
         counts = np.bincount(sample.astype(int), minlength=shape[2])
         assert counts.max() - counts.min() <= 0.1 * counts.mean() + 1
 
     def test_is_all_of_a_small_scan(self) -> None:
-        assert sorted(_sample(np.arange(24.0).reshape(2, 3, 4))) == list(range(24))
+        assert sorted(sample_of(np.arange(24.0).reshape(2, 3, 4))) == list(range(24))

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nnunetv2_cfseg.losses.class_weights import Dynamic, class_balance, dynamic_weights, inverse_frequency_weights
+from nnunetv2_cfseg.losses.class_weights import Dynamic, dynamic_weights, inverse_frequency_weights, make_class_weights
+from nnunetv2_cfseg.losses.label_space import CLASSES, LabelSpace
 from nnunetv2_cfseg.losses.segmentation import cross_entropy_loss
 from nnunetv2_cfseg.losses.targets import read_target
 
@@ -48,20 +49,20 @@ class TestInverseFrequency:
 
     def test_loss_is_the_weighted_one_of_torch(self, example: Example) -> None:
         logits, target = example(ignore_label=3)
-        balance = class_balance("inverse_frequency", [100, 50, 25])
-        annotation = read_target(target, logits.shape, regions=False, ignore_label=3)
+        class_weights = make_class_weights("inverse_frequency", [100, 50, 25])
+        read = read_target(target, logits.shape, LabelSpace(ignore_label=3))
         weights = inverse_frequency_weights([100, 50, 25])
         expected = F.cross_entropy(logits, target[:, 0].long(), weight=weights, ignore_index=3)
-        torch.testing.assert_close(cross_entropy_loss(logits, annotation, balance=balance), expected)
+        torch.testing.assert_close(cross_entropy_loss(logits, read, class_weights=class_weights), expected)
 
     def test_regions_by_hand(self) -> None:
         logits = torch.zeros(1, 1, 2, 1, 1)
         logits[0, 0, 1] = -math.log(3)
         target = torch.tensor([True, False]).reshape(1, 1, 2, 1, 1)
-        annotation = read_target(target, logits.shape, regions=True, ignore_label=None)
-        balance = class_balance("inverse_frequency", [[30, 10]], regions=True)
+        read = read_target(target, logits.shape, LabelSpace(regions=True))
+        class_weights = make_class_weights("inverse_frequency", [[30, 10]], labels=LabelSpace(regions=True))
         expected = (1.5 * math.log(2) - 0.5 * math.log(0.75)) / 2
-        assert cross_entropy_loss(logits, annotation, balance=balance).item() == pytest.approx(expected)
+        assert cross_entropy_loss(logits, read, class_weights=class_weights).item() == pytest.approx(expected)
 
 
 class TestDynamic:
@@ -72,12 +73,14 @@ class TestDynamic:
         # Class 1 is rare, w = 1 + ln 10 = 3.302585, and has p = 0.75; class 0 has p = 0.5
         logits = torch.tensor([[0, 0], [math.log(3), 0]], dtype=torch.float64).reshape(1, 2, 2, 1, 1)
         target = torch.tensor([1, 0]).reshape(1, 1, 2, 1, 1)
-        annotation = read_target(target, logits.shape, regions=False, ignore_label=None)
+        read = read_target(target, logits.shape, CLASSES)
         rare = 3.302585**0.25 * 0.287682 - 0.75 * 0.25
         common = 0.693147 - 0.25
-        value = cross_entropy_loss(logits, annotation, balance=class_balance("dynamic", [1000, 100]))
+        value = cross_entropy_loss(logits, read, class_weights=make_class_weights("dynamic", [1000, 100]))
         assert value.item() == pytest.approx((rare + common) / 2, abs=1e-6)
-        without = cross_entropy_loss(logits, annotation, balance=class_balance("dynamic", [1000, 100], calibration=0))
+        without = cross_entropy_loss(
+            logits, read, class_weights=make_class_weights("dynamic", [1000, 100], calibration=0)
+        )
         assert (without - value).item() == pytest.approx((0.1875 + 0.25) / 2)
 
     @given(st.floats(1e-6, 1 - 1e-6), st.floats(1, 20))
@@ -95,15 +98,15 @@ class TestDynamic:
 
     def test_of_equal_classes_without_calibration_is_cross_entropy(self, example: Example) -> None:
         logits, target = example()
-        annotation = read_target(target, logits.shape, regions=False, ignore_label=None)
-        balance = class_balance("dynamic", [7, 7, 7], calibration=0)
+        read = read_target(target, logits.shape, CLASSES)
+        class_weights = make_class_weights("dynamic", [7, 7, 7], calibration=0)
         torch.testing.assert_close(
-            cross_entropy_loss(logits, annotation, balance=balance), cross_entropy_loss(logits, annotation)
+            cross_entropy_loss(logits, read, class_weights=class_weights), cross_entropy_loss(logits, read)
         )
 
 
 def test_none_is_none() -> None:
-    assert class_balance("none") is None
+    assert make_class_weights("none") is None
 
 
 @pytest.mark.parametrize(
@@ -118,17 +121,22 @@ def test_none_is_none() -> None:
         ("dynamic", [0, 0], {}, "class counts must be at least 0 and not all 0"),
         ("dynamic", [2, -1], {}, "class counts must be at least 0 and not all 0"),
         ("dynamic", [3], {}, r"class counts must be \(K,\), K >= 2"),
-        ("dynamic", [1, 1], {"regions": True}, r"shape \(R, 2\), outside and inside of each region, got \(2,\)"),
+        (
+            "dynamic",
+            [1, 1],
+            {"labels": LabelSpace(regions=True)},
+            r"shape \(R, 2\), outside and inside of each region, got \(2,\)",
+        ),
         ("dynamic", [[1, 1]], {}, r"shape \(K,\), background first, got \(1, 2\)"),
     ],
 )
 def test_refuses(name: str, n: list[int] | None, parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        class_balance(name, n, **parameters)
+        make_class_weights(name, n, **parameters)
 
 
 def test_counts_of_another_number_of_classes(example: Example) -> None:
     logits, target = example()
-    annotation = read_target(target, logits.shape, regions=False, ignore_label=None)
+    read = read_target(target, logits.shape, CLASSES)
     with pytest.raises(ValueError, match="class counts must be for 3 classes, got 2 classes"):
-        cross_entropy_loss(logits, annotation, balance=class_balance("dynamic", [1, 1]))
+        cross_entropy_loss(logits, read, class_weights=make_class_weights("dynamic", [1, 1]))

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from nnunetv2_cfseg.losses.consistency import feature_loss, thin_entropy
+from nnunetv2_cfseg.losses.label_space import CLASSES, LabelSpace
 from nnunetv2_cfseg.losses.slices import repeat_slices
+from nnunetv2_cfseg.losses.targets import read_target
 
 Example = Callable[..., tuple[Tensor, Tensor]]
 KINDS = [(regions, ignore) for regions in (False, True) for ignore in (None, 7)]
@@ -88,20 +90,16 @@ class TestEntropy:
     def test_by_hand(self) -> None:
         p = along_z(0.5, 0.9)
         expected = (1 + (0.9 * math.log(0.9) + 0.1 * math.log(0.1)) / math.log(0.5)) / 2
-        target = along_z(0)
-        as_regions = thin_entropy(p.logit(), target, factor=2, regions=True, ignore_label=None)
+        as_regions = thin_entropy(p.logit(), LabelSpace(regions=True))
         two = torch.cat([torch.zeros_like(p), p.logit()], dim=1)
-        as_labels = thin_entropy(two, target, factor=2, regions=False, ignore_label=None)
+        as_labels = thin_entropy(two, CLASSES)
         assert as_regions.item() == pytest.approx(expected)
         assert as_labels.item() == pytest.approx(expected)
 
     @pytest.mark.parametrize("regions", [False, True])
     def test_from_nothing_known_to_certainty(self, example: Example, regions: bool) -> None:
-        logits, target = example(channels=4, shape=(2, 2, 2), regions=regions)
-        values = [
-            thin_entropy(scale * logits, target, factor=1, regions=regions, ignore_label=None).item()
-            for scale in (0, 1, 5, 1e4)
-        ]
+        logits, _ = example(channels=4, shape=(2, 2, 2), regions=regions)
+        values = [thin_entropy(scale * logits, LabelSpace(regions)).item() for scale in (0, 1, 5, 1e4)]
         assert values == sorted(values, reverse=True)
         assert values[0] == pytest.approx(1)
         assert values[-1] == pytest.approx(0, abs=1e-9)
@@ -110,7 +108,9 @@ class TestEntropy:
 @pytest.mark.parametrize(("regions", "ignore_label"), KINDS)
 class TestEntropyAtItsLimits:
     def value(self, thin: Tensor, target: Tensor, regions: bool, ignore_label: int | None) -> Tensor:
-        return thin_entropy(thin, target, factor=2, regions=regions, ignore_label=ignore_label)
+        labels = LabelSpace(regions, ignore_label)
+        shape = (*thin.shape[:2], *target.shape[2:])
+        return thin_entropy(thin, labels, valid=read_target(target, shape, labels).repeat(2).valid)
 
     def test_gradient_is_right_and_none_at_ignored_voxels(
         self, example: Example, regions: bool, ignore_label: int | None

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from fixtures.slab_targets import thick_target
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from nnunetv2_cfseg.imaging.slabs import annotate_slabs
+from nnunetv2_cfseg.losses.label_space import LabelSpace
 from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.segmentation import SegmentationLoss
 
@@ -25,8 +27,8 @@ def along_z(*values: int) -> Tensor:
 
 def targets(logits: Tensor, thick: Tensor, **parameters: Any) -> Tensor:
     """(K, r D) of one column."""
-    _, annotation = slab_operator("transition", **parameters)(logits, thick)
-    return annotation.truth[0, :, :, 0, 0]
+    _, target = slab_operator("transition", **parameters)(logits, thick_target(logits, thick))
+    return target.probabilities[0, :, :, 0, 0]
 
 
 class TestByHand:
@@ -91,8 +93,9 @@ class TestWhatIsLikely:
     def test_would_be_annotated_as_it_was(self, factor: int, tau: float, regions: bool) -> None:
         logits = 30 * torch.randn(1, 1 + (not regions), 3 * factor, 4, 4, dtype=torch.float64)
         thick = torch.randint(2, (1, 1, 5, 4, 4))
-        _, annotation = slab_operator("transition", factor=factor, tau=tau, regions=regions)(logits, thick)
-        lesion = annotation.truth[0, -1].numpy()
+        operator = slab_operator("transition", factor=factor, tau=tau)
+        _, target = operator(logits, thick_target(logits, thick, LabelSpace(regions)))
+        lesion = target.probabilities[0, -1].numpy()
         for slab, label in zip(lesion.reshape(3, factor, 4, 4), thick[0, 0, 1:-1].numpy(), strict=True):
             share = slab.mean(0)
             assert ((share >= tau - 1e-9) | (label == 0)).all()
@@ -107,34 +110,35 @@ class TestWhatIsLikely:
         logits, _ = example(shape=(9, 4, 4))
         _, thick = example(shape=(5, 4, 4), regions=regions, ignore_label=ignore_label)
         thick[..., :2] = thick[:, :, 2:3, :, :2]
-        operator = slab_operator("transition", factor=3, regions=regions, ignore_label=ignore_label)
-        _, annotation = operator(logits, thick)
-        assert annotation.truth.shape == logits.shape
-        assert bool(((annotation.truth >= 0) & (annotation.truth <= 1)).all())
+        labels = LabelSpace(regions, ignore_label)
+        _, target = slab_operator("transition", factor=3)(logits, thick_target(logits, thick, labels))
+        truth = target.probabilities
+        assert truth.shape == logits.shape
+        assert bool(((truth >= 0) & (truth <= 1)).all())
         if not regions:
-            torch.testing.assert_close(annotation.truth.sum(1), torch.ones(2, 9, 4, 4))
-        _, copied = slab_operator("copy", factor=3, regions=regions)(logits, thick[:, :, 1:-1])
-        classes = copied.bool()[:, :3] if regions else copied == torch.arange(3).view(1, -1, 1, 1, 1)
-        known = torch.ones_like(copied[:, :1], dtype=torch.bool) if annotation.known is None else annotation.known
-        same = known.expand_as(classes)[..., :2]
-        assert bool((annotation.truth[..., :2] == classes[..., :2])[same].all())
+            torch.testing.assert_close(truth.sum(1), torch.ones(2, 9, 4, 4))
+        _, copied = slab_operator("copy", factor=3)(logits, thick_target(logits, thick[:, :, 1:-1], labels))
+        assert (target.valid is None) == (ignore_label is None)
+        valid = torch.ones_like(truth[:, :1], dtype=torch.bool) if target.valid is None else target.valid
+        same = valid.expand_as(truth)[..., :2]
+        assert bool((truth[..., :2] == copied.probabilities[..., :2])[same].all())
 
     def test_no_gradient_goes_through_it(self, example: Example) -> None:
         logits, _ = example(shape=(6, 2, 2))
         logits.requires_grad_()
         _, thick = example(shape=(5, 2, 2))
-        _, annotation = slab_operator("transition", factor=2)(logits, thick)
-        assert not annotation.truth.requires_grad
+        _, target = slab_operator("transition", factor=2)(logits, thick_target(logits, thick))
+        assert not target.probabilities.requires_grad
 
 
 def test_unknown_slabs_carry_no_gradient_and_no_change() -> None:
     logits = torch.zeros(1, 2, 9, 1, 1, requires_grad=True)
     thick = along_z(1, 7, 0, 0, 1)
-    operator = slab_operator("transition", factor=3, ignore_label=7)
-    _, annotation = operator(logits, thick)
-    SegmentationLoss(ignore_label=7)(logits, annotation).backward()
+    labels = LabelSpace(ignore_label=7)
+    _, target = slab_operator("transition", factor=3)(logits, thick_target(logits, thick, labels))
+    SegmentationLoss(labels)(logits, target).backward()
     assert not logits.grad[:, :, :3].any()
-    lesion = annotation.truth[0, 1, :, 0, 0].tolist()
+    lesion = target.probabilities[0, 1, :, 0, 0].tolist()
     assert lesion[3:8] == [0] * 5  # next to the unknown slab nothing changes
     assert lesion[8] > 0
 
@@ -153,5 +157,8 @@ def test_refuses(parameters: dict[str, Any], message: str) -> None:
 
 
 def test_refuses_a_target_without_neighbours() -> None:
-    with pytest.raises(ValueError, match=r"a target must have the shape \(1, 1, 4, 1, 1\)"):
-        slab_operator("transition", factor=3)(torch.zeros(1, 2, 6, 1, 1), torch.zeros(1, 1, 2, 1, 1))
+    logits = torch.zeros(1, 2, 6, 1, 1)
+    with pytest.raises(
+        ValueError, match=r"\(1, 2, 4, 1, 1\) for thin logits of \(1, 2, 6, 1, 1\), got \(1, 2, 2, 1, 1\)"
+    ):
+        slab_operator("transition", factor=3)(logits, thick_target(logits, along_z(0, 0)))

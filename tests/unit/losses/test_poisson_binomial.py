@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 import torch
+from fixtures.slab_targets import thick_target
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nnunetv2_cfseg.losses import poisson_binomial
+from nnunetv2_cfseg.losses.label_space import LabelSpace
 from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.poisson_binomial import (
-    LARGEST_SHIFT,
     PoissonBinomialSlab,
-    answers_nearby,
+    classes_nearby,
     count_probabilities,
     posterior,
     posterior_of_count,
@@ -35,8 +35,8 @@ def along_z(*values: int) -> Tensor:
 
 def lesion_of(logits: Tensor, thick: Tensor, *, progress: float = 1.0, **parameters: Any) -> Tensor:
     """(r D,) of one column, class 1."""
-    _, annotation = slab_operator("count", **parameters)(logits, thick, progress=progress)
-    return annotation.truth[0, 1, :, 0, 0]
+    _, target = slab_operator("count", **parameters)(logits, thick_target(logits, thick), progress=progress)
+    return target.probabilities[0, 1, :, 0, 0]
 
 
 class TestCounts:
@@ -99,9 +99,10 @@ class TestShift:
         """Nine slabs of one slice are open: lesion has 4.5 of them before their marks are known, and all thereafter."""
         operator = PoissonBinomialSlab(factor=1, coupling=0)
         thick = along_z(0, 1, 1, 1).expand(1, 1, 4, 3, 3)
-        operator(torch.zeros(1, 2, 2, 3, 3), thick)
+        logits = torch.zeros(1, 2, 2, 3, 3)
+        operator(logits, thick_target(logits, thick))
         ratio = ((9 + 1) / (4.5 + 1)) / ((0 + 1) / (4.5 + 1))
-        assert operator.shift[0].tolist() == pytest.approx([0, poisson_binomial.SHIFT_RATE * math.log(ratio)])
+        assert operator.shift[0].tolist() == pytest.approx([0, 0.1 * math.log(ratio)])
 
     def test_ends_where_marks_are_likeliest(self) -> None:
         """A network that is right but for a constant gets it back."""
@@ -112,26 +113,25 @@ class TestShift:
         thick = (lesion.unflatten(2, (-1, factor)).sum(3) >= 2).long()
         logits = torch.cat([torch.zeros_like(true), true - 1.2], dim=1)[:, :, factor:-factor]
         for _ in range(300):
-            operator(logits, thick)
+            operator(logits, thick_target(logits, thick))
         assert operator.shift[0].tolist() == pytest.approx([0, 1.2], abs=0.15)
 
     def test_each_region_has_its_own(self, example: Example) -> None:
-        operator = PoissonBinomialSlab(factor=3, regions=True)
+        operator = PoissonBinomialSlab(factor=3)
         logits, _ = example(shape=(9, 4, 8))
         _, thick = example(shape=(5, 4, 8), regions=True)
-        operator(logits, thick)
+        operator(logits, thick_target(logits, thick, LabelSpace(regions=True)))
         assert operator.shift.shape == (logits.shape[1], 2)
         assert not operator.shift[:, 0].any()
         assert len(operator.shift[:, 1].unique()) > 1
 
     def test_stays_within_its_limit(self) -> None:
         operator = PoissonBinomialSlab(factor=1)
+        logits = torch.tensor([9.0, -9]).view(1, 2, 1, 1, 1).expand(1, 2, 4, 9, 9)
+        thick = thick_target(logits, along_z(0, 1, 1, 1, 1, 0).expand(1, 1, 6, 9, 9))
         for _ in range(200):
-            operator(
-                torch.tensor([9.0, -9]).view(1, 2, 1, 1, 1).expand(1, 2, 4, 9, 9),
-                along_z(0, 1, 1, 1, 1, 0).expand(1, 1, 6, 9, 9),
-            )
-        assert operator.shift.max() == LARGEST_SHIFT
+            operator(logits, thick)
+        assert operator.shift.max() == 4
 
 
 class TestTarget:
@@ -140,7 +140,7 @@ class TestTarget:
         logits = torch.randn(1, 3, 4, 1, 1, dtype=torch.float64, requires_grad=True)
         thick = along_z(1 if label != 1 else 2, label, 0 if label else 2)  # every label is nearby
         operator = slab_operator("count", factor=4, coupling=0)
-        cross_entropy_loss(logits, operator(logits, thick)[1]).backward()
+        cross_entropy_loss(logits, operator(logits, thick_target(logits, thick))[1]).backward()
         same = logits.detach().clone().requires_grad_()
         p = same.softmax(1)[0, :, :, 0, 0]
         inside = (p[label] if label else 1 - p[0]).unsqueeze(0)
@@ -151,25 +151,26 @@ class TestTarget:
 
     def test_only_labels_that_are_nearby(self) -> None:
         logits = torch.tensor([0.0, 0, 9]).view(1, 3, 1, 1, 1).expand(1, 3, 5, 1, 1)
-        _, annotation = slab_operator("count", factor=5)(logits, along_z(0, 1, 1))
-        assert not annotation.truth[0, 2].any()
+        _, target = slab_operator("count", factor=5)(logits, thick_target(logits, along_z(0, 1, 1)))
+        assert not target.probabilities[0, 2].any()
 
     def test_what_is_not_seen_is_as_the_ramp_has_it(self) -> None:
         seen = torch.tensor([False, True, True, True, True]).view(1, 1, 5, 1, 1)
         sure = torch.tensor([9.0, -9, -9, 9, 9])  # whatever stands where nothing was seen
         logits = torch.stack([torch.zeros(5), sure]).view(1, 2, 5, 1, 1)
-        operator, thick = slab_operator("count", factor=5), along_z(1, 1, 0)
-        lesion = operator(logits, thick, seen=seen)[1].truth[0, 1, :, 0, 0]
+        operator, thick = slab_operator("count", factor=5), thick_target(logits, along_z(1, 1, 0))
+        lesion = operator(logits, thick, seen=seen)[1].probabilities[0, 1, :, 0, 0]
         assert lesion.tolist() == pytest.approx([1, 0, 0, 1, 1], abs=1e-2)
-        for_sure = operator(logits, along_z(0, 1, 0), seen=seen)[1].truth[0, 1, :, 0, 0]
+        between = thick_target(logits, along_z(0, 1, 0))
+        for_sure = operator(logits, between, seen=seen)[1].probabilities[0, 1, :, 0, 0]
         assert lesion[0] > for_sure[0]  # a ramp on both sides
 
     def test_changes_from_the_ramp_to_the_likelihood(self) -> None:
         logits, thick = torch.randn(1, 2, 10, 1, 1), along_z(0, 0, 1, 1)
         parameters = {"factor": 5, "begin": 0.2, "end": 0.6}
-        _, ramp = slab_operator("transition", factor=5)(logits, thick)
+        _, ramp = slab_operator("transition", factor=5)(logits, thick_target(logits, thick))
         first, half, last = (lesion_of(logits, thick, progress=at, **parameters) for at in (0.2, 0.4, 0.6))
-        torch.testing.assert_close(first, ramp.truth[0, 1, :, 0, 0])
+        torch.testing.assert_close(first, ramp.probabilities[0, 1, :, 0, 0])
         assert not torch.allclose(first, last)
         torch.testing.assert_close(half, (first + last) / 2)
 
@@ -190,28 +191,29 @@ class TestTarget:
     def test_is_a_distribution_and_the_label_where_all_marks_are_the_same(
         self, example: Example, regions: bool, ignore_label: int | None
     ) -> None:
-        settings_ = {"regions": regions, "ignore_label": ignore_label}
         logits, _ = example(shape=(9, 4, 8))
-        _, thick = example(shape=(5, 4, 8), **settings_)
+        _, thick = example(shape=(5, 4, 8), regions=regions, ignore_label=ignore_label)
         thick[..., :4] = thick[:, :, 2:3, :1, :1]
-        _, annotation = slab_operator("count", factor=3, **settings_)(logits, thick)
-        assert annotation.truth.shape == logits.shape
-        assert bool(((annotation.truth >= 0) & (annotation.truth <= 1)).all())
+        read = thick_target(logits, thick, LabelSpace(regions, ignore_label))
+        truth = slab_operator("count", factor=3)(logits, read)[1].probabilities
+        assert truth.shape == logits.shape
+        assert bool(((truth >= 0) & (truth <= 1)).all())
         if not regions:
-            torch.testing.assert_close(annotation.truth.sum(1), torch.ones(2, 9, 4, 8, dtype=torch.float64))
-        _, transition = slab_operator("transition", factor=3, **settings_)(logits, thick)
+            torch.testing.assert_close(truth.sum(1), torch.ones(2, 9, 4, 8, dtype=torch.float64))
+        ramp = slab_operator("transition", factor=3)(logits, read)[1].probabilities
         sure = (..., slice(0, 2))  # out of reach of the other half
-        torch.testing.assert_close(annotation.truth[sure], transition.truth[sure].to(annotation.truth.dtype))
+        torch.testing.assert_close(truth[sure], ramp[sure].to(truth.dtype))
 
     def test_upright_walls_are_known(self) -> None:
         thick = torch.zeros(1, 1, 3, 1, 9, dtype=torch.long)
         thick[..., 4:] = 1  # a wall, in all slabs at the same place
-        _, annotation = slab_operator("count", factor=5)(torch.randn(1, 2, 5, 1, 9), thick)
-        assert bool((annotation.truth[0, 1, :, 0] == (torch.arange(9) >= 4)).all())
-        assert not annotation.unsure.any()
+        logits = torch.randn(1, 2, 5, 1, 9)
+        _, target = slab_operator("count", factor=5)(logits, thick_target(logits, thick))
+        assert bool((target.probabilities[0, 1, :, 0] == (torch.arange(9) >= 4)).all())
+        assert not target.soft.any()
         thick[0, 0, 2, 0, 4] = 0  # and a step in the slab above
-        _, annotation = slab_operator("count", factor=5, reach=1)(torch.randn(1, 2, 5, 1, 9), thick)
-        assert annotation.unsure[0, 0, 0, 0].tolist() == [False] * 3 + [True] * 3 + [False] * 3
+        _, target = slab_operator("count", factor=5, reach=1)(logits, thick_target(logits, thick))
+        assert target.soft[0, 0, 0, 0].tolist() == [False] * 3 + [True] * 3 + [False] * 3
 
     def test_slabs_before_and_after_say_where_the_lesion_is(self) -> None:
         logits = torch.zeros(1, 2, 4, 1, 1)
@@ -231,15 +233,17 @@ class TestTarget:
 
     def test_no_gradient_goes_through_it(self) -> None:
         logits = torch.randn(1, 2, 5, 1, 1, requires_grad=True)
-        _, annotation = slab_operator("count", factor=5)(logits, along_z(0, 1, 0))
-        assert not annotation.truth.requires_grad
+        _, target = slab_operator("count", factor=5)(logits, thick_target(logits, along_z(0, 1, 0)))
+        assert not target.probabilities.requires_grad
 
     @pytest.mark.parametrize("regions", [False, True])
     def test_is_finite_where_probabilities_are_zero_and_one(self, example: Example, regions: bool) -> None:
         thin, _ = example(shape=(6, 2, 2))
         _, thick = example(shape=(4, 2, 2), regions=regions)
         extreme = (1e4 * thin.sign()).float().requires_grad_()
-        value = SegmentationLoss(regions=regions)(*slab_operator("count", factor=3, regions=regions)(extreme, thick))
+        labels = LabelSpace(regions)
+        compared = slab_operator("count", factor=3)(extreme, thick_target(extreme, thick, labels))
+        value = SegmentationLoss(labels)(*compared)
         value.backward()
         assert value.isfinite()
         assert extreme.grad.isfinite().all()
@@ -248,9 +252,10 @@ class TestTarget:
         thin, _ = example(shape=(10, 8, 8))
         _, thick = example(shape=(4, 8, 8))
         half = thin.bfloat16()
-        _, annotation = slab_operator("count", factor=5)(half, thick)
-        _, expected = slab_operator("count", factor=5)(half.float(), thick)
-        torch.testing.assert_close(annotation.truth, expected.truth)
+        read = thick_target(half, thick)
+        _, target = slab_operator("count", factor=5)(half, read)
+        _, expected = slab_operator("count", factor=5)(half.float(), read)
+        torch.testing.assert_close(target.probabilities, expected.probabilities)
 
 
 class TestWhatALikelihoodKnows:
@@ -281,32 +286,39 @@ class TestWhatALikelihoodKnows:
         rng = torch.Generator().manual_seed(seed)
         logits = 30 * torch.randn(1, 2, 3 * factor, 4, 4, dtype=torch.float64, generator=rng)
         thick = torch.randint(2, (1, 1, 5, 4, 4), generator=rng)
-        _, annotation = slab_operator("count", factor=factor)(logits, thick)
-        slices = annotation.truth[0, 1].view(3, factor, 4, 4).sum(1)
+        _, target = slab_operator("count", factor=factor)(logits, thick_target(logits, thick))
+        slices = target.probabilities[0, 1].view(3, factor, 4, 4).sum(1)
         needed = math.ceil(factor / 2)
         assert bool((slices[thick[0, 0, 1:-1] == 1] >= needed - 1e-6).all())
         assert bool((slices[thick[0, 0, 1:-1] == 0] <= needed - 1 + 1e-6).all())
 
 
-class TestAnswersNearby:
+def marked_nearby(label: Tensor, *, reach: int, ignore_label: int | None = None) -> Tensor:
+    """(2, D, Y, X), which of two classes were marked near a slab, from labels (D + 2, Y, X)."""
+    read = thick_target(
+        torch.zeros(1, 2, 1, *label.shape[1:]), label[None, None], LabelSpace(ignore_label=ignore_label)
+    )
+    return classes_nearby(read, reach=reach)[0, 0]
+
+
+class TestClassesNearby:
     def test_in_the_plane_and_along_z(self) -> None:
-        own = torch.zeros(1, 1, 2, 4, 5, 5, dtype=torch.bool)
-        own[0, 0, 1, 0, 2, 2] = True
-        own[:, :, 0] = ~own[:, :, 1]
+        label = torch.zeros(4, 5, 5, dtype=torch.long)
+        label[0, 2, 2] = 1
         expected = torch.zeros(2, 5, 5, dtype=torch.bool)
         expected[0, 1:4, 1:4] = True
-        nearby = answers_nearby(own, None, reach=1)
-        assert bool(nearby[0, 0, 0].all())
-        assert bool((nearby[0, 0, 1] == expected).all())
+        background, lesion = marked_nearby(label, reach=1)
+        assert bool(background.all())
+        assert bool((lesion == expected).all())
         expected[0] = False
         expected[0, 2, 2] = True
-        assert bool((answers_nearby(own, None, reach=0)[0, 0, 1] == expected).all())
+        assert bool((marked_nearby(label, reach=0)[1] == expected).all())
 
     def test_where_nobody_looked_there_is_none(self) -> None:
-        label = torch.tensor([0, 0, 1, 1])
-        own = torch.stack([label == 0, label == 1]).view(1, 1, 2, 4, 1, 1)
-        known = torch.tensor([True, True, False, True]).view(1, 1, 4, 1, 1)
-        assert answers_nearby(own, known, reach=0)[0, 0, :, :, 0, 0].tolist() == [[True, True], [False, True]]
+        label = torch.tensor([0, 0, 7, 1]).view(4, 1, 1)
+        background, lesion = marked_nearby(label, reach=0, ignore_label=7)[:, :, 0, 0].tolist()
+        assert background == [True, True]
+        assert lesion == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from fixtures.slab_targets import no_target, thick_target
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from nnunetv2_cfseg.losses.label_space import CLASSES, LabelSpace
 from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.slab import annotator_logits
 from nnunetv2_cfseg.losses.slices import repeat_slices, slab_mean
 
+REGIONS = LabelSpace(regions=True)
 probabilities = st.floats(0.001, 0.999)
 
 
@@ -33,25 +36,30 @@ def fractions(*f: float) -> Tensor:
     return torch.tensor(f, dtype=torch.float64).reshape(1, -1, 1, 1, 1)
 
 
+def logits_of(name: str, thin: Tensor, labels: LabelSpace, *, factor: int, **parameters: Any) -> Tensor:
+    """What an operator makes of a thin prediction."""
+    return slab_operator(name, factor=factor, **parameters)(thin, no_target(thin, factor, labels))[0]
+
+
 class TestByHand:
     def test_mean(self) -> None:
-        logits, _ = slab_operator("mean", factor=2, regions=True)(binary(0.2, 0.6, 1e-9, 1e-9), torch.zeros(1))
+        logits = logits_of("mean", binary(0.2, 0.6, 1e-9, 1e-9), REGIONS, factor=2)
         assert logits.sigmoid().flatten().tolist() == pytest.approx([0.4, 1e-9])
-        logits, _ = slab_operator("mean", factor=2)(two_classes(0.2, 0.6), torch.zeros(1))
+        logits = logits_of("mean", two_classes(0.2, 0.6), CLASSES, factor=2)
         assert logits.softmax(1).flatten().tolist() == pytest.approx([0.6, 0.4])
 
     @pytest.mark.parametrize("tau", [0.5, 0.3])
     def test_annotator(self, tau: float) -> None:
         parameters = {"tau": tau, "temperature": 0.2}
         expected = 1 / (1 + math.exp(-(0.4 - tau) / 0.2))
-        logits, _ = slab_operator("annotator", factor=2, regions=True, **parameters)(binary(0.2, 0.6), torch.zeros(1))
+        logits = logits_of("annotator", binary(0.2, 0.6), REGIONS, factor=2, **parameters)
         assert logits.sigmoid().item() == pytest.approx(expected, abs=1e-7)
-        logits, _ = slab_operator("annotator", factor=2, **parameters)(two_classes(0.2, 0.6), torch.zeros(1))
+        logits = logits_of("annotator", two_classes(0.2, 0.6), CLASSES, factor=2, **parameters)
         assert logits.softmax(1).flatten().tolist() == pytest.approx([1 - expected, expected], abs=1e-7)
 
     def test_annotator_of_three_classes(self) -> None:
         # Half a slab of class 1 and a tenth of class 2: F = 0.6; class 1 against 2 is e^(0.4 / 0.2)
-        logits = annotator_logits(fractions(0.4, 0.5, 0.1), tau=0.5, temperature=0.2, regions=False)
+        logits = annotator_logits(fractions(0.4, 0.5, 0.1), CLASSES, tau=0.5, temperature=0.2)
         anything = 1 / (1 + math.exp(-0.5))
         first = 1 / (1 + math.exp(-2))
         expected = [1 - anything, anything * first, anything * (1 - first)]
@@ -59,16 +67,20 @@ class TestByHand:
 
     def test_one_tau_a_region(self) -> None:
         tau = torch.tensor([0.5, 0.25]).reshape(1, 2, 1, 1, 1)
-        logits = annotator_logits(fractions(0.5, 0.5), tau=tau, temperature=0.125, regions=True)
+        logits = annotator_logits(fractions(0.5, 0.5), REGIONS, tau=tau, temperature=0.125)
         assert logits.flatten().tolist() == pytest.approx([0, 2])
 
     def test_copy(self) -> None:
         thin = binary(0.2, 0.6, 0.7, 0.1)
-        logits, target = slab_operator("copy", factor=2, regions=True)(thin, fractions(1).expand(1, 1, 2, 1, 1))
+        marks = torch.tensor([1, 0]).reshape(1, 1, 2, 1, 1)
+        logits, target = slab_operator("copy", factor=2)(thin, thick_target(thin, marks, REGIONS))
         assert logits is thin
-        assert target.shape == thin.shape
-        _, target = slab_operator("copy", factor=2)(thin, torch.tensor([3, 5]).reshape(1, 1, 2, 1, 1))
-        assert target.flatten().tolist() == [3, 3, 5, 5]
+        assert target.probabilities.flatten().tolist() == [True, True, False, False]
+        thin = two_classes(0.2, 0.6, 0.7, 0.1)
+        marks = torch.tensor([1, 7]).reshape(1, 1, 2, 1, 1)
+        _, target = slab_operator("copy", factor=2)(thin, thick_target(thin, marks, LabelSpace(ignore_label=7)))
+        assert target.probabilities[0, 1].flatten().tolist() == [True, True, False, False]
+        assert target.valid.flatten().tolist() == [True, True, False, False]
 
     def test_slices_of_a_slab_are_consecutive(self) -> None:
         x = torch.arange(12.0).reshape(1, 1, 6, 2, 1)
@@ -83,7 +95,7 @@ class TestWhatIsLeast:
     copied = (1 - 1e-12,) * 5
 
     def cross_entropy(self, thin: tuple[float, ...], name: str, **parameters: float) -> float:
-        logits, _ = slab_operator(name, factor=5, regions=True, **parameters)(binary(*thin), torch.zeros(1))
+        logits = logits_of(name, binary(*thin), REGIONS, factor=5, **parameters)
         return -torch.nn.functional.logsigmoid(logits).item()
 
     def test_mean_wants_the_copy(self) -> None:
@@ -125,8 +137,14 @@ class TestRefuses:
     @pytest.mark.parametrize("name", ["mean", "annotator", "copy"])
     def test_an_incomplete_slab(self, name: str) -> None:
         with pytest.raises(ValueError, match="a factor must divide the number of thin slices, got 3 for 4 slices"):
-            slab_operator(name, factor=3)(torch.zeros(1, 2, 4, 1, 1), torch.zeros(1, 1, 1, 1, 1))
+            logits_of(name, torch.zeros(1, 2, 4, 1, 1), CLASSES, factor=3)
+
+    @pytest.mark.parametrize("name", ["mean", "annotator", "copy"])
+    def test_a_target_of_other_slabs(self, name: str) -> None:
+        thin = torch.zeros(1, 2, 6, 1, 1)
+        with pytest.raises(ValueError, match=r"must have the shape \(1, 2, 2, 1, 1\) for .*, got \(1, 2, 3, 1, 1\)"):
+            slab_operator(name, factor=3)(thin, no_target(thin, 2))
 
     def test_too_many_tau(self) -> None:
         with pytest.raises(ValueError, match="tau must be one number or 1, one a foreground class or region, got 2"):
-            slab_operator("annotator", factor=1, tau=[0.5, 0.5])(torch.zeros(1, 2, 1, 1, 1), torch.zeros(1))
+            logits_of("annotator", torch.zeros(1, 2, 1, 1, 1), CLASSES, factor=1, tau=[0.5, 0.5])

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fixtures.slab_targets import no_target
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from nnunetv2_cfseg.imaging.slabs import annotate_slabs
+from nnunetv2_cfseg.losses.label_space import CLASSES, LabelSpace
 from nnunetv2_cfseg.losses.operators import slab_operator
 from nnunetv2_cfseg.losses.slab import annotator_logits
 
@@ -33,9 +35,9 @@ class TestProperties:
     @given(st.integers(1, 6), st.lists(st.floats(-8, 8), min_size=3, max_size=3))
     def test_mean_of_a_constant_slab_is_the_constant(self, regions: bool, factor: int, values: list[float]) -> None:
         slab = torch.tensor(values, dtype=torch.float64).reshape(1, 3, 1, 1, 1).repeat(1, 1, factor, 1, 1)
-        logits, _ = slab_operator("mean", factor=factor, regions=regions)(slab, torch.zeros(1))
-        one, whole = (x.sigmoid() if regions else x.softmax(1) for x in (slab[:, :, :1], logits))
-        torch.testing.assert_close(whole, one)
+        labels = LabelSpace(regions)
+        logits, _ = slab_operator("mean", factor=factor)(slab, no_target(slab, factor, labels))
+        torch.testing.assert_close(labels.probabilities(logits), labels.probabilities(slab[:, :, :1]))
 
     @pytest.mark.parametrize("regions", [False, True])
     @pytest.mark.parametrize(("name", "parameters"), INVARIANT)
@@ -43,17 +45,17 @@ class TestProperties:
     def test_order_of_slices_in_a_slab_does_not_matter(
         self, name: str, parameters: dict[str, Any], regions: bool, random: Any, factor: int
     ) -> None:
-        operator = slab_operator(name, factor=factor, regions=regions, **parameters)
+        operator = slab_operator(name, factor=factor, **parameters)
         rng = torch.Generator().manual_seed(random.randrange(1000))
         thin = torch.randn(1, channels_for(parameters, regions=regions), 2 * factor, 2, 1, generator=rng).double()
         order = [*random.sample(range(factor), factor), *random.sample(range(factor, 2 * factor), factor)]
-        target = torch.zeros(1)
+        target = no_target(thin, factor, LabelSpace(regions))
         torch.testing.assert_close(operator(thin[:, :, order], target)[0], operator(thin, target)[0])
 
     @given(st.floats(0, 1), st.floats(0, 1), st.floats(0.05, 0.95), st.floats(0.01, 1))
     def test_annotator_rises_with_the_fraction(self, f: float, g: float, tau: float, temperature: float) -> None:
         low, high = sorted((f, g))
-        logits = annotator_logits(fractions(low, high), tau=tau, temperature=temperature, regions=True).flatten()
+        logits = annotator_logits(fractions(low, high), LabelSpace(True), tau=tau, temperature=temperature).flatten()
         assert logits[0] <= logits[1]
 
     @given(
@@ -70,7 +72,7 @@ class TestProperties:
         after[:, giver] -= share * before[:, giver]
         thresholds = torch.tensor(tau).reshape(1, 3, 1, 1, 1)
         was, is_ = (
-            annotator_logits(f, tau=thresholds, temperature=0.1, regions=False).softmax(1)[:, taker].item()
+            annotator_logits(f, CLASSES, tau=thresholds, temperature=0.1).softmax(1)[:, taker].item()
             for f in (before, after)
         )
         assert is_ >= was - 1e-9
@@ -80,7 +82,7 @@ class TestProperties:
         self, f: float, tau: float, temperature: float, classes: int
     ) -> None:
         shares = [f / (classes - 1)] * (classes - 1)
-        logits = annotator_logits(fractions(1 - f, *shares), tau=tau, temperature=temperature, regions=False)
+        logits = annotator_logits(fractions(1 - f, *shares), CLASSES, tau=tau, temperature=temperature)
         expected = 1 - 1 / (1 + math.exp(-(f - tau) / temperature))
         assert logits.softmax(1)[0, 0].item() == pytest.approx(expected)
 
@@ -90,5 +92,5 @@ class TestProperties:
         assume(counts[-1] > counts[-2])  # annotate_slabs breaks ties, a probability does not
         thick = annotate_slabs(np.array(labels, np.uint8).reshape(5, 1, 1), 5)
         thin = 1e3 * torch.nn.functional.one_hot(torch.tensor(labels), 4).T.reshape(1, 4, 5, 1, 1).double()
-        logits, _ = slab_operator("annotator", factor=5, temperature=1e-3)(thin, torch.zeros(1))
+        logits, _ = slab_operator("annotator", factor=5, temperature=1e-3)(thin, no_target(thin, 5))
         assert logits.argmax(1).item() == thick.item()

@@ -23,7 +23,8 @@ class TestSettings:
         ("section", "message"),
         [
             ({"lamda": 1}, "the thin-thick loss takes weights, operator, .*, got lamda"),
-            ({"weights": {"thin": 1}}, "weights must be of thick, slab, feature, thin_consistency, got thin"),
+            ({"weights": {"thin": 1}}, "weights must be of thick, slab, feature, entropy, got thin"),
+            ({"weights": {"thin_consistency": 1}}, "weights must be of .*, got thin_consistency"),
             ({"weights": {"slab": -1}}, r"weights must be finite, at least 0 and not all 0, got \{'slab': -1\}"),
             ({"weights": {"slab": float("nan")}}, "weights must be finite"),
             ({"weights": {"slab": 0}}, "not all 0"),

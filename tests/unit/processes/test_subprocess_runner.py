@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_cfseg.processes import lifetime
-from nnunetv2_cfseg.processes.lifetime import process_exists, stopped_by_signals
+from nnunetv2_cfseg.processes.lifetime import process_exists
 from nnunetv2_cfseg.processes.parallel_map import checked_processes
+from nnunetv2_cfseg.processes.stop_signals import STOP_SIGNALS, stopped_by_signals
 from nnunetv2_cfseg.processes.subprocess_runner import CommandError, CommandRunner
 
 LOG = Path("logs", "step.log")
@@ -145,7 +146,7 @@ def test_nothing_is_left_when_it_fails(tmp_path: Path, monkeypatch: pytest.Monke
     assert not any(is_alive(int(pid)) for pid in (tmp_path / "ids").read_text().split())
 
 
-@pytest.mark.parametrize("number", lifetime.STOP_SIGNALS)
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_signals_stop_once_and_do_not_interrupt_cleaning_up(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     steps = []

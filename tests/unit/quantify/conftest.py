@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
-from nnunetv2_cfseg.quantify.grid import Grid
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 
 SPACING_MM = (3.0, 2.0, 1.0)
 ORIGIN = (-12.5, 30.0, 101.25)
@@ -19,7 +19,7 @@ STRAIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 @pytest.fixture(scope="session")
-def make_grid() -> Callable[..., Grid]:
+def make_grid() -> Callable[..., VolumeGeometry]:
     """A function of a shape, and of what shall not be as in ``SPACING_MM``, ``ORIGIN`` and ``STRAIGHT``."""
 
     def make(
@@ -28,9 +28,9 @@ def make_grid() -> Callable[..., Grid]:
         *,
         origin: tuple[float, ...] = ORIGIN,
         direction: tuple[float, ...] = STRAIGHT,
-    ) -> Grid:
+    ) -> VolumeGeometry:
         z, y, x = spacing_mm
-        return Grid((shape[0], shape[1], shape[2]), (z, y, x), origin, direction)
+        return VolumeGeometry((shape[0], shape[1], shape[2]), (z, y, x), origin, direction)
 
     return make
 
@@ -56,14 +56,14 @@ def make_image() -> Callable[..., sitk.Image]:
 
 
 @pytest.fixture(scope="session")
-def of_image() -> Callable[[sitk.Image], tuple[np.ndarray, Grid]]:
+def of_image() -> Callable[[sitk.Image], tuple[np.ndarray, VolumeGeometry]]:
     """A function of an image: its mask and grid."""
 
-    def split(image: sitk.Image) -> tuple[np.ndarray, Grid]:
+    def split(image: sitk.Image) -> tuple[np.ndarray, VolumeGeometry]:
         mask = sitk.GetArrayFromImage(image).astype(bool)
         z, y, x = image.GetSpacing()[::-1]
         depth, height, width = mask.shape
-        return mask, Grid((depth, height, width), (z, y, x), image.GetOrigin(), image.GetDirection())
+        return mask, VolumeGeometry((depth, height, width), (z, y, x), image.GetOrigin(), image.GetDirection())
 
     return split
 

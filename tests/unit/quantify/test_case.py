@@ -10,10 +10,10 @@ import pytest
 import SimpleITK as sitk
 import trimesh
 
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass
 from nnunetv2_cfseg.quantify import case as case_module
 from nnunetv2_cfseg.quantify.case import mesh_name, quantify_case
-from nnunetv2_cfseg.quantify.grid import Grid
 from nnunetv2_cfseg.quantify.inputs import Scan
 from nnunetv2_cfseg.quantify.midline import Midline
 
@@ -92,7 +92,7 @@ def write_image(values: np.ndarray, tmp_path: Path, make_image: Callable[..., si
 def test_the_midline_is_looked_for_in_the_image(
     scan: Scan, write_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def plane_between_the_last_columns(image: sitk.Image, grid: Grid) -> Midline:
+    def plane_between_the_last_columns(image: sitk.Image, grid: VolumeGeometry) -> Midline:
         assert image.GetSize()[::-1] == grid.shape
         return Midline((1.0, 0.0, 0.0), -12.5 + 18.5, "symmetry")
 

@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nnunetv2_cfseg.quantify.grid import Grid
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 from nnunetv2_cfseg.quantify.measures import ClassQuantities, measure_class
 from nnunetv2_cfseg.quantify.midline import Midline, image_centre_midline
 
@@ -23,7 +23,7 @@ SPACINGS = st.tuples(*[st.sampled_from([0.5, 0.75, 1.0, 2.5, 5.0])] * 3)
 INDICES = {"diameter_slice", "first_slice", "last_slice", "first_slice_z_mm", "last_slice_z_mm"}
 
 
-def measured(mask: np.ndarray, grid: Grid, *, smallest_ml: float = 0.0) -> ClassQuantities:
+def measured(mask: np.ndarray, grid: VolumeGeometry, *, smallest_ml: float = 0.0) -> ClassQuantities:
     return measure_class(mask, grid, midline=image_centre_midline(grid, reason="none"), smallest_ml=smallest_ml)
 
 
@@ -35,7 +35,7 @@ def box() -> np.ndarray:
     return mask
 
 
-def test_a_box_has_the_numbers_of_a_box(box: np.ndarray, make_grid: Callable[..., Grid]) -> None:
+def test_a_box_has_the_numbers_of_a_box(box: np.ndarray, make_grid: Callable[..., VolumeGeometry]) -> None:
     """Voxels of 6 mm3; the midline is at 14.5 voxels, so that a sixth lies on the left."""
     found = measured(box, make_grid(box.shape))
     (lesion,) = found.lesions
@@ -71,7 +71,7 @@ def test_a_box_that_lies_obliquely_has_its_diameters_and_longer_extents(
     assert lesion.extent_mm[2] == pytest.approx(6)
 
 
-def test_lesions_are_numbered_by_falling_volume_then_from_the_head(make_grid: Callable[..., Grid]) -> None:
+def test_lesions_are_numbered_by_falling_volume_then_from_the_head(make_grid: Callable[..., VolumeGeometry]) -> None:
     mask = np.zeros((9, 9, 9), bool)
     mask[0, 0, 0] = mask[8, 8, 8] = mask[8, 8, 0] = True
     mask[4, 4, 4:6] = True
@@ -81,7 +81,7 @@ def test_lesions_are_numbered_by_falling_volume_then_from_the_head(make_grid: Ca
     assert [lesion.side for lesion in found.lesions] == ["both", "left", "right", "right"]
 
 
-def test_what_is_too_small_is_no_lesion_and_counts_for_the_class(make_grid: Callable[..., Grid]) -> None:
+def test_what_is_too_small_is_no_lesion_and_counts_for_the_class(make_grid: Callable[..., VolumeGeometry]) -> None:
     mask = np.zeros((5, 5, 9), bool)
     mask[0, 0, 0] = mask[4, 4, 6:8] = True
     grid = make_grid(mask.shape, (1.0, 1.0, 1.0))
@@ -94,7 +94,7 @@ def test_what_is_too_small_is_no_lesion_and_counts_for_the_class(make_grid: Call
     assert isnan(none.largest_diameter_mm)
 
 
-def test_a_class_that_is_not_there_has_no_diameter_and_no_side(make_grid: Callable[..., Grid]) -> None:
+def test_a_class_that_is_not_there_has_no_diameter_and_no_side(make_grid: Callable[..., VolumeGeometry]) -> None:
     found = measured(np.zeros((4, 4, 4), bool), make_grid((4, 4, 4)))
     assert (found.volume_ml, found.lesions, found.largest_lesion_ml, found.side) == (0, (), 0, "")
     assert (found.left_ml, found.right_ml) == (0, 0)
@@ -103,7 +103,7 @@ def test_a_class_that_is_not_there_has_no_diameter_and_no_side(make_grid: Callab
 
 
 @pytest.mark.parametrize("smallest_ml", [-1, float("nan")])
-def test_a_smallest_volume_below_zero_is_refused(smallest_ml: float, make_grid: Callable[..., Grid]) -> None:
+def test_a_smallest_volume_below_zero_is_refused(smallest_ml: float, make_grid: Callable[..., VolumeGeometry]) -> None:
     with pytest.raises(ValueError, match=r"smallest volume of a lesion must be >= 0 ml, got"):
         measured(np.ones((2, 2, 2), bool), make_grid((2, 2, 2)), smallest_ml=smallest_ml)
 
@@ -112,7 +112,7 @@ def test_a_smallest_volume_below_zero_is_refused(smallest_ml: float, make_grid: 
 def test_volumes_add_up(
     mask: np.ndarray, spacing_mm: tuple[float, float, float], y: float, z: float, offset_mm: float
 ) -> None:
-    grid = Grid(mask.shape, spacing_mm, (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+    grid = VolumeGeometry(mask.shape, spacing_mm, (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
     normal = np.array([1, y, z]) / np.linalg.norm([1, y, z])
     midline = Midline((normal[0], normal[1], normal[2]), offset_mm, "symmetry")
     found = measure_class(mask, grid, midline=midline)

@@ -9,8 +9,8 @@ import pytest
 import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
+from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 from nnunetv2_cfseg.quantify import symmetry
-from nnunetv2_cfseg.quantify.grid import Grid
 from nnunetv2_cfseg.quantify.midline import Midline
 from nnunetv2_cfseg.quantify.reflection import Plane
 from nnunetv2_cfseg.quantify.symmetry import symmetry_midline
@@ -35,7 +35,7 @@ def head(degrees: tuple[float, ...] = (0, 0, 0), shift_mm: tuple[float, ...] = (
 
 
 def found(hu: np.ndarray, make_image: Callable[..., sitk.Image]) -> Midline:
-    grid = Grid(SHAPE, SPACING_MM, ORIGIN, (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+    grid = VolumeGeometry(SHAPE, SPACING_MM, ORIGIN, (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
     return symmetry_midline(make_image(hu.astype(np.int16), SPACING_MM, origin=ORIGIN), grid)
 
 
@@ -63,7 +63,7 @@ def test_is_the_same_every_time_and_in_every_order_of_voxels(make_image: Callabl
     image = make_image(hu.astype(np.int16), SPACING_MM, origin=ORIGIN)
     stored = sitk.Flip(sitk.PermuteAxes(image, (2, 0, 1)), (True, False, True))
     z, y, x = stored.GetSize()[::-1]
-    grid = Grid((z, y, x), SPACING_MM, stored.GetOrigin(), stored.GetDirection())
+    grid = VolumeGeometry((z, y, x), SPACING_MM, stored.GetOrigin(), stored.GetDirection())
     again = symmetry_midline(stored, grid)
     assert again.source == "symmetry"
     np.testing.assert_allclose(again.normal, first.normal, atol=0.01)
@@ -86,7 +86,7 @@ def test_of_air_is_not_looked_for(make_image: Callable[..., sitk.Image]) -> None
 
 def test_of_noise_is_not_trusted(make_image: Callable[..., sitk.Image]) -> None:
     noise = np.random.default_rng(0).normal(0, 300, (24, 24, 24)).astype(np.int16)
-    grid = Grid((24, 24, 24), SPACING_MM, ORIGIN, (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+    grid = VolumeGeometry((24, 24, 24), SPACING_MM, ORIGIN, (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
     midline = symmetry_midline(make_image(noise, SPACING_MM, origin=ORIGIN), grid)
     assert midline.source == "image centre"
     assert midline.reason
@@ -96,7 +96,7 @@ def test_of_a_head_at_the_edge_of_the_scan_is_not_trusted(make_image: Callable[.
     """Most of its right half is not in the scan: there is little to compare the left one with."""
     width = 30
     hu, origin = head()[:, :, -width:].astype(np.int16), (ORIGIN[0] + 4.0 * (SHAPE[2] - width), *ORIGIN[1:])
-    grid = Grid((*SHAPE[:2], width), SPACING_MM, origin, (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+    grid = VolumeGeometry((*SHAPE[:2], width), SPACING_MM, origin, (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
     midline = symmetry_midline(make_image(hu, SPACING_MM, origin=origin), grid)
     assert (midline.source, midline.offset_mm) == ("image centre", pytest.approx(60))
     assert midline.reason
@@ -129,6 +129,6 @@ def test_is_trusted_up_to_its_limits(
 
 def test_of_a_single_slice_is_looked_for_without_an_error(make_image: Callable[..., sitk.Image]) -> None:
     image = make_image(head()[28:29].astype(np.int16), SPACING_MM, origin=ORIGIN)
-    grid = Grid((1, *SHAPE[1:]), SPACING_MM, ORIGIN, (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+    grid = VolumeGeometry((1, *SHAPE[1:]), SPACING_MM, ORIGIN, (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
     midline = symmetry_midline(image, grid)
     assert bool(midline.reason) == (midline.source == "image centre")

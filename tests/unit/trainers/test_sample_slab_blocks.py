@@ -12,7 +12,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor
 
 from nnunetv2_cfseg.trainers.blocks import BlockSampling
-from nnunetv2_cfseg.trainers.sample_slab_blocks import SampleSlabBlocks, SlabBlocks, average_slabs
+from nnunetv2_cfseg.trainers.sample_slab_blocks import SampleSlabBlocks, SlabBlocks, SlabTargets, average_slabs
 
 FACTOR = 3
 CENTER = (6, 4, 4)
@@ -23,7 +23,7 @@ COMPANIONS = slice(THICK, THICK + BLOCKS.columns * FACTOR)
 CROP = (72, 20, 20)
 
 
-def draw_slab_blocks(blocks: SlabBlocks = BLOCKS, **settings: Any) -> SampleSlabBlocks:
+def sample_slab_blocks(blocks: SlabBlocks = BLOCKS, **settings: Any) -> SampleSlabBlocks:
     sampling = BlockSampling(
         1, **{"foreground_fraction": 0.5, "hard_background_fraction": 0.0, "border_fraction": 0.5, **settings}
     )
@@ -54,18 +54,19 @@ def own_slices(thin: Tensor, offset: Tensor) -> Tensor:
     return torch.stack([block[:, begin : begin + CENTER[0]] for block, begin in zip(copied, offset, strict=True)])
 
 
-class TestDrawSlabBlocks:
+class TestSampleSlabBlocks:
     def test_shapes(self) -> None:
-        sample = draw_slab_blocks()(image=torch.randn(2, *CROP), segmentation=torch.zeros(1, *CROP).short())
+        sample = sample_slab_blocks()(image=torch.randn(2, *CROP), segmentation=torch.zeros(1, *CROP).short())
         assert sample["image"].shape == (6 + 12 + 5, 2, *BLOCK)
-        thick, thin, offset = sample["segmentation"]
+        assert type(sample["segmentation"]) is list  # nnU-Net's loader stacks nothing else
+        thick, thin, offset = SlabTargets(*sample["segmentation"])
         assert thick.shape == (6, 1, 6, 4, 4)
         assert thin.shape == (12 + 5, 1, 2 + 3, 4, 4)
         assert offset.shape == (12 + 5,)
 
     @pytest.mark.parametrize("blocks", [SlabBlocks(0, 3, 0), SlabBlocks(0, 0, 3), SlabBlocks(1, 0, 0)])
     def test_kinds_may_be_left_out(self, blocks: SlabBlocks) -> None:
-        sample = draw_slab_blocks(blocks)(image=torch.randn(1, *CROP), segmentation=torch.zeros(1, *CROP).short())
+        sample = sample_slab_blocks(blocks)(image=torch.randn(1, *CROP), segmentation=torch.zeros(1, *CROP).short())
         thick, thin, offset = sample["segmentation"]
         assert len(thin) == len(offset)
         assert len(thick) == blocks.columns + blocks.thick
@@ -75,26 +76,26 @@ class TestDrawSlabBlocks:
     def test_the_thick_centre_of_a_column_is_the_average_of_the_thin_ones(self) -> None:
         torch.manual_seed(0)
         image = torch.randn(1, *CROP)
-        sample = draw_slab_blocks()(image=image, segmentation=torch.zeros(1, *CROP).short())["image"]
+        sample = sample_slab_blocks()(image=image, segmentation=torch.zeros(1, *CROP).short())["image"]
         means = column_centers(sample).unflatten(2, (-1, FACTOR)).mean(3)
         torch.testing.assert_close(means, centers(sample[: BLOCKS.columns]))
 
     def test_every_centre_has_the_labels_of_its_own_slices(self) -> None:
         labels = torch.randint(0, 3, (1, CROP[0] // FACTOR, 20, 20)).short().repeat_interleave(FACTOR, dim=1)
-        sample = draw_slab_blocks()(image=labels.float(), segmentation=labels)
+        sample = sample_slab_blocks()(image=labels.float(), segmentation=labels)
         thick, thin, offset = sample["segmentation"]
         torch.testing.assert_close(centers(sample["image"][:THICK]), thick.float())
         torch.testing.assert_close(centers(sample["image"][THICK:]), own_slices(thin, offset).float())
 
     def test_thin_blocks_alone_begin_anywhere_in_a_slab(self) -> None:
         index = slab_index(CROP).short()
-        _, _, offset = draw_slab_blocks(SlabBlocks(4, 2, 60))(image=index.float(), segmentation=index)["segmentation"]
+        _, _, offset = sample_slab_blocks(SlabBlocks(4, 2, 60))(image=index.float(), segmentation=index)["segmentation"]
         assert offset[: 4 * FACTOR].tolist() == [0] * 4 * FACTOR
         assert set(offset[4 * FACTOR :].tolist()) == set(range(FACTOR))
 
     def test_neighbours_are_the_slabs_before_and_after(self) -> None:
         index = slab_index(CROP).short()
-        _, thin, _ = draw_slab_blocks(SlabBlocks(8, 8, 60))(image=index.float(), segmentation=index)["segmentation"]
+        _, thin, _ = sample_slab_blocks(SlabBlocks(8, 8, 60))(image=index.float(), segmentation=index)["segmentation"]
         assert bool((thin == thin[..., :1, :1]).all())
         slabs = thin[:, 0, :, 0, 0]
         first, last = 1, CROP[0] // FACTOR
@@ -105,7 +106,7 @@ class TestDrawSlabBlocks:
     def test_foreground_is_looked_for_in_thick_blocks_and_in_thin_ones(self) -> None:
         labels = torch.zeros(1, *CROP).short()
         labels[0, 30:33, 9, 9] = 1  # one slab
-        transform = draw_slab_blocks(foreground_fraction=1.0)
+        transform = sample_slab_blocks(foreground_fraction=1.0)
         thick, thin, offset = transform(image=labels.float(), segmentation=labels)["segmentation"]
         assert bool((thick == 1).flatten(1).any(1).all())
         assert bool((own_slices(thin, offset)[-BLOCKS.thin :] == 1).flatten(1).any(1).all())
@@ -113,7 +114,7 @@ class TestDrawSlabBlocks:
     def test_background_as_bright_as_foreground_is_looked_for_in_each_scan(self) -> None:
         image = torch.zeros(1, *CROP)
         image[0, 30:33, 8:12, 8:12] = torch.tensor([1.0, 2.0, 0.0]).view(3, 1, 1)  # 1 on one slice, and on average
-        transform = draw_slab_blocks(foreground_fraction=0.0, hard_background_fraction=1.0)
+        transform = sample_slab_blocks(foreground_fraction=0.0, hard_background_fraction=1.0)
         transform.foreground_range = (0.9, 1.1)
         blocks = transform(image=image, segmentation=torch.zeros(1, *CROP).short())["image"]
         assert bool(((centers(blocks[:THICK]) > 0.9).flatten(1).any(1)).all())
@@ -121,7 +122,7 @@ class TestDrawSlabBlocks:
 
     def test_refuses_a_crop_that_is_not_whole_slabs(self) -> None:
         with pytest.raises(ValueError, match="whole slabs of 3 slices, got 71"):
-            draw_slab_blocks()(image=torch.zeros(1, 71, 20, 20), segmentation=torch.zeros(1, 71, 20, 20).short())
+            sample_slab_blocks()(image=torch.zeros(1, 71, 20, 20), segmentation=torch.zeros(1, 71, 20, 20).short())
 
     def test_refuses_a_centre_that_is_not_whole_slabs(self) -> None:
         with pytest.raises(ValueError, match="a block's centre must be whole slabs of 4 slices, got 6"):
@@ -167,7 +168,7 @@ class TestAugmentation:
         assert turned == {1, 12}  # mirrored along z and not
 
     def test_thick_and_thin_are_augmented_alike(self, augmentation: ComposeTransforms) -> None:
-        augmentation.transforms.append(draw_slab_blocks())
+        augmentation.transforms.append(sample_slab_blocks())
         np.random.seed(1)
         for _ in range(4):
             sample = augmentation(image=torch.randn(1, 36, 34, 34), segmentation=torch.zeros(1, 36, 34, 34).short())

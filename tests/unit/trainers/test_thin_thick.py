@@ -51,6 +51,32 @@ class TestPlans:
             thin_thick_section(configuration(factor=5), trainer="T")
 
 
+class TestLossSettings:
+    def settings(self, **section: Any) -> ThinThickSettings:
+        return ThinThickSettings.from_plans(thin_thick_section(configuration(**section), trainer="T").loss)
+
+    def test_without_any_are_the_defaults(self) -> None:
+        assert self.settings() == ThinThickSettings()
+
+    def test_a_term_of_older_plans_is_read_by_its_new_name(self, capsys: pytest.CaptureFixture[str]) -> None:
+        settings = self.settings(loss={"weights": {"slab": 1.0, "thin_consistency": 0.5}, "operator": "copy"})
+        assert settings == ThinThickSettings(weights={"slab": 1.0, "entropy": 0.5}, operator="copy")
+        assert "weights.thin_consistency is now thin_thick.loss.weights.entropy" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("loss", "message"),
+        [
+            ({"weights": {"entropy": 1, "thin_consistency": 1}}, "thin_consistency was renamed to .*both are there"),
+            ({"weights": [1]}, "a value of another type"),
+            ({"weights": {"thin": 1}}, "got thin"),
+            ([], "cfseg.thin_thick.loss must be a mapping"),
+        ],
+    )
+    def test_refuse(self, loss: object, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            self.settings(loss=loss)
+
+
 class TestCountBlocks:
     def count(self, total: int = 20, section: dict[str, Any] | None = None, **weights: float) -> SlabBlocks:
         plans = thin_thick_section(configuration(**(section or {})), trainer="T")

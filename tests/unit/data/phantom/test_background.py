@@ -161,11 +161,7 @@ def case_on(file: Path, **frequencies: float) -> PhantomCase:
 
 
 def as_image(case: PhantomCase, volume: np.ndarray) -> sitk.Image:
-    image = sitk.GetImageFromArray(volume)
-    image.SetSpacing(case.spacing_mm[::-1])
-    image.SetOrigin(case.origin_mm)
-    image.SetDirection(case.direction)
-    return image
+    return case.geometry.image_of(volume)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +194,7 @@ class TestGrid:
         for part in ("GetSpacing", "GetOrigin", "GetDirection"):
             np.testing.assert_allclose(getattr(image, part)(), getattr(turned, part)(), atol=1e-6)
         back = sitk.DICOMOrient(labels, "LPS")
-        np.testing.assert_allclose(back.GetOrigin(), straight.origin_mm, atol=1e-3)
+        np.testing.assert_allclose(back.GetOrigin(), straight.geometry.origin_mm, atol=1e-3)
         np.testing.assert_array_equal(sitk.GetArrayFromImage(back), straight.labels)
         np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.DICOMOrient(image, "LPS")), straight.image)
 
@@ -209,7 +205,7 @@ class TestGrid:
         tilted.SetDirection((1, 0, 0, 0, c, -s, 0, s, c))
         sitk.WriteImage(tilted, str(tmp_path / "tilted.nrrd"))
         case = case_on(tmp_path / "tilted.nrrd")
-        np.testing.assert_allclose(case.direction, tilted.GetDirection(), atol=1e-9)
+        np.testing.assert_allclose(case.geometry.direction, tilted.GetDirection(), atol=1e-9)
         np.testing.assert_array_equal(case.labels, straight.labels)
 
     def test_is_the_same_case_again(self, real_head: Path, straight: PhantomCase) -> None:
@@ -252,6 +248,15 @@ class TestRefusals:
         file = tmp_path / "text.nii.gz"
         file.write_text("no image")
         with pytest.raises(ValueError, match=r"cannot be read.*text\.nii\.gz$"):
+            read_background(file)
+
+    @pytest.mark.parametrize("share", [0.1, 0.6, 0.99])
+    def test_of_a_file_that_is_cut(self, tmp_path: Path, share: float) -> None:
+        """SimpleITK fills up what is missing with slices of zeros, and says nothing."""
+        file = write(tmp_path / "head.nii.gz", made_up_head())
+        file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+        assert sitk.ReadImage(str(file)).GetSize()[2] == len(made_up_head())
+        with pytest.raises(ValueError, match=r"cannot be read, it is truncated or .*: .*head\.nii\.gz$"):
             read_background(file)
 
     def test_of_a_flat_image(self, tmp_path: Path) -> None:

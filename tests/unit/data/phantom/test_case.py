@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 
 from nnunetv2_cfseg.data.phantom.case import PhantomCase, draw_classes, make_case
 from nnunetv2_cfseg.data.phantom.head import build_head
@@ -30,7 +29,7 @@ class TestCase:
         assert case.image.dtype == np.int16
         assert case.labels.dtype == np.uint8
         assert case.image.shape == case.labels.shape == (40, 48, 52)
-        assert case.spacing_mm == (4.0, 4.5, 4.2)
+        assert case.geometry.spacing_mm == (4.0, 4.5, 4.2)
         assert set(np.unique(case.labels)) == {0, 1, 2, 3, 4, 5}
         assert case.image.min() < -950
         assert case.image.max() > 900
@@ -56,14 +55,11 @@ class TestCase:
         assert other.provenance["scanner"] != case.provenance["scanner"]
 
     def test_lies_in_the_middle_of_the_scanner(self, case: PhantomCase) -> None:
-        image = sitk.GetImageFromArray(case.image)
-        image.SetSpacing(case.spacing_mm[::-1])
-        image.SetOrigin(case.origin_mm)
-        image.SetDirection(case.direction)
+        image = case.geometry.image_of(case.image)
         middle = [(size - 1) / 2 for size in image.GetSize()]
         np.testing.assert_allclose(image.TransformContinuousIndexToPhysicalPoint(middle), 0, atol=1e-9)
-        np.testing.assert_allclose(case.origin_mm, (-25.5 * 4.2, -23.5 * 4.5, -19.5 * 4.0))
-        assert case.direction == tuple(np.eye(3).ravel())
+        np.testing.assert_allclose(case.geometry.origin_mm, (-25.5 * 4.2, -23.5 * 4.5, -19.5 * 4.0))
+        assert case.geometry.direction == tuple(np.eye(3).ravel())
 
     def test_is_as_severe_as_asked_for(self) -> None:
         settings = replace(SETTINGS, matrix=(16, 16, 16), smallest=0.9, fresh=True)

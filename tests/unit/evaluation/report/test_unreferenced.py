@@ -105,7 +105,7 @@ def test_contents_lead_to_sections_in_order(dataset: Path, tmp_path: Path) -> No
 
 def test_cases_with_most_remarks_come_first(dataset: Path, tmp_path: Path) -> None:
     html = page(dataset, tmp_path / "r.html", cases=1)
-    assert "Of 3 cases the browser holds 1" in html
+    assert "Of 3 cases the browser holds the first 1" in html
     assert re.findall(r'<button type="button" data-case="\d+"><span class="name">(\w+)', html) == ["three"]
 
 

@@ -172,7 +172,7 @@ class TestRefusals:
     def test_of_a_label_that_the_dataset_does_not_have(self, write: Callable[..., tuple[Case, Path]]) -> None:
         image, truth, prediction = scan()
         prediction[0, 0, 0] = 7
-        with pytest.raises(ValueError, match=r"^labels must be among the dataset's, got 7: .*prediction\.nrrd$"):
+        with pytest.raises(ValueError, match=r"^labels must be those of .*, got also \[7\]: .*prediction\.nrrd$"):
             show(*write(image, truth, prediction))
 
     def test_of_a_label_above_a_byte(self, write: Callable[..., tuple[Case, Path]]) -> None:
