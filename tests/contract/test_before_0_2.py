@@ -17,7 +17,7 @@ import pytest
 from fixtures.tiny_training import make_trainer, write_preprocessed
 
 from nnunetv2_cfseg.cli import main
-from nnunetv2_cfseg.data.pairing.sidecar import load_record, read_pairing
+from nnunetv2_cfseg.data.pairing.sidecar import pairs_in, read_pairing
 from nnunetv2_cfseg.imaging.read import read_volume
 from nnunetv2_cfseg.losses.thin_thick import ThinThickSettings
 from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
@@ -127,7 +127,8 @@ class TestPairs:
         (tmp_path / "imagesTr" / "case_0_0000.nii.gz").touch()
         sidecar = read("thin_thick")
         begun = {name: sidecar[name] for name in ("factor", "labels", "threshold", "folds", "seed")}
-        assert load_record(tmp_path, begun) == sidecar["cases"]
+        with pairs_in(tmp_path).writing(begun) as before:
+            assert before == sidecar
 
 
 @pytest.mark.parametrize("model", ["bundle", "model"])
