@@ -131,10 +131,10 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
         if self.section.hounsfield_jitter and len(ct) == network.input_channels:
             augmentation.transforms = without_unitless_intensity(augmentation.transforms)
             augmentation.transforms.append(HounsfieldJitter([c["mean"] for c in ct], [c["std"] for c in ct]))
-        augmentation.transforms.append(self.draw_blocks())
+        augmentation.transforms.append(self.sample_blocks())
         return augmentation
 
-    def draw_blocks(self) -> BasicTransform:
+    def sample_blocks(self) -> BasicTransform:
         """The last step of the augmentation."""
         network = self.block_center_network()
         return SampleBlocks(
