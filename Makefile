@@ -3,7 +3,9 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install browser check test test-fast demo clean
+.PHONY: install browser check test test-fast docs cli-reference demo clean
+
+export NO_MKDOCS_2_WARNING := 1
 
 install: $(VENV)/.installed
 
@@ -18,6 +20,15 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/mkdocs build --quiet --strict
+
+# The docs in a browser, at the address that is printed; they follow what is edited.
+docs: install
+	$(BIN)/mkdocs serve
+
+# After a change of a command's flags: the page that lists them.
+cli-reference: install
+	$(BIN)/python -m nnunetv2_cfseg.cli_reference > docs/reference/cli.md
 
 # The report's tests open it in Chromium. Who is not root installs one; without it these tests are skipped.
 browser:
@@ -39,4 +50,4 @@ demo: install
 	$(BIN)/cfseg demo -o demo
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,1 +1,4 @@
-"""Networks of other libraries as nnU-Net trainers, to compare with; docs/add-a-baseline.md says how to add one."""
+"""Networks of other libraries as nnU-Net trainers, to compare with.
+
+docs/how-to/add-a-baseline.md says how to add one.
+"""

@@ -20,7 +20,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "tables, tests and one HTML page. What FILE says can be overwritten by flags; without FILE flags say all.",
     )
     flag = command.add_argument
-    flag("file", type=Path, nargs="?", metavar="FILE", help="a YAML file, see docs/benchmarks.md")
+    flag("file", type=Path, nargs="?", metavar="FILE", help="a YAML file, see docs/how-to/benchmark.md")
     flag("-o", type=Path, required=True, metavar="FOLDER", help="where cells and results go")
     flag("-d", nargs="+", metavar="ID", help="datasets")
     flag("-tr", nargs="+", default=[], metavar="TRAINER", help="without FILE: trainers")

@@ -61,7 +61,7 @@ COLUMNS = (
         "the harmonic mean of lesion precision and recall", "Commowick et al. 2018"),
     Column("boundary_Dice", "boundary-slab Dice", "", 1, 1.0,
         "Dice over the thick voxels of which the reference fills a part: where a copied thick label must err",
-        "docs/evaluate.md"),
+        "docs/reference/metrics.md"),
 )  # fmt: skip
 
 BY_KEY = {column.key: column for column in COLUMNS}

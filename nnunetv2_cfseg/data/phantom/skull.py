@@ -2,7 +2,8 @@
 
 Coordinates are those of the head: x to the left, y to the back, z to the top, in mm; the origin lies between
 the thalami. The inner table is an egg above, and a floor of three fossae below.
-Skull thickness: frontal 8.0, parietal 7.0, temporal 4.7, occipital 8.0 mm (CT of 100 adults, see docs/phantom.md).
+Skull thickness: frontal 8.0, parietal 7.0, temporal 4.7, occipital 8.0 mm (CT of 100 adults, see
+docs/explanation/phantom-anatomy.md).
 """
 
 from __future__ import annotations
