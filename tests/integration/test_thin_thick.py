@@ -123,11 +123,11 @@ def test_plans_of_pairs(trained: Path) -> None:
 
 @pytest.mark.gpu
 def test_on_a_gpu_the_same_commands_train_and_predict(trained: Path, workspace: Any, tmp_path: Path) -> None:
-    """With the network compiled; a processor then segments as the GPU does, but for voxels on the fence."""
+    """A processor segments as the GPU does, but for voxels on the fence."""
     model = ["-d", "962", "-f", "0", "-c", "3d_fullres", "-tr", TRAINER, "-p", PLANS]
     results = {"nnUNet_results": str(tmp_path / "results")}
     workspace.run("nnUNetv2_train", "962", "3d_fullres", "0", "-tr", TRAINER, "-p", PLANS, "-device", "cuda",
-        CFSEG_TIME_BUDGET_S="60", nnUNet_compile="t", **results)  # fmt: skip
+        CFSEG_TIME_BUDGET_S="60", **results)  # fmt: skip
     scans = workspace.raw / "Dataset962_Pairs" / "imagesTr"
     stock, ours = ["nnUNetv2_predict", "--disable_tta"], ["cfseg", "predict", "--shifts", "1", "--precision"]
     labels = []
