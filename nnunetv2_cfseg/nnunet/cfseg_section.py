@@ -6,7 +6,6 @@ Planners write it (:meth:`CFSegSection.to_plans`); trainers, the preprocessor an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -145,23 +144,3 @@ class CFSegSection(Document):
         if self.thin_thick is None:
             del content["thin_thick"]
         return content
-
-
-def keys_as_markdown() -> str:
-    """A table of all keys with type, default and meaning, for the documentation."""
-    rows = [
-        f"| `{at}{name}` | {_types(entry)} | {_default(model, name)} | {entry['description']} |"
-        for at, model in (("", CFSegSection), ("thin_thick.", ThinThickSection))
-        for name, entry in model.model_json_schema()["properties"].items()
-    ]
-    return "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows, ""])
-
-
-def _types(entry: Mapping[str, Any]) -> str:
-    """JSON's types of an entry of a schema; of a reference, an object."""
-    return " or ".join(one.get("type", "object") for one in entry.get("anyOf", [entry]))
-
-
-def _default(model: type[Document], name: str) -> str:
-    field = model.model_fields[name]
-    return "must be there" if field.is_required() else f"`{json.dumps(field.get_default(call_default_factory=True))}`"

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_cfseg import __version__, cli_reference
+from nnunetv2_cfseg.files.schema import Document
+from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection, ThinThickSection
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^ *```(\w*)[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
@@ -140,6 +142,13 @@ def test_command_reference_shows_what_a_flag_takes() -> None:
         "| `--kind {x,y} ...` |  |\n"
         "| `--flag` |  |\n"
     )
+
+
+@pytest.mark.parametrize("section", [CFSegSection, ThinThickSection])
+def test_every_key_of_the_plans_is_described(section: type[Document]) -> None:
+    page = (REPOSITORY / "docs" / "reference" / "plans-keys.md").read_text()
+    rows = {row.split("|")[1].strip().strip("`").split(".")[0] for row in page.splitlines() if row.startswith("| `")}
+    assert section.model_fields.keys() - {"thin_thick"} <= rows
 
 
 def test_every_page_of_the_docs_is_in_the_navigation() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection, ThinThickSection, keys_as_markdown
+from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection, ThinThickSection
 
 FRACTIONS = st.floats(0, 0.5)
 SECTIONS = st.fixed_dictionaries(
@@ -101,14 +101,3 @@ def test_a_section_that_is_none_is_refused(section: Any) -> None:
 def test_it_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         CFSegSection().border_fraction = 1.0  # type: ignore[misc]
-
-
-def test_the_table_has_every_key_with_its_meaning() -> None:
-    table = keys_as_markdown()
-    for at, model in (("", CFSegSection), ("thin_thick.", ThinThickSection)):
-        for name, field in model.model_fields.items():
-            assert field.description
-            assert f"| `{at}{name}` |" in table
-    assert "| `hard_background_fraction` | number | `0.25` |" in table
-    assert "| `thin_thick.factor` | integer | must be there |" in table
-    assert "None" not in table
