@@ -31,6 +31,7 @@ from nnunetv2_cfseg.inference.model import Model, load_model
 from nnunetv2_cfseg.inference.precision import PRECISIONS, faster_precision
 from nnunetv2_cfseg.inference.predict_volume import PredictionSettings, predict_volume
 from nnunetv2_cfseg.networks.beyond_scan import MODES
+from nnunetv2_cfseg.nnunet.datasets import find_dataset
 
 PLANS = "nnUNetCFSegPlans"
 #: Slices next to a cut whose Dice is taken, and those of a piece that is cut on both sides.
@@ -70,12 +71,10 @@ def main() -> None:
 def run_training(args: argparse.Namespace) -> None:
     """Train and leave ``checkpoint_final.pth`` and the number of steps."""
     os.environ.update(CFSEG_SEED=str(args.seed), nnUNet_results=str(args.o.resolve()))
-    from nnunetv2.paths import nnUNet_preprocessed
     from nnunetv2.run.run_training import get_trainer_from_args
-    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    folder = Path(nnUNet_preprocessed, maybe_convert_to_dataset_name(args.d))
+    folder = find_dataset(args.d).preprocessed
     plans = json.loads((folder / f"{PLANS}.json").read_text())
     plans["plans_name"] = f"{PLANS}_{args.mode}"
     plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["beyond_scan"] = args.mode

@@ -16,8 +16,9 @@ from typing import Any
 
 from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
 from nnunetv2_cfseg.benchmark.memory_monitor import tree_bytes
-from nnunetv2_cfseg.benchmark.scans import find_scans
+from nnunetv2_cfseg.benchmark.scans import find_scans, link_predictions
 from nnunetv2_cfseg.benchmark.system_info import describe_machine
+from nnunetv2_cfseg.benchmark.thin_labels import data_folders
 from nnunetv2_cfseg.files.atomic_files import write_json
 from nnunetv2_cfseg.files.checksum import sha256
 from nnunetv2_cfseg.files.text_files import read_json
@@ -27,6 +28,10 @@ from nnunetv2_cfseg.processes.subprocess_runner import CommandRunner
 #: What a finished cell holds.
 RECORD, TABLE = "cell.json", "summary.csv"
 LOG = Path("log.txt")
+RESULTS = FOLDERS[2]
+#: Of a row that trains nothing, or whose predictions are there.
+NO_COSTS: dict[str, Any] = {"seconds": 0.0, "peak_bytes": 0}
+NO_NETWORK: dict[str, Any] = {"parameters": None, "flops_per_voxel": None}
 #: What a training has taken is kept this often, for one that is killed.
 NOTE_EVERY_S = 10.0
 POLL_S = 0.5
@@ -63,7 +68,7 @@ def run_cell(matrix: Matrix, cell: Cell, output: Path, *, threads: int, stop: th
     with _alone(folder, stop) as lock:
         if not is_done(folder):
             remove_unfinished(folder)
-            _run(matrix, cell, folder, threads, lock, stop)
+            _run(matrix, cell, output, threads, lock, stop)
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -72,38 +77,51 @@ def remove_unfinished(folder: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int, lock: int, stop: threading.Event) -> None:
-    results = folder.resolve() / "nnUNet_results"
+def _run(matrix: Matrix, cell: Cell, output: Path, threads: int, lock: int, stop: threading.Event) -> None:
+    folder = output / cell.folder
+    results = folder.resolve() / RESULTS
     results.mkdir(exist_ok=True)
-    steering = {"nnUNet_results": str(results), **environment(matrix, cell, threads)}
+    steering = {RESULTS: str(results), **environment(matrix, cell, threads), **data_folders(cell.row, output)}
     # A training that outlives this process for a moment holds the lock.
     runner = CommandRunner(folder, steering, inherited=lock, stop=stop)
     scans = find_scans(cell, folder)
-    plans, configuration = matrix.trained_plans(cell.row), matrix.configuration_of(cell.row)
-    of_model = ["-tr", cell.row.trainer, "-p", plans, "-device", matrix.device]
+    of_model = ["-tr", cell.row.trainer, "-p", cell.plans, "-device", matrix.device]
     network = folder.resolve() / "network.json"
-    train = ["python", "-m", "nnunetv2_cfseg.benchmark.train", str(network), cell.dataset, configuration, cell.fold,
-             *of_model]  # fmt: skip
-    training = _once(folder / "train.json", lambda: measured(runner, train, so_far=folder / "train_so_far.json"))
+    train = ["python", "-m", "nnunetv2_cfseg.benchmark.train", str(network), cell.dataset, cell.configuration,
+             cell.fold, *of_model]  # fmt: skip
+    training, described = NO_COSTS, NO_NETWORK
+
+    def learn() -> dict[str, Any]:
+        return measured(runner, [*train, *_pretrained(matrix, cell, output)], so_far=folder / "train_so_far.json")
+
+    if cell.row.trainer:
+        training = _once(folder / "train.json", learn)
+        described = read_json(network)
     (folder / "train_so_far.json").unlink(missing_ok=True)
     predictions = folder / "predictions"
 
     def predict() -> dict[str, Any]:
         shutil.rmtree(predictions, ignore_errors=True)  # of one that was stopped, files may be broken
+        if cell.row.predictions:
+            link_predictions(cell, scans, predictions)
+            return NO_COSTS
         command, *sub = cell.row.predict.split()
         flags = ["--disable_tta"] if command == "nnUNetv2_predict" else []
         files = ["-i", str(scans.images), "-o", predictions.name]
-        model = ["-d", cell.dataset, *of_model, "-c", configuration, "-f", cell.fold]
+        model = ["-d", cell.dataset, *of_model, "-c", cell.configuration, "-f", cell.fold]
+        if cell.row.model:
+            model = ["-m", str(_model_folder(cell)), "-f", cell.fold, "-device", matrix.device]
+            command = {"nnUNetv2_predict": "nnUNetv2_predict_from_modelfolder"}.get(command, command)
         return measured(runner, [command, *sub, *files, *model, *flags, *cell.row.arguments])
 
     prediction = _once(folder / "predict.json", predict)
     evaluate = ["cfseg", "evaluate", str(scans.truth), "predictions", "-djfile", str(scans.dataset_json), "-o",
                 Path(TABLE).with_suffix(".json").name, "-np", str(threads), "--no_pbar"]  # fmt: skip
     runner.run(evaluate, environment={}, log=LOG)
-    described = read_json(network)
+    described = dict(described)
     machine = described.pop("machine", None) or describe_machine()
     record = {
-        "cell": {**asdict(cell), "plans": plans, "cases": scans.cases, "scored_on": scans.words},
+        "cell": {**asdict(cell), "cases": scans.cases, "scored_on": scans.words},
         "budget_s": matrix.budget_s,
         "threads": threads,
         "device": matrix.device,
@@ -114,6 +132,31 @@ def _run(matrix: Matrix, cell: Cell, folder: Path, threads: int, lock: int, stop
         "table_sha256": sha256(folder / TABLE),
     }
     write_json(folder / RECORD, record)
+
+
+def _pretrained(matrix: Matrix, cell: Cell, output: Path) -> list[str]:
+    """Flags of a training that starts from another row's weights."""
+    before = matrix.cell_before(cell)
+    if before is None:
+        return []
+    name = f"{before.row.trainer}__{before.plans}__{before.configuration}"
+    model = Path(before.dataset, name, f"fold_{before.fold}")
+    weights = output.resolve() / before.folder / RESULTS / model / "checkpoint_final.pth"
+    if not weights.is_file():
+        raise ValueError(f"{cell} starts from the weights of row {before.row.name}, and there are none: {weights}")
+    return ["-pretrained_weights", str(weights)]
+
+
+def _model_folder(cell: Cell) -> Path:
+    """The model of a row that names one.
+
+    Raises:
+        ValueError: there is none.
+    """
+    folder = Path(os.environ[RESULTS]).resolve() / cell.dataset / cell.row.model
+    if not (folder / "plans.json").is_file():
+        raise ValueError(f"the model of row {cell.row.name} must be a folder with plans.json, and is none: {folder}")
+    return folder
 
 
 def environment(matrix: Matrix, cell: Cell, threads: int) -> dict[str, str]:

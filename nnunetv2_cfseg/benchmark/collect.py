@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,12 @@ def costs_of(record: dict[str, Any]) -> dict[str, float]:
         "train_peak_gb": round(record["train"]["peak_bytes"] / 1e9, 2),
         "predict_peak_gb": round(record["predict"]["peak_bytes"] / 1e9, 2),
         "train_peak_gpu_gb": round(record["network"].get("peak_gpu_bytes", 0) / 1e9, 2),
-        "parameters": record["network"]["parameters"],
-        "flops_per_voxel": round(record["network"]["flops_per_voxel"]),
+        "parameters": _count(record["network"]["parameters"]),
+        "flops_per_voxel": _count(record["network"]["flops_per_voxel"]),
         "threads": record["threads"],
     }
+
+
+def _count(value: float | None) -> float:
+    """NaN of a row that trains no network."""
+    return nan if value is None else round(value)

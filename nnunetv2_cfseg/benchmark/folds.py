@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
-from typing import Any
 
 from nnunetv2_cfseg.benchmark.matrix import Matrix
 from nnunetv2_cfseg.files.text_files import read_json
+from nnunetv2_cfseg.nnunet.datasets import Dataset
+from nnunetv2_cfseg.nnunet.splits import NNUNET_FOLDS, read_splits
 
 #: Folders with labels of a test set; thin ones count more than the thick ones that were copied to them.
 TEST_LABELS = ("labelsTs_thin", "labelsTs")
-SPLITS = "splits_final.json"
-#: Folds that are written where a dataset brings none.
-NNUNET_FOLDS = 5
 
 
 def check_folds(matrix: Matrix) -> None:
@@ -29,9 +25,9 @@ def check_folds(matrix: Matrix) -> None:
 
 
 def _check_fold(dataset: str, fold: str) -> None:
-    file = splits_file(dataset)
+    file = Dataset(dataset).splits_file
     if fold == "all":
-        raw = Path(os.environ["nnUNet_raw"]) / dataset
+        raw = Dataset(dataset).raw
         if test_labels(raw, read_json(raw / "dataset.json")["file_ending"]) is None:
             raise ValueError(f"fold all needs a test set with labels (imagesTs, labelsTs), and there is none: {raw}")
     elif file is not None:
@@ -53,36 +49,11 @@ def validation_cases(dataset: str, fold: str) -> list[str]:
     Raises:
         ValueError: there are none: the fold is ``all``, the splits have no such fold, or it is empty.
     """
-    file = splits_file(dataset)
+    file = Dataset(dataset).splits_file
     folds = read_splits(file) if file else []
     if not fold.isdecimal() or int(fold) >= len(folds):
         raise ValueError(f"a fold must be one of the {len(folds)} in the splits, got fold {fold}: {file or dataset}")
     cases = folds[int(fold)]["val"]
     if not cases:
         raise ValueError(f"a fold must have cases in val, and fold {fold} has none: {file}")
-    return cases
-
-
-def splits_file(dataset: str) -> Path | None:
-    """A dataset's folds: the preprocessed dataset's file, or the raw one's, which planning takes over."""
-    places = (Path(os.environ[name]) / dataset / SPLITS for name in ("nnUNet_preprocessed", "nnUNet_raw"))
-    return next((file for file in places if file.is_file()), None)
-
-
-def read_splits(file: Path) -> list[dict[str, list[str]]]:
-    """Read folds.
-
-    Raises:
-        ValueError: the file is not nnU-Net's.
-        OSError: it cannot be read.
-    """
-    try:
-        return [{part: _names(fold[part]) for part in ("train", "val")} for fold in json.loads(file.read_text())]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"folds must be a JSON list of train and val, each a list of case names: {file}") from error
-
-
-def _names(cases: Any) -> list[str]:
-    if not isinstance(cases, list) or not all(isinstance(case, str) and Path(case).name == case for case in cases):
-        raise TypeError("no list of names")
     return cases

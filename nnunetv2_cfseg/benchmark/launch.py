@@ -7,12 +7,13 @@ import shutil
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunetv2_cfseg.benchmark.cell import LOG, run_cell
+from nnunetv2_cfseg.benchmark.cell_queue import CellQueue
 from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
 from nnunetv2_cfseg.errors.failure_reason import failure_reason
 from nnunetv2_cfseg.processes.subprocess_runner import CommandError
@@ -79,14 +80,32 @@ def _run_here(
     def work(cell: Cell) -> Failure | None:
         return try_cell(matrix, cell, output, threads=threads, stop=stop)
 
+    queue = CellQueue(matrix, cells)
+    running: dict[Future[Failure | None], Cell] = {}
     with ThreadPoolExecutor(min(jobs, len(cells)), "cell") as pool:
         try:
-            futures = {pool.submit(work, cell): cell for cell in cells}
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+            while queue or running:
+                while len(running) < jobs and (cell := queue.take()):
+                    if failure := _failure_before(queue, cell):
+                        yield cell, failure
+                    else:
+                        running[pool.submit(work, cell)] = cell
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    cell = running.pop(future)
+                    queue.end(cell, failed=future.result() is not None)
+                    yield cell, future.result()
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
+
+
+def _failure_before(queue: CellQueue, cell: Cell) -> Failure | None:
+    """Why a cell cannot start: the one whose weights it needs has failed. It has then failed as well."""
+    before = queue.failed_before(cell)
+    if before is None:
+        return None
+    queue.end(cell, failed=True)
+    return Failure(f"it starts from the weights of row {before.row.name}, which failed", before.folder / LOG)
 
 
 def try_cell(
@@ -109,15 +128,19 @@ def _run_on_cluster(
     matrix: Matrix, cells: Sequence[Cell], output: Path, *, jobs: int, threads: int, slurm: Mapping[str, Any]
 ) -> Generator[tuple[Cell, Failure | None]]:
     executor = _executor(output / "jobs", threads, matrix.device, slurm)
-    waiting = list(reversed(cells))
+    queue = CellQueue(matrix, cells)
     running: dict[Job, Cell] = {}
     try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                cell = waiting.pop()
-                running[executor.submit(try_cell, matrix, cell, output.resolve(), threads=threads)] = cell
+        while queue or running:
+            while len(running) < jobs and (cell := queue.take()):
+                if failure := _failure_before(queue, cell):
+                    yield cell, failure
+                else:
+                    running[executor.submit(try_cell, matrix, cell, output.resolve(), threads=threads)] = cell
             for job in [job for job in running if job.done()]:
-                yield running.pop(job), outcome(job, output)
+                cell, failed = running.pop(job), outcome(job, output)
+                queue.end(cell, failed=failed is not None)
+                yield cell, failed
             time.sleep(POLL_S)
     finally:
         for job in running:

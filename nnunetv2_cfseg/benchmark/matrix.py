@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_cfseg.benchmark import limits
+from nnunetv2_cfseg.benchmark import limits, row_checks
 from nnunetv2_cfseg.benchmark.matrix_file import MatrixFile
 from nnunetv2_cfseg.files.schema import check_document
 from nnunetv2_cfseg.files.yaml_files import read_yaml
+from nnunetv2_cfseg.nnunet.datasets import dataset_number
 
 #: What predicts: nnU-Net's command, or ours, which takes models of this package's network alone.
 PREDICTORS = ("nnUNetv2_predict", "cfseg predict")
@@ -22,11 +23,11 @@ NNUNET_PLANNER = "ExperimentPlanner"
 
 @dataclass(frozen=True)
 class Row:
-    """A way to train and predict.
+    """A way to train and predict, or predictions that are there.
 
     Attributes:
         name: in tables.
-        trainer: nnU-Net's name of it.
+        trainer: nnU-Net's name of it; empty for a row that trains nothing.
         planner: makes the plans where they are not there yet; nnU-Net's if empty, and nobody if ``plans`` are named.
         preset: of the network, for our planners.
         plans: name of the plans; that of planner, preset and memory target if empty.
@@ -35,10 +36,16 @@ class Row:
         arguments: more flags for it.
         changes: to the plans' configuration, ``architecture.arch_kwargs.depth: 2``; others are written for it.
         datasets: that it is for; all of the benchmark's if empty.
+        labels: ``thin`` trains on the thin labels of a dataset of pairs; its own if empty.
+        after: name of the row whose weights it starts from, but for the last layer, as nnU-Net's
+            ``-pretrained_weights``.
+        model: instead of a trainer: a model's folder in that of the dataset in ``nnUNet_results``; the cell's fold of
+            it predicts.
+        predictions: instead of a trainer: a folder in that of the raw dataset, ``labelsTs``, which is scored as it is.
     """
 
     name: str
-    trainer: str
+    trainer: str = ""
     planner: str = ""
     preset: str = "default"
     plans: str = ""
@@ -47,10 +54,15 @@ class Row:
     arguments: tuple[str, ...] = ()
     changes: Mapping[str, Any] = field(default_factory=dict)
     datasets: tuple[str, ...] = ()
+    labels: str = ""
+    after: str = ""
+    model: str = ""
+    predictions: str = ""
 
     def __post_init__(self) -> None:
         limits.check_title(self.name, self.slug if isinstance(self.name, str) else "")
-        limits.check_class_name(self.trainer, f"the trainer of row {self.name}")
+        if not (self.model or self.predictions):
+            limits.check_class_name(self.trainer, f"the trainer of row {self.name}")
         if self.planner:
             limits.check_class_name(self.planner, f"the planner of row {self.name}")
         for what in ("preset", "plans", "configuration"):
@@ -63,6 +75,8 @@ class Row:
             raise ValueError(f"predict must be {predictors}, got {self.predict}: row {self.name}")
         limits.check_arguments(self.arguments, self.name)
         limits.check_changes(self.changes, self.name)
+        row_checks.check_labels(self)
+        row_checks.check_kind(self)
 
     @property
     def slug(self) -> str:
@@ -108,7 +122,7 @@ class Matrix:
         names = [row.name for row in self.rows]
         if self.reference and self.reference not in names:
             raise ValueError(f"the reference must be one of the rows {', '.join(names)}, got {self.reference}")
-        for row in self.rows:
+        for row in filter(lambda row: row.trainer, self.rows):
             timed = row.trainer.endswith("_timed")
             if timed != (self.budget_s is not None):
                 raise ValueError(
@@ -118,6 +132,7 @@ class Matrix:
             if row.preset != "default" and row.planner not in OUR_PLANNERS:
                 planner = row.planner or NNUNET_PLANNER
                 raise ValueError(f"a preset is for {' and '.join(OUR_PLANNERS)}, got {planner}: row {row.name}")
+        row_checks.check_order(self)
 
     def _check_limits(self) -> None:
         for dataset in self.datasets:
@@ -143,7 +158,18 @@ class Matrix:
             for dataset in self.datasets:
                 for fold in self.folds:
                     for row in self.rows_of(dataset):
-                        yield Cell(dataset, row, fold, seed)
+                        yield self._cell(dataset, row, fold, seed)
+
+    def _cell(self, dataset: str, row: Row, fold: str, seed: int) -> Cell:
+        return Cell(
+            dataset, row, fold, seed,
+            planned=self.plans_of(row), plans=self.trained_plans(row), configuration=self.configuration_of(row),
+        )  # fmt: skip
+
+    def cell_before(self, cell: Cell) -> Cell | None:
+        """The cell whose weights another one starts from, if it starts from any."""
+        before = {row.name: row for row in self.rows}.get(cell.row.after)
+        return None if before is None else self._cell(cell.dataset, before, cell.fold, cell.seed)
 
     def rows_of(self, dataset: str) -> list[Row]:
         """The rows that are for a dataset."""
@@ -177,18 +203,29 @@ class Matrix:
         return f"{default}{preset}_{self.gpu_memory_target_gb:g}GB"
 
     def trained_plans(self, row: Row) -> str:
-        """The name of the plans that a row is trained with."""
+        """The name of the plans that a row is trained with; empty if it trains nothing."""
+        if not row.trainer:
+            return ""
         return f"{self.plans_of(row)}_{row.slug}" if row.changes else self.plans_of(row)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One training and what follows of it."""
+    """One training and what follows of it.
+
+    Attributes:
+        planned: name of the plans that a planner makes, or that are there.
+        plans: name of the plans that are trained with: those, or others with the row's changes.
+        configuration: of the plans.
+    """
 
     dataset: str
     row: Row
     fold: str
     seed: int
+    planned: str
+    plans: str
+    configuration: str
 
     @property
     def folder(self) -> Path:
@@ -248,14 +285,11 @@ def _check_keys(settings: Mapping[Any, Any]) -> None:
         raise ValueError(f"a benchmark has {', '.join(sorted(known))}, not {', '.join(unknown)}")
 
 
-def dataset_number(dataset: str) -> str:
-    """``501``, the id in ``501``, ``0501`` or ``Dataset501_Name``."""
-    return dataset.removeprefix("Dataset").split("_")[0].lstrip("0")
-
-
 def _row(name: str, entry: Any) -> Row:
-    if not isinstance(entry, dict) or "trainer" not in entry:
-        raise ValueError(f"a row must be a mapping with a trainer, got {limits.short(entry)} of {name}")
+    if not isinstance(entry, dict) or not {"trainer", "model", "predictions"} & entry.keys():
+        raise ValueError(
+            f"a row must be a mapping with a trainer, a model or predictions, got {limits.short(entry)} of {name}"
+        )
     known = {one.name for one in fields(Row)} - {"name"}
     if unknown := sorted(map(str, set(entry) - known)):
         raise ValueError(f"a row has {', '.join(sorted(known))}, not {', '.join(unknown)}: row {name}")

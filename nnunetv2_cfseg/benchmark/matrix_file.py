@@ -43,6 +43,10 @@ class RowEntry(Document):
     arguments: Annotated[list[Word], Field(max_length=MOST_VALUES)] = []
     datasets: Annotated[list[Word], Field(max_length=MOST_VALUES)] = []
     changes: dict[str, Any] = {}
+    labels: Text = ""
+    after: Text = ""
+    model: Text = ""
+    predictions: Text = ""
 
 
 class MatrixFile(Document):

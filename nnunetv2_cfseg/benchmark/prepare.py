@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nnunetv2_cfseg.benchmark.limits import check_plain
-from nnunetv2_cfseg.benchmark.matrix import NNUNET_PLANNER, OUR_PLANNERS, Matrix, Row, dataset_number
+from nnunetv2_cfseg.benchmark.matrix import NNUNET_PLANNER, OUR_PLANNERS, Cell, Matrix
+from nnunetv2_cfseg.benchmark.thin_labels import data_folders, link_thin_dataset, trained_dataset
 from nnunetv2_cfseg.files.atomic_files import write_json
-from nnunetv2_cfseg.files.text_files import read_json
+from nnunetv2_cfseg.files.text_files import read_any_json, read_json
+from nnunetv2_cfseg.nnunet.cfseg_section import SECTION
+from nnunetv2_cfseg.nnunet.datasets import RAW, Dataset, find_dataset
 from nnunetv2_cfseg.nnunet.environment import require_folders
+from nnunetv2_cfseg.nnunet.plans import configurations_of, resolve
+from nnunetv2_cfseg.nnunet.renamed_keys import new_path, with_new_names
+from nnunetv2_cfseg.nnunet.splits import NNUNET_FOLDS, SPLITS, write_splits
 from nnunetv2_cfseg.processes.subprocess_runner import CommandRunner
 
 
@@ -22,15 +27,10 @@ def dataset_name(dataset: str) -> str:
         ValueError: ``nnUNet_raw`` has none, or several.
     """
     require_folders()
-    raw = Path(os.environ["nnUNet_raw"])
-    if (raw / dataset / "dataset.json").is_file():
-        return dataset
-    found = sorted(folder.name for folder in raw.glob(f"Dataset{int(dataset):03d}_*")) if dataset.isdecimal() else []
-    if len(found) != 1:
-        raise ValueError(
-            f"a dataset must be an id or a name in nnUNet_raw, got {dataset!r}, which {len(found)} fit: {raw}"
-        )
-    return found[0]
+    found = find_dataset(dataset, [RAW])
+    if not (found.raw / "dataset.json").is_file():
+        raise ValueError(f"a raw dataset must have a dataset.json, and there is none: {found.raw}")
+    return found.name
 
 
 def prepare(matrix: Matrix, runner: CommandRunner, *, processes: int) -> None:
@@ -43,89 +43,63 @@ def prepare(matrix: Matrix, runner: CommandRunner, *, processes: int) -> None:
     Raises:
         ValueError: a command failed, or plans that a row names are not there and no planner is known.
     """
-    for dataset in matrix.datasets:
-        folder = Path(os.environ["nnUNet_preprocessed"]) / dataset
-        for row in matrix.rows_of(dataset):
-            name, configuration = matrix.plans_of(row), matrix.configuration_of(row)
-            if not is_preprocessed(folder, name, configuration):
-                if row.plans and not row.planner:
-                    raise ValueError(
-                        f"plans that a row names must be there and preprocessed, or have a planner, got {name} of row "
-                        f"{row.name}: {folder}"
-                    )
-                _plan_and_preprocess(matrix, row, dataset, runner, processes, folder)
-            if row.changes:
-                write_changed_plans(folder, name, matrix.trained_plans(row), configuration, row.changes)
-        write_splits(folder)
+    # Folds and seeds share their plans.
+    cells = {(cell.dataset, cell.row.slug): cell for cell in matrix.cells() if cell.row.trainer}
+    for cell in sorted(cells.values(), key=lambda cell: cell.row.labels):  # thin labels last: they take others' folds
+        if cell.row.labels:
+            link_thin_dataset(cell.dataset, runner.folder)
+        dataset = trained_dataset(cell, runner.folder)
+        _prepare(matrix, cell, dataset, runner, processes)
+        write_nnunet_splits(dataset)
 
 
-def is_preprocessed(folder: Path, plans: str, configuration: str) -> bool:
+def _prepare(matrix: Matrix, cell: Cell, dataset: Dataset, runner: CommandRunner, processes: int) -> None:
+    if not is_preprocessed(dataset, cell.planned, cell.configuration):
+        if cell.row.plans and not cell.row.planner:
+            raise ValueError(
+                f"plans that a row names must be there and preprocessed, or have a planner, got {cell.planned} of row "
+                f"{cell.row.name}: {dataset.preprocessed}"
+            )
+        _plan_and_preprocess(matrix, cell, dataset, runner, processes)
+    if cell.row.changes:
+        write_changed_plans(dataset.preprocessed, cell.planned, cell.plans, cell.configuration, cell.row.changes)
+
+
+def is_preprocessed(dataset: Dataset, plans: str, configuration: str) -> bool:
     """Whether plans are there, and the data of every case that they ask for."""
-    file = folder / f"{plans}.json"
+    file = dataset.preprocessed / f"{plans}.json"
     if not file.is_file():
         return False
-    planned = configurations_of(file)
+    content = read_json(file)
+    planned = configurations_of(content, str(file))
     if configuration not in planned:
         raise ValueError(
             f"a benchmark's configuration must be one of {', '.join(planned)}, got {configuration}: {file}"
         )
-    identifier = resolved(planned, configuration, file).get("data_identifier")
+    identifier = resolve(content, configuration, str(file)).get("data_identifier")
     check_plain(identifier, f"data_identifier of {configuration} in {file}")
-    data = folder / str(identifier)
-    cases = cases_of(folder)
+    data = dataset.preprocessed / str(identifier)
+    cases = dataset.preprocessed_cases
     return bool(cases) and set(cases) <= {properties.stem for properties in data.glob("*.pkl")}
 
 
-def cases_of(folder: Path) -> list[str]:
-    """Of a preprocessed dataset, sorted."""
-    ending = read_json(folder / "dataset.json")["file_ending"]
-    return sorted(truth.name.removesuffix(ending) for truth in (folder / "gt_segmentations").glob(f"*{ending}"))
-
-
-def write_splits(folder: Path) -> None:
+def write_nnunet_splits(dataset: Dataset) -> None:
     """The folds that nnU-Net would write when it first trains: cells that begin together would write them at once."""
-    file = folder / "splits_final.json"
-    if not file.is_file():
+    of_others = Dataset(dataset.name).preprocessed / SPLITS
+    if dataset.preprocessed != of_others.parent and of_others.is_file():  # thin labels have the folds of the thick ones
+        write_splits(dataset.preprocessed, read_any_json(of_others))
+    if not (dataset.preprocessed / SPLITS).is_file():
         from nnunetv2.utilities.crossval_split import generate_crossval_split  # slow to import
 
-        write_json(file, generate_crossval_split(cases_of(folder), seed=12345, n_splits=5))
+        folds = generate_crossval_split(dataset.preprocessed_cases, seed=12345, n_splits=NNUNET_FOLDS)
+        write_splits(dataset.preprocessed, folds)
 
 
-def configurations_of(file: Path) -> dict[str, dict[str, Any]]:
-    """The configurations of plans.
-
-    Raises:
-        ValueError: the file has none, or they are no mappings.
-    """
-    planned = read_json(file).get("configurations")
-    if not isinstance(planned, dict) or not all(isinstance(one, dict) for one in planned.values()):
-        raise ValueError(f"plans must have configurations by their names: {file}")
-    return planned
-
-
-def resolved(configurations: Mapping[str, Any], name: str, file: Path) -> dict[str, Any]:
-    """A configuration with what it inherits.
-
-    Raises:
-        ValueError: it inherits from one that is not there, or from itself.
-    """
-    chain: list[str] = []
-    parent: Any = name
-    while parent:
-        if not isinstance(parent, str) or parent not in configurations or parent in chain:
-            raise ValueError(f"a configuration must inherit from another one, got {parent!r} of {name}: {file}")
-        chain.append(parent)
-        parent = configurations[parent].get("inherits_from")
-    return {key: value for one in reversed(chain) for key, value in configurations[one].items()}
-
-
-def _plan_and_preprocess(
-    matrix: Matrix, row: Row, dataset: str, runner: CommandRunner, processes: int, folder: Path
-) -> None:
-    number, plans = dataset_number(dataset), matrix.plans_of(row)
-    memory, count = f"{matrix.gpu_memory_target_gb:g}", str(processes)
-    configuration = matrix.configuration_of(row)
-    log = Path("logs", f"prepare_{dataset}_{plans}_{configuration}.log")
+def _plan_and_preprocess(matrix: Matrix, cell: Cell, dataset: Dataset, runner: CommandRunner, processes: int) -> None:
+    row, plans, configuration = cell.row, cell.planned, cell.configuration
+    number, memory, count = dataset.number, f"{matrix.gpu_memory_target_gb:g}", str(processes)
+    of_labels = f"{row.labels}_labels_" if row.labels else ""
+    log = Path("logs", f"prepare_{dataset.name}_{of_labels}{plans}_{configuration}.log")
     if row.planner in OUR_PLANNERS:
         commands = [
             ["cfseg", "plan_and_preprocess", "-d", number, "-pl", row.planner, "-preset", row.preset,
@@ -134,7 +108,7 @@ def _plan_and_preprocess(
         ]  # fmt: skip
     else:
         commands = [["nnUNetv2_preprocess", "-d", number, "-plans_name", plans, "-c", configuration, "-np", count]]
-        if not (folder / f"{plans}.json").is_file():  # a row of another configuration may have made them
+        if not (dataset.preprocessed / f"{plans}.json").is_file():  # a row of another configuration may have made them
             commands = [
                 ["nnUNetv2_extract_fingerprint", "-d", number, "-np", count],
                 ["nnUNetv2_plan_experiment", "-d", number, "-pl", row.planner or NNUNET_PLANNER,
@@ -142,7 +116,7 @@ def _plan_and_preprocess(
                 *commands,
             ]  # fmt: skip
     for command in commands:
-        runner.run(command, environment={}, log=log)
+        runner.run(command, environment=data_folders(row, runner.folder), log=log)
 
 
 def write_changed_plans(folder: Path, plans: str, name: str, configuration: str, changes: Mapping[str, Any]) -> None:
@@ -158,17 +132,27 @@ def write_changed_plans(folder: Path, plans: str, name: str, configuration: str,
     Raises:
         ValueError: a path that the plans do not have.
     """
-    content = read_json(folder / f"{plans}.json")
-    planned = configurations_of(folder / f"{plans}.json")
+    file = folder / f"{plans}.json"
+    content = read_json(file)
+    planned = dict(configurations_of(content, str(file)))
+    planned[configuration] = changed = dict(planned[configuration])
+    if isinstance(changed.get(SECTION), dict):
+        changed[SECTION] = with_new_names(changed[SECTION], file=str(file))
     content.update(plans_name=name, configurations=planned)
     for path, value in changes.items():
-        *parents, key = path.split(".")
-        place = planned[configuration]
+        *parents, key = new_setting(path).split(".")
+        place = changed
         for parent in parents:
             if not isinstance(place.get(parent), dict):
-                raise ValueError(f"a change must name a setting of the plans, got {path}: {folder / plans}.json")
+                raise ValueError(f"a change must name a setting of the plans, got {path}: {file}")
             place = place[parent]
         if key not in place and parents[-1:] != ["arch_kwargs"]:  # a network has defaults that plans leave out
-            raise ValueError(f"a change must name a setting of the plans, got {path}: {folder / plans}.json")
+            raise ValueError(f"a change must name a setting of the plans, got {path}: {file}")
         place[key] = value
     write_json(folder / f"{name}.json", content)
+
+
+def new_setting(path: str) -> str:
+    """Today's name of a setting of a configuration, of which a benchmark's file may have the old one."""
+    section = f"{SECTION}."
+    return section + new_path(path.removeprefix(section)) if path.startswith(section) else path

@@ -16,7 +16,7 @@ from nnunetv2_cfseg.benchmark.folds import check_folds
 from nnunetv2_cfseg.benchmark.launch import Failure, default_threads, run_cells
 from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
 from nnunetv2_cfseg.benchmark.page import render
-from nnunetv2_cfseg.benchmark.prepare import dataset_name, prepare
+from nnunetv2_cfseg.benchmark.prepare import dataset_name, new_setting, prepare
 from nnunetv2_cfseg.benchmark.tables import blocks, failures_block, markdown
 from nnunetv2_cfseg.files.atomic_files import write_json, write_text
 from nnunetv2_cfseg.files.json_text import as_read_back
@@ -126,8 +126,12 @@ def remember(matrix: Matrix, output: Path) -> None:
 
 
 def _made_by(row: dict[str, Any]) -> dict[str, Any]:
-    """What a row's cells are made by: not the datasets that it is for."""
-    return {key: value for key, value in row.items() if key != "datasets"}
+    """What a row's cells are made by: not the datasets that it is for, nor by which names it calls settings."""
+    made_by = {key: value for key, value in row.items() if key != "datasets" and value}  # earlier versions knew fewer
+    changes = row.get("changes")
+    if isinstance(changes, dict):
+        made_by["changes"] = {new_setting(path): value for path, value in changes.items()}
+    return made_by
 
 
 def announcement(matrix: Matrix, output: Path, jobs: int) -> str:
@@ -137,7 +141,8 @@ def announcement(matrix: Matrix, output: Path, jobs: int) -> str:
     words = f"{len(cells)} cells, {len(cells) - len(left)} of them done"
     if matrix.budget_s is None:
         return f"{words}; how long one takes is known when it has ended"
-    hours, minutes = divmod(round(len(left) * (matrix.budget_s + OTHER_S) / jobs / 60), 60)
+    seconds = sum(OTHER_S + (matrix.budget_s if cell.row.trainer else 0) for cell in left)
+    hours, minutes = divmod(round(seconds / jobs / 60), 60)
     return f"{words}; about {f'{hours} h ' if hours else ''}{minutes} min with {jobs} at a time, preprocessing aside"
 
 

@@ -58,6 +58,25 @@ def find_scans(cell: Cell, folder: Path) -> Scans:
     return Scans(links / "images", links / "truth", raw / "dataset.json", len(cases), f"{words}, {labels}")
 
 
+def link_predictions(cell: Cell, scans: Scans, folder: Path) -> None:
+    """Links to the predictions that a row names, of the cases that the cell is scored on.
+
+    Args:
+        cell: of a row with predictions.
+        scans: of the cell.
+        folder: that the links go to.
+
+    Raises:
+        ValueError: the raw dataset has no such folder, or the folder lacks a case.
+    """
+    source = Path(os.environ["nnUNet_raw"]).resolve() / cell.dataset / cell.row.predictions
+    for truth in sorted(scans.truth.iterdir()):
+        file = source / truth.name
+        if not file.is_file():
+            raise ValueError(f"predictions of row {cell.row.name} must hold every case, and there is none: {file}")
+        _link(file, folder)
+
+
 def _link(file: Path, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     link = folder / file.name

@@ -93,8 +93,8 @@ def ranking_block(dataset: str, scored_on: str, figures: pd.DataFrame, costs: pd
             *([f"{_number(line['seed_low'], 3)} to {_number(line['seed_high'], 3)}"] if several else []),
             f"{cost['train_s']:.0f}", f"{cost['predict_s_per_case']:.1f}",
             f"{max(cost['train_peak_gb'], cost['predict_peak_gb']):.1f}",
-            *([f"{cost['train_peak_gpu_gb']:.1f}"] if on_gpu else []), f"{cost['parameters'] / 1e6:.2f}",
-            f"{cost['flops_per_voxel'] / 1e3:.1f}",
+            *([f"{cost['train_peak_gpu_gb']:.1f}"] if on_gpu else []), _number(cost["parameters"] / 1e6, 2),
+            _number(cost["flops_per_voxel"] / 1e3, 1),
         ))  # fmt: skip
     note = (
         f"{scored_on[0].upper()}{scored_on[1:]}. Means over classes, then folds and seeds, then cases; 95 % intervals "

@@ -34,20 +34,29 @@ def main() -> None:
     parser.add_argument("-tr", required=True)
     parser.add_argument("-p", required=True)
     parser.add_argument("-device", default="cpu")
+    parser.add_argument("-pretrained_weights", help="checkpoint of the same network, to start from")
     args = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
     seed = read_seed()
     if seed is not None:
         seed_everything(seed)  # nnU-Net's own trainers and baselines do not; ours does it again
     trainer = make_trainer(args)
-    if any(Path(trainer.output_folder).glob("checkpoint_*.pth")):
-        try:
-            maybe_load_checkpoint(trainer, True, False, None)
-        except Exception as error:  # nnU-Net's own trainers may have been killed while they wrote it
-            print(f"Training begins anew, for the checkpoint cannot be read: {error}")
-            trainer = make_trainer(args)
+    if any(Path(trainer.output_folder).glob("checkpoint_*.pth")) and not continues(trainer):
+        trainer = make_trainer(args)
+    if args.pretrained_weights and not trainer.was_initialized:
+        maybe_load_checkpoint(trainer, False, False, args.pretrained_weights)
     trainer.run_training()
     write_json(args.record, {**describe(trainer), "machine": describe_machine()})
+
+
+def continues(trainer: nnUNetTrainer) -> bool:
+    """Load its last checkpoint; False where nnU-Net's own trainers were killed while they wrote it."""
+    try:
+        maybe_load_checkpoint(trainer, True, False, None)
+    except Exception as error:
+        print(f"Training begins anew, for the checkpoint cannot be read: {error}")
+        return False
+    return True
 
 
 def make_trainer(args: argparse.Namespace) -> nnUNetTrainer:

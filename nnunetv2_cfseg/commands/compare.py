@@ -37,6 +37,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="thin slices in a thick one, for boundary_Dice (default: that of a thin_thick.json)")  # fmt: skip
     flag("--chill", action="store_true", help="compare the cases that all folders have, and say how many they lack")
     flag("--seed", type=int, default=0, metavar="N", help="of the bootstrap (default: %(default)s)")
+    flag("--from", type=Path, nargs="+", metavar="SUMMARY_CSV",
+        help="tables that cfseg evaluate wrote of the folders, in their order, instead of measuring again")  # fmt: skip
     flag("-np", type=int, metavar="N", help="processes (default: $nnUNet_def_n_proc or 8)")
     flag("--no_pbar", action="store_true", help="no progress bar")
     command.set_defaults(run=_run)
@@ -47,8 +49,11 @@ def _run(args: argparse.Namespace) -> None:
     from nnunetv2_cfseg.evaluation.compare.markdown import markdown
     from nnunetv2_cfseg.evaluation.compare.output_files import check_output, write_comparison
     from nnunetv2_cfseg.evaluation.metrics import MetricSettings
+    from nnunetv2_cfseg.evaluation.saved_table import summary_of
 
-    check_output(args.o, [args.djfile, args.pfile])
+    tables = getattr(args, "from")
+    read = [file for table in tables or [] for file in (table, summary_of(table))]
+    check_output(args.o, [args.djfile, args.pfile, *read])
     comparison = compare_folders(
         args.folders,
         args.gt,
@@ -60,6 +65,7 @@ def _run(args: argparse.Namespace) -> None:
         reference=args.ref,
         only_common=args.chill,
         seed=args.seed,
+        tables=tables,
         num_processes=inputs.num_processes(args.np),
         progress=not args.no_pbar,
     )

@@ -62,15 +62,16 @@ def _run(args: argparse.Namespace) -> None:
     # SimpleITK: slow to import
     from nnunetv2_cfseg.data.pairing.dataset import Split, make_dataset
     from nnunetv2_cfseg.data.pairing.patients import patients_by_pattern, patients_by_table
-    from nnunetv2_cfseg.data.pairing.settings import PairSettings, label_values
+    from nnunetv2_cfseg.data.pairing.settings import PairSettings
     from nnunetv2_cfseg.data.pairing.sources import find_sources
     from nnunetv2_cfseg.data.pairing.survey import common_order, survey
-    from nnunetv2_cfseg.data.phantom.dataset import dataset_folder
+    from nnunetv2_cfseg.nnunet.dataset_json import ignored_value, label_values
+    from nnunetv2_cfseg.nnunet.datasets import new_dataset_folder
     from nnunetv2_cfseg.processes.parallel_map import checked_processes
 
     checked_processes(args.np)
     _check_numbers(args)
-    folder = dataset_folder(args.o or environment.raw_folder(), args.d, args.n)
+    folder = new_dataset_folder(args.o or environment.raw_folder(), args.d, args.n)
     sources = find_sources(args.i, args.l, args.t, dataset_json=args.djfile)
     names = [case.name for case in sources.cases]
     patients = (
@@ -80,7 +81,8 @@ def _run(args: argparse.Namespace) -> None:
     labels, factor = survey(
         sources.cases, labels=args.labels, factor=args.factor, thickness_mm=args.thickness, order=order
     )
-    values, ignore = label_values(sources.dataset_json)
+    labels_of = sources.dataset_json["labels"]
+    values, ignore = label_values(labels_of), ignored_value(labels_of)
     sidecar = make_dataset(
         sources,
         folder,

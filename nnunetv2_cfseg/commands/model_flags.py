@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunetv2_cfseg.files.plain_name import fold_name, plain_name
-from nnunetv2_cfseg.nnunet import environment
 
 if TYPE_CHECKING:
     from nnunetv2_cfseg.inference.model import Model
@@ -73,22 +70,14 @@ def model_folder(args: argparse.Namespace) -> Path:
         raise ValueError("a model must be named with -m FOLDER or with -d DATASET, and not with both")
     folder = args.m
     if folder is None:
-        environment.require_folders(["nnUNet_results"])
         names = [plain_name(args.tr, "-tr"), plain_name(args.p, "-p"), plain_name(args.c or "3d_fullres", "-c")]
-        folder = _dataset_folder(args.d) / "__".join(names)
+        from nnunetv2_cfseg.nnunet.datasets import RESULTS, find_dataset
+
+        dataset = find_dataset(plain_name(args.d, "-d"), [RESULTS], what="-d")
+        folder = Path(os.environ[RESULTS], dataset.name, "__".join(names))
     if not folder.is_dir():
         raise ValueError(f"a model must have been trained, and its folder is not there: {folder}")
     return Path(folder)
-
-
-def _dataset_folder(dataset: str) -> Path:
-    results = Path(os.environ["nnUNet_results"])
-    is_id = dataset.isascii() and dataset.isdigit() and len(dataset) < 10
-    pattern = f"Dataset{int(dataset):03d}_*" if is_id else glob.escape(plain_name(dataset, "-d"))
-    found = sorted(folder for folder in results.glob("*") if fnmatch(folder.name, pattern))
-    if len(found) != 1:
-        raise ValueError(f"-d must name one dataset with a trained model, {len(found)} fit {pattern}: {results}")
-    return found[0]
 
 
 def on_device(model: Model, args: argparse.Namespace) -> Model:

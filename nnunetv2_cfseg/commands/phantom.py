@@ -39,6 +39,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("--smallest", type=float, default=default.smallest, metavar="QUANTILE",
         help="draw no smaller lesions: 0.5 draws the larger half of the sizes (default: %(default)s, all)")  # fmt: skip
     flag("--fresh", action="store_true", help="all bled within a day, none is as dark as brain")
+    flag("--classes", nargs="+", choices=tuple(CLASSES), metavar="CLASS",
+        help=f"that the dataset has, labelled from 1 on in this order (default: {' '.join(CLASSES)})")  # fmt: skip
     often = command.add_mutually_exclusive_group()
     often.add_argument("--frequencies", nargs="+", type=_frequency, metavar="CLASS=P",
         help="share of the cases that show a class, 0 for classes not named (default: as in CQ500, "
@@ -49,11 +51,13 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from nnunetv2_cfseg.data.phantom.dataset import dataset_folder, make_dataset  # SimpleITK: slow to import
+    from nnunetv2_cfseg.data.phantom.dataset import make_dataset  # SimpleITK: slow to import
+    from nnunetv2_cfseg.nnunet.datasets import new_dataset_folder
 
-    frequencies = FREQUENCIES
+    classes = tuple(name for name in CLASSES if args.classes is None or name in args.classes)
+    frequencies = {name: FREQUENCIES[name] for name in classes}
     if args.balanced:
-        frequencies = dict.fromkeys(CLASSES, 0.5)
+        frequencies = dict.fromkeys(classes, 0.5)
     elif args.frequencies is not None:
         frequencies = dict(args.frequencies)
         if len(frequencies) < len(args.frequencies):
@@ -66,6 +70,7 @@ def _run(args: argparse.Namespace) -> None:
         factor=args.factor,
         supersampling=args.supersampling,
         noise_hu=args.noise,
+        classes=classes,
         frequencies=frequencies,
         smallest=args.smallest,
         fresh=args.fresh,
@@ -73,7 +78,7 @@ def _run(args: argparse.Namespace) -> None:
     )
     make_dataset(
         settings,
-        dataset_folder(args.o or environment.raw_folder(), args.d, args.n),
+        new_dataset_folder(args.o or environment.raw_folder(), args.d, args.n),
         num_training=args.train,
         num_test=args.test,
         seed=args.seed,

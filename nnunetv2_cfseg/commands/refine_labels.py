@@ -42,12 +42,12 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     folder = model_folder(args)
-    from nnunetv2_cfseg.data.phantom.dataset import dataset_folder  # torch and SimpleITK: slow to import
     from nnunetv2_cfseg.inference.load_models import check_shifts, load_models
     from nnunetv2_cfseg.inference.predict_volume import PredictionSettings
     from nnunetv2_cfseg.inference.refined_dataset import refine_dataset
+    from nnunetv2_cfseg.nnunet.datasets import new_dataset_folder
 
-    output = dataset_folder(environment.raw_folder(), args.o, args.n)
+    output = new_dataset_folder(environment.raw_folder(), args.o, args.n)
     models = load_models(
         folder, folds=args.f, checkpoint=args.chk, configuration=args.c, trust_checkpoint=args.trust_checkpoint
     )

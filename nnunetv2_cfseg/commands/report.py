@@ -6,6 +6,7 @@ import argparse
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nnunetv2_cfseg.commands import inputs
 
@@ -16,6 +17,7 @@ OF_A_REFERENCE: Mapping[str, object] = {
     "factor": None,
     "chill": False,
     "seed": 0,
+    "from": None,
 }
 
 
@@ -55,6 +57,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="thin slices in a thick one, for the boundary-slab Dice (default: thin_thick.json's)")  # fmt: skip
     flag("--chill", action="store_true", help="leave out references without a prediction and the other way round")
     flag("--seed", type=int, default=0, metavar="N", help="of the intervals (default: %(default)s)")
+    flag("--from", type=Path, metavar="SUMMARY_CSV",
+        help="the table that cfseg evaluate wrote of the same folders, instead of measuring again")  # fmt: skip
     flag = command.add_argument
     flag("-np", type=int, default=2, metavar="N", help="processes (default: %(default)s)")
     flag("--no_pbar", action="store_true", help="no progress bar")
@@ -91,22 +95,25 @@ def _report_evaluation(args: argparse.Namespace, output: Path, dataset_json: Pat
     from nnunetv2_cfseg.evaluation.files import find_factor, pair_cases
     from nnunetv2_cfseg.evaluation.metrics import MetricSettings
     from nnunetv2_cfseg.evaluation.report.write import write_report
+    from nnunetv2_cfseg.evaluation.saved_table import read_evaluation, summary_of
     from nnunetv2_cfseg.nnunet.classes import read_dataset
 
     cases = pair_cases(args.gt_folder, args.pred_folder, read_dataset(dataset_json)["file_ending"], chill=args.chill)
     files = [file for case in cases for file in (case.truth, case.prediction)]
-    _check(args, output, [case.name for case in cases], [*files, dataset_json, plans_json])
+    table: Path | None = getattr(args, "from")
+    tables = [] if table is None else [table, summary_of(table)]
+    _check(args, output, [case.name for case in cases], [*files, dataset_json, plans_json, *tables])
     factor = find_factor(args.gt_folder, dataset_json) if args.factor is None else args.factor
-    evaluation = evaluate_folders(
-        args.gt_folder,
-        args.pred_folder,
-        dataset_json=dataset_json,
-        plans_json=plans_json,
-        settings=MetricSettings(tolerance_mm=args.tolerance, lesion_overlap=args.lesion_overlap, factor=factor),
-        chill=args.chill,
-        num_processes=args.np,
-        progress=not args.no_pbar,
-    )
+    settings = MetricSettings(tolerance_mm=args.tolerance, lesion_overlap=args.lesion_overlap, factor=factor)
+    shared: dict[str, Any] = {
+        "dataset_json": dataset_json, "plans_json": plans_json, "settings": settings, "chill": args.chill,
+    }  # fmt: skip
+    if table is None:
+        evaluation = evaluate_folders(
+            args.gt_folder, args.pred_folder, **shared, num_processes=args.np, progress=not args.no_pbar
+        )
+    else:
+        evaluation = read_evaluation(table, args.gt_folder, args.pred_folder, **shared)
     write_report(
         evaluation,
         output,

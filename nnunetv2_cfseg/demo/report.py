@@ -13,23 +13,25 @@ from nnunetv2_cfseg.demo.folder import DemoFolder
 from nnunetv2_cfseg.demo.settings import BLEEDS, FACTOR, SOURCE, VALIDATION_CASES, DemoSettings
 from nnunetv2_cfseg.demo.steps import (
     COPY_PREDICTIONS,
+    COPY_TABLE,
     FOLDS,
     PREDICTIONS,
-    PROCESSES,
     RAW,
     REPORT,
+    TABLE,
     TITLE,
     TRAINER,
     TRUTH,
     Step,
     shell_script,
 )
-from nnunetv2_cfseg.evaluation.evaluate import Evaluation, evaluate_folders
+from nnunetv2_cfseg.evaluation.evaluate import Evaluation
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings
 from nnunetv2_cfseg.evaluation.report.page import Section
 from nnunetv2_cfseg.evaluation.report.tables import Cell, Head, Row, Table, words_table
 from nnunetv2_cfseg.evaluation.report.write import Extras
 from nnunetv2_cfseg.evaluation.report.write import write_report as write_page
+from nnunetv2_cfseg.evaluation.saved_table import read_evaluation
 
 DATASET_FORMAT = "https://github.com/MIC-DKFZ/nnUNet/blob/master/documentation/dataset_format.md"
 PACKAGES = ("nnunetv2_cfseg", "nnunetv2", "torch", "numpy", "SimpleITK")
@@ -46,7 +48,8 @@ def write_report(folder: DemoFolder, steps: list[Step], settings: DemoSettings) 
     Raises:
         ValueError: what a step left is not what it should be.
     """
-    evaluation, of_copy = (_evaluate(folder.path, name) for name in (PREDICTIONS, COPY_PREDICTIONS))
+    tables = ((PREDICTIONS, TABLE), (COPY_PREDICTIONS, COPY_TABLE))
+    evaluation, of_copy = (_read(folder.path, predictions, table) for predictions, table in tables)
     comparison = Section(
         "Next to copying",
         (
@@ -66,15 +69,14 @@ def write_report(folder: DemoFolder, steps: list[Step], settings: DemoSettings) 
     )
 
 
-def _evaluate(path: Path, predictions: str) -> Evaluation:
-    return evaluate_folders(
+def _read(path: Path, predictions: str, table: str) -> Evaluation:
+    return read_evaluation(
+        path / table,
         path / TRUTH,
         path / predictions,
         dataset_json=path / predictions / "dataset.json",
         plans_json=path / predictions / "plans.json",
         settings=MetricSettings(factor=FACTOR),
-        num_processes=PROCESSES,
-        progress=False,
     )
 
 

@@ -36,7 +36,9 @@ FOLDS = {
 TRUTH = f"{RAW}/labelsTs_thin"
 PREDICTIONS, COPY_PREDICTIONS = "predictions", "predictions_copy"
 COMPARISON = "comparison"
-SUMMARY = "summary.json"
+SUMMARY, COPY_SUMMARY = "summary.json", "summary_copy.json"
+#: The tables that are written beside them.
+TABLE, COPY_TABLE = "summary.csv", "summary_copy.csv"
 REPORT = "report.html"
 TITLE = "Thin slices, learnt from annotations of thick ones"
 
@@ -105,7 +107,7 @@ def demo_steps(settings: DemoSettings) -> list[Step]:
             (_predict(COPY_TRAINER, COPY_PREDICTIONS), _predict(TRAINER, PREDICTIONS)),
             2 * (6 + settings.test * size),
         ),
-        Step("7_evaluate", "Evaluating", (_evaluate(), _compare()), 20),
+        Step("7_evaluate", "Evaluating", _evaluate(), 20),
     ]
 
 
@@ -114,6 +116,7 @@ def _phantoms(settings: DemoSettings) -> Command:
         f"cfseg phantom -d {SOURCE_ID} -n {SOURCE_NAME} --train {settings.train} --test {settings.test}",
         f"--matrix {' '.join(str(n) for n in settings.matrix)}",
         f"--spacing {' '.join(f'{mm:g}' for mm in settings.spacing_mm)}",
+        f"--classes {' '.join(BLEEDS)}",
         f"--frequencies {' '.join(f'{name}=1' for name in BLEEDS)} --smallest 0.66 --fresh",
         f"--seed {settings.seed} -np {PROCESSES}",
     )
@@ -149,22 +152,24 @@ def _predict(trainer: str, predictions: str) -> Command:
     )
 
 
-def _evaluate() -> Command:
-    return _command(f"cfseg evaluate {TRUTH} {PREDICTIONS} -o {SUMMARY} -np {PROCESSES} --no_pbar")
-
-
-def _compare() -> Command:
-    return _command(
+def _evaluate() -> tuple[Command, ...]:
+    """Each folder is measured once; what comes after takes its table."""
+    measure = [
+        _command(f"cfseg evaluate {TRUTH} {predictions} -o {summary} -np {PROCESSES} --no_pbar")
+        for predictions, summary in ((COPY_PREDICTIONS, COPY_SUMMARY), (PREDICTIONS, SUMMARY))
+    ]
+    compare = _command(
         f"cfseg compare {COPY_PREDICTIONS} {PREDICTIONS} -gt {TRUTH} -o {COMPARISON} --names copied paired",
-        f"--metrics Dice boundary_Dice absolute_volume_error_ml -np {PROCESSES} --no_pbar",
+        f"--from {COPY_TABLE} {TABLE} --metrics Dice boundary_Dice absolute_volume_error_ml",
     )
+    return (*measure, compare)
 
 
 def _report() -> Command:
     """The page, but for what the demo tells of itself."""
     return _command(
         f"cfseg report {TRUTH} {PREDICTIONS} -i {RAW}/imagesTs -model {Path(FOLDS[TRAINER]).parent} -o {REPORT}",
-        f"--title {shlex.quote(TITLE)}",
+        f"--from {TABLE} --title {shlex.quote(TITLE)}",
     )
 
 

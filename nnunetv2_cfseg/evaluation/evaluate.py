@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from nnunetv2_cfseg.errors.failures import explain
-from nnunetv2_cfseg.evaluation.files import Case, Unpaired, find_unpaired, pair_cases
+from nnunetv2_cfseg.evaluation.files import Case, CaseChecksums, Unpaired, find_unpaired, pair_cases, read_checksums
 from nnunetv2_cfseg.evaluation.metric_definitions import KEYS
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings, measure
 from nnunetv2_cfseg.files.schema import read_document
@@ -41,6 +41,7 @@ class Evaluation:
         cases: that were measured, sorted.
         settings: of the measures.
         unpaired: cases that were left out.
+        checksums: of the files of each case, as they were measured.
     """
 
     table: pd.DataFrame
@@ -48,6 +49,7 @@ class Evaluation:
     cases: list[Case]
     settings: MetricSettings
     unpaired: Unpaired = field(default_factory=Unpaired)
+    checksums: Mapping[str, CaseChecksums] = field(default_factory=dict)
 
 
 def evaluate_folders(
@@ -83,18 +85,31 @@ def evaluate_folders(
         raise ValueError(f"the number of processes must be >= 1, got {num_processes}")
     classes, file_ending = read_classes(dataset_json), read_dataset(dataset_json)["file_ending"]
     if plans_json is not None:
-        _check_reader(plans_json)
+        check_reader(plans_json)
     cases = pair_cases(truth, prediction, file_ending, chill=chill)
     unpaired = find_unpaired(truth, prediction, file_ending)
     jobs = [_Job(index, case, classes, settings) for index, case in enumerate(cases)]
-    rows: list[list[dict[str, Any]]] = [[] for _ in jobs]
+    measured: dict[int, _Outcome] = {}
     bar = progress_bar(doing="Evaluating", total=len(jobs), show=progress)
     with bar, closing(parallel_map(_try_case, jobs, num_processes=min(num_processes, len(jobs)))) as outcomes:
         for outcome in _without_failure(outcomes):
-            rows[outcome.index] = outcome.rows
+            measured[outcome.index] = outcome
             bar.update()
-    table = pd.DataFrame([row for of_case in rows for row in of_case], columns=list(TABLE_COLUMNS))
-    return Evaluation(table, classes, cases, settings, unpaired)
+    rows = [row for job in jobs for row in measured[job.index].rows]
+    checksums = {job.case.name: made for job in jobs if (made := measured[job.index].checksums)}
+    table = pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
+    return Evaluation(table, classes, cases, settings, unpaired, checksums)
+
+
+def check_reader(plans_json: Path) -> None:
+    """Refuse plans of images that are not 3D medical ones.
+
+    Raises:
+        ValueError: they name another of nnU-Net's readers, or cannot be read.
+    """
+    reader = read_document(plans_json, ReaderPlans, limit_bytes=PLANS_LIMIT_BYTES).image_reader_writer
+    if reader not in READERS:
+        raise ValueError(f"plans must read images with {', '.join(READERS)}, and not with {reader}: {plans_json}")
 
 
 @dataclass(frozen=True)
@@ -110,12 +125,7 @@ class _Outcome:
     index: int
     rows: list[dict[str, Any]]
     error: ValueError | None = None
-
-
-def _check_reader(plans_json: Path) -> None:
-    reader = read_document(plans_json, ReaderPlans, limit_bytes=PLANS_LIMIT_BYTES).image_reader_writer
-    if reader not in READERS:
-        raise ValueError(f"plans must read images with {', '.join(READERS)}, and not with {reader}: {plans_json}")
+    checksums: CaseChecksums | None = None
 
 
 def _without_failure(outcomes: Iterable[_Outcome]) -> Iterator[_Outcome]:
@@ -135,10 +145,11 @@ def _without_failure(outcomes: Iterable[_Outcome]) -> Iterator[_Outcome]:
 def _try_case(job: _Job) -> _Outcome:
     """An error is a result here: which case fails first depends on the processes, which one is reported must not."""
     try:
-        return _Outcome(job.index, _measure_case(job.case, job.classes, job.settings))
+        checksums = read_checksums(job.case)  # first: a file that changes meanwhile must not pass for the measured one
+        return _Outcome(job.index, _measure_case(job.case, job.classes, job.settings), checksums=checksums)
     except Exception as error:
         files = (job.case.prediction, job.case.truth)
-        return _Outcome(job.index, [], ValueError(explain(error, files, doing="measured")))
+        return _Outcome(job.index, [], error=ValueError(explain(error, files, doing="measured")))
 
 
 def _measure_case(case: Case, classes: Classes, settings: MetricSettings) -> list[dict[str, Any]]:

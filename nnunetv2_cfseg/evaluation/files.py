@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunetv2_cfseg.data.pairing.sidecar import MOST_SLICES, SIDECAR
+from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR
+from nnunetv2_cfseg.files.checksum import sha256
 from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.imaging.segmentations import case_files
+from nnunetv2_cfseg.nnunet.cfseg_section import MOST_FACTOR
 
 #: How the folders are called whose slices are thick already.
 THICK = "_thick"
@@ -26,6 +28,14 @@ class Case:
     name: str
     truth: Path
     prediction: Path
+
+
+@dataclass(frozen=True)
+class CaseChecksums:
+    """The sha256 of a case's two files."""
+
+    truth: str
+    prediction: str
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,16 @@ def pair_cases(truth: Path, prediction: Path, file_ending: str, *, chill: bool =
     return cases
 
 
+def read_checksums(case: Case) -> CaseChecksums:
+    """Checksums of a case's files.
+
+    Raises:
+        ValueError: one is no file.
+        OSError: one cannot be read.
+    """
+    return CaseChecksums(truth=sha256(case.truth), prediction=sha256(case.prediction))
+
+
 def find_unpaired(truth: Path, prediction: Path, file_ending: str) -> Unpaired:
     """What ``pair_cases`` leaves out where it is chill."""
     truths, predictions = case_files(truth, file_ending), case_files(prediction, file_ending)
@@ -88,6 +108,6 @@ def find_factor(truth: Path, dataset_json: Path) -> int | None:
     for folder in (dataset_json.resolve().parent, truth.resolve().parent):
         file = folder / SIDECAR
         factor = read_json(file).get("factor") if file.is_file() else None
-        if isinstance(factor, int) and 1 < factor <= MOST_SLICES:
+        if isinstance(factor, int) and 1 < factor <= MOST_FACTOR:
             return factor
     return None

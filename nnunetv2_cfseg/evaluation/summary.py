@@ -18,6 +18,7 @@ from nnunetv2_cfseg.evaluation.bootstrap import bootstrap_mean, nan_mean
 from nnunetv2_cfseg.evaluation.evaluate import COUNTS, Evaluation
 from nnunetv2_cfseg.evaluation.files import Case
 from nnunetv2_cfseg.evaluation.metric_definitions import COLUMNS, KEYS
+from nnunetv2_cfseg.evaluation.saved_table import record_of
 from nnunetv2_cfseg.files.csv_cells import table_to_csv
 from nnunetv2_cfseg.files.json_text import to_json
 from nnunetv2_cfseg.files.output_paths import check_not_read, check_not_taken
@@ -40,8 +41,8 @@ LIMITS_SD = 1.96
 def summarise(evaluation: Evaluation, *, resamples: int = 2000, seed: int = 0) -> dict[str, Any]:
     """Summarise an evaluation.
 
-    ``metric_per_case``, ``mean`` and ``foreground_mean`` are nnU-Net's, NaN included, with our columns beside its
-    own. ``cfseg`` holds what it was measured with and, with percentile bootstrap intervals over cases:
+    ``metric_per_case``, ``mean`` and ``foreground_mean`` are nnU-Net's, with our columns beside its own, and NaN where
+    there is no value. ``cfseg`` holds what it was measured with and, with percentile bootstrap intervals over cases:
 
     - ``classes``, by nnU-Net's key: ``name``; ``present``, cases whose reference shows it, ``missed`` among them,
       ``false_alarms`` and ``absent``; ``measures``, each with ``n``, ``mean``, ``median`` and ``interval``, and
@@ -84,8 +85,8 @@ def summarise(evaluation: Evaluation, *, resamples: int = 2000, seed: int = 0) -
 def write_summary(evaluation: Evaluation, summary: Mapping[str, Any], output: Path) -> None:
     """Write the summary and, beside it with the ending ``.csv``, the table; each appears whole or not at all.
 
-    Files are named as they are found from the summary's folder. What is NaN is null in the summary, for
-    nnU-Net's own ``NaN`` is no JSON, and an empty field in the table.
+    Files are named as they are found from the summary's folder. NaN is ``null`` in the summary and an empty field in
+    the table. ``cfseg.measured`` says what the table is of.
 
     Raises:
         ValueError: the output's name does not end with ``.json``.
@@ -93,15 +94,18 @@ def write_summary(evaluation: Evaluation, summary: Mapping[str, Any], output: Pa
     """
     check_output(output)
     output.parent.mkdir(parents=True, exist_ok=True)
+    csv = table_to_csv(evaluation.table)
+    content = with_files_from(summary, evaluation.cases, output.parent)
+    content["cfseg"] = {**content["cfseg"], "measured": record_of(evaluation, csv)}
     texts = {
-        output.with_suffix(".csv"): table_to_csv(evaluation.table),
-        output: to_json(with_files_from(summary, evaluation.cases, output.parent), indent=4) + "\n",
+        output.with_suffix(".csv"): csv,
+        output: to_json(content, indent=4) + "\n",
     }
     with ExitStack() as stack:
         unfinished = {file: file.with_name(f".{file.name}.{os.getpid()}") for file in texts}
         for file, text in texts.items():
             stack.callback(unfinished[file].unlink, missing_ok=True)
-            unfinished[file].write_text(text, encoding="utf-8")
+            unfinished[file].write_text(text, encoding="utf-8", newline="\n")
         for file in texts:
             unfinished[file].replace(file)
 

@@ -27,6 +27,11 @@ def sha256(*files: Path) -> str:
     return digest.hexdigest()
 
 
+def sha256_of_text(text: str) -> str:
+    """Checksum of a file that holds a text in UTF-8."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
 def are_whole(folder: Path, checksums: Mapping[str, str]) -> bool:
     """Whether files are there as they were written.
 

@@ -9,9 +9,9 @@ from typing import Any
 from nnunetv2_cfseg.files.schema import check_document, short
 from nnunetv2_cfseg.imaging.orientation import RAS
 from nnunetv2_cfseg.inference.logits_to_labels import LogitsToLabels
-from nnunetv2_cfseg.nnunet.dataset_json import DatasetJson, check_heads, is_of_regions
-from nnunetv2_cfseg.nnunet.plans import ConfigurationPlans, Intensities, NetworkSizes, Plans, resolve
-from nnunetv2_cfseg.trainers.plans import NETWORK_CLASS
+from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
+from nnunetv2_cfseg.nnunet.dataset_json import IGNORE, DatasetJson, check_heads, is_of_regions, label_values
+from nnunetv2_cfseg.nnunet.plans import NETWORK_CLASS, ConfigurationPlans, Intensities, NetworkSizes, Plans, resolve
 
 RESAMPLING = "resample_torch_fornnunet"
 REORIENTS = "NibabelIOWithReorient"
@@ -69,8 +69,7 @@ class InferencePlan:
     @property
     def label_values(self) -> list[int]:
         """All label values, background included, ``ignore`` left out, sorted."""
-        named = [value for name, value in self.labels.items() if name != "ignore"]
-        return sorted({int(v) for value in named for v in (value if isinstance(value, list | tuple) else [value])})
+        return list(label_values({name: value for name, value in self.labels.items() if name != IGNORE}))
 
     @property
     def decision(self) -> LogitsToLabels:
@@ -106,6 +105,7 @@ def read_inference_plan(
     _require_known(top, settings, plans_file)
     network = settings.architecture.arch_kwargs
     check_document(network, NetworkSizes, plans_file, at=f"configurations.{name}.architecture.arch_kwargs")
+    section = CFSegSection.from_plans(content, file=plans_file, at=f"configurations.{name}.cfseg")
     channels = tuple((dataset.channel_names or dataset.modality or {}).values())
     if len(settings.normalization_schemes) != len(channels):
         raise ValueError(
@@ -124,13 +124,13 @@ def read_inference_plan(
             settings.resampling_fn_probabilities_kwargs.force_separate_z,
         ),
         network=network,
-        foreground_hu=settings.cfseg.foreground_hu,
+        foreground_hu=section.foreground_hu,
         channel_names=channels,
         labels=dataset_json["labels"],
         regions_class_order=tuple(order) if order is not None and is_of_regions(dataset) else None,
         file_ending=dataset.file_ending,
         reorients=top.image_reader_writer == REORIENTS,
-        storage_order=RAS if top.image_reader_writer == REORIENTS else settings.cfseg.storage_order,
+        storage_order=RAS if top.image_reader_writer == REORIENTS else section.storage_order,
     )
 
 

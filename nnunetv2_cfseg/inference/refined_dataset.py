@@ -26,7 +26,7 @@ from nnunetv2_cfseg.inference.predict_volume import PredictionSettings, predict_
 from nnunetv2_cfseg.inference.records import Recipe, describe_files, is_whole, read_record, same_input, write_record
 from nnunetv2_cfseg.inference.refine import refine
 from nnunetv2_cfseg.inference.scans import Case, find_cases, read_scan
-from nnunetv2_cfseg.planners.splits import SPLITS
+from nnunetv2_cfseg.nnunet.splits import SPLITS
 from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
 LABELS = "labelsTr"

@@ -99,7 +99,7 @@ def check_heads(dataset: DatasetJson, file: str) -> None:
         ValueError: with the labels and the file.
     """
     named = {name: values for name, values in dataset.labels.items() if name != IGNORE}
-    values = sorted({value for some in named.values() for value in some})
+    values = list(label_values(named))
     ignore = dataset.labels.get(IGNORE)
     if ignore is not None and ignore[0] != values[-1] + 1:
         raise ValueError(f"labels.ignore must be one above all other labels, {values[-1] + 1}, got {ignore[0]}: {file}")
@@ -118,6 +118,16 @@ def check_heads(dataset: DatasetJson, file: str) -> None:
             f"regions_class_order must be of the labels {short(values[1:])} up to {GREATEST_REGION_LABEL}, got "
             f"{short(unknown[0])}: {file}"
         )
+
+
+def label_values(labels: Mapping[str, Any]) -> tuple[int, ...]:
+    """All values that a segmentation may hold by the labels of a ``dataset.json``, sorted; a region names several."""
+    return tuple(sorted({value for entry in labels.values() for value in _label(entry)}))
+
+
+def ignored_value(labels: Mapping[str, Any]) -> int | None:
+    """The value of voxels that nobody looked at, where the labels have one."""
+    return _label(labels[IGNORE])[0] if IGNORE in labels else None
 
 
 def is_of_regions(dataset: DatasetJson) -> bool:

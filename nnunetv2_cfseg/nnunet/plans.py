@@ -7,13 +7,14 @@ from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
 from nnunetv2_cfseg.files.schema import Document, PlainName, Real, Whole, check_document, short
 from nnunetv2_cfseg.files.text_files import read_json
-from nnunetv2_cfseg.imaging.orientation import checked_order
 
 LIMIT_BYTES = 4 * 2**20
+#: The one network that this package's trainers train and its prediction runs.
+NETWORK_CLASS = "nnunetv2_cfseg.networks.BlockCenterTransformer"
 #: More ancestors than any plans have.
 MOST_ANCESTORS = 20
 #: Of a block. Attention grows with its square.
@@ -36,13 +37,6 @@ def _size3(value: Any) -> tuple[int, int, int]:
         raise ValueError(f"must be one or three whole numbers from 1 to {GREATEST_SIZE}")
     z, y, x = map(int, values)
     return z, y, x
-
-
-def _order(value: Any) -> str:
-    try:
-        return checked_order(value)
-    except (ValueError, LookupError, TypeError) as error:
-        raise ValueError("must be three letters such as LPS or RAS, one of each of L/R, P/A and S/I") from error
 
 
 def _is_size(value: Any) -> bool:
@@ -97,20 +91,6 @@ class Resampling(Document):
     force_separate_z: StrictBool | None = None
 
 
-class CFSegSection(Document):
-    """What this package's planner adds; other readers of the section look at the rest."""
-
-    foreground_hu: tuple[Hounsfield, Hounsfield] | None = None
-    storage_order: Annotated[str, BeforeValidator(_order)] | None = None
-
-    @field_validator("foreground_hu")
-    @classmethod
-    def _check_order(cls, ends: tuple[float, float] | None) -> tuple[float, float] | None:
-        if ends is not None and ends[0] >= ends[1]:
-            raise ValueError("must be a lower and an upper end")
-        return ends
-
-
 class ConfigurationPlans(Document):
     """A configuration, complete with what it inherits."""
 
@@ -124,7 +104,6 @@ class ConfigurationPlans(Document):
     resampling_fn_probabilities_kwargs: Resampling
     previous_stage: str | None = None
     data_identifier: PlainName | None = None
-    cfseg: CFSegSection = CFSegSection()
 
 
 class Intensities(Document):
@@ -179,27 +158,40 @@ def read_plans(file: Path) -> dict[str, Any]:
 
 
 def resolve(plans: Mapping[str, Any], name: str, file: str = "plans.json") -> dict[str, Any]:
-    """A configuration with what it inherits.
+    """A configuration with what it inherits, as nnU-Net puts it together.
 
     Raises:
-        ValueError: it, or one that it inherits from, is not in the plans, or they inherit from each other.
+        ValueError: the plans have no configurations, or it, or one that it inherits from, is not among them, or they
+            inherit from each other.
     """
-    configurations = plans["configurations"]
-    chain: list[Mapping[str, Any]] = []
-    names: list[str] = []
+    configurations = configurations_of(plans, file)
+    chain: list[str] = []
     following: Any = name
-    while following is not None:
+    while True:
         if not isinstance(following, str) or following not in configurations:
-            what = f"configurations.{names[-1]}.inherits_from" if names else "the configuration"
+            what = f"configurations.{chain[-1]}.inherits_from" if chain else "the configuration"
             raise ValueError(f"{what} must be one of {_few(configurations)}, got {short(following)}: {file}")
-        if following in names or len(names) == MOST_ANCESTORS:
-            raise ValueError(f"configurations must not inherit from each other, {' from '.join(names)}: {file}")
-        names.append(following)
-        chain.append(configurations[following])
-        following = chain[-1].get("inherits_from")
-    merged = {key: value for one in reversed(chain) for key, value in one.items()}
+        if following in chain or len(chain) == MOST_ANCESTORS:
+            raise ValueError(f"configurations must not inherit from each other, {' from '.join(chain)}: {file}")
+        chain.append(following)
+        if "inherits_from" not in configurations[following]:
+            break
+        following = configurations[following]["inherits_from"]
+    merged = {key: value for one in reversed(chain) for key, value in configurations[one].items()}
     merged.pop("inherits_from", None)
     return merged
+
+
+def configurations_of(plans: Mapping[str, Any], file: str = "plans.json") -> Mapping[str, Mapping[str, Any]]:
+    """The configurations of plans, as they stand there.
+
+    Raises:
+        ValueError: there are none, or they are no mappings.
+    """
+    configurations = plans.get("configurations")
+    if not isinstance(configurations, dict) or not all(isinstance(one, dict) for one in configurations.values()):
+        raise ValueError(f"plans must have configurations by their names: {file}")
+    return configurations
 
 
 def _few(names: Iterable[str], most: int = 10) -> str:

@@ -20,11 +20,12 @@ from nnunetv2.preprocessing.resampling.resample_torch import resample_torch_forn
 from nnunetv2_cfseg.networks.patches import Size3, as_size3
 from nnunetv2_cfseg.networks.presets import preset
 from nnunetv2_cfseg.networks.windows import WINDOWS_HU
+from nnunetv2_cfseg.nnunet.cfseg_section import SECTION, CFSegSection
+from nnunetv2_cfseg.nnunet.plans import NETWORK_CLASS
 from nnunetv2_cfseg.planners.geometry import choose_crop, choose_patch_size
 from nnunetv2_cfseg.planners.memory import estimate_step_bytes
 from nnunetv2_cfseg.planners.sides import describe_sides, sided_names
 from nnunetv2_cfseg.planners.storage_order import storage_order
-from nnunetv2_cfseg.trainers.plans import NETWORK_CLASS
 
 PLANS_NAME = "nnUNetCFSegPlans"
 #: CT scanners store -1024 to 3071 HU (12 bit); real files also hold rescaled metal far above.
@@ -152,7 +153,7 @@ class CFSegPlanner(ExperimentPlanner):
                 "arch_kwargs": arch_kwargs,
                 "_kw_requires_import": [],
             },
-            "cfseg": self.training_section(arch_kwargs, blocks),
+            SECTION: self.training_section(arch_kwargs, blocks).to_plans(),
         }
 
     def choose_patch(self, spacing_mm: np.ndarray) -> Size3:
@@ -175,19 +176,16 @@ class CFSegPlanner(ExperimentPlanner):
             spacing_mm, median_shape, center_size=center_size, block_size=block_size, max_voxels=max_voxels
         )
 
-    def training_section(self, arch_kwargs: dict[str, Any], blocks: int) -> dict[str, Any]:
+    def training_section(self, arch_kwargs: dict[str, Any], blocks: int) -> CFSegSection:
         """What the trainer reads beside nnU-Net's own keys."""
-        return {
-            "preset": self.preset_name,
-            "blocks_per_crop": blocks // self.batch_size,
-            "foreground_share": 0.5,
-            "lookalike_share": 0.25,
-            "cut_share": 0.25,
-            "foreground_hu": self._foreground_hu(),
-            "mirror_axes": self.determine_mirror_axes(),
-            "storage_order": self.storage_order,
-            "hounsfield_jitter": arch_kwargs["windows"] is not None and all(self._ct_channels()),
-        }
+        return CFSegSection.planned(
+            preset=self.preset_name,
+            blocks_per_crop=blocks // self.batch_size,
+            foreground_hu=self._foreground_hu(),
+            mirror_axes=self.determine_mirror_axes(),
+            storage_order=self.storage_order,
+            hounsfield_jitter=arch_kwargs["windows"] is not None and all(self._ct_channels()),
+        )
 
     def _foreground_hu(self) -> list[float] | None:
         """Between which HU nearly all foreground lies; None where the first channel is no CT."""
@@ -333,7 +331,7 @@ def _times(a: Size3, b: Size3) -> Size3:
 
 
 def _describe(name: str, configuration: dict[str, Any]) -> str:
-    kwargs, section = configuration["architecture"]["arch_kwargs"], configuration["cfseg"]
+    kwargs, section = configuration["architecture"]["arch_kwargs"], configuration[SECTION]
     spacing_mm = [round(float(s), 2) for s in configuration["spacing"]]
     return (
         f"{name}: spacing {spacing_mm} mm, patch {kwargs['patch_size']}, block {kwargs['block_patches']} and centre "

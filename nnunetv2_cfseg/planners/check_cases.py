@@ -14,6 +14,7 @@ from nnunetv2_cfseg.imaging.hounsfield import check_hounsfield
 from nnunetv2_cfseg.imaging.labels import check_labels
 from nnunetv2_cfseg.imaging.notices import say
 from nnunetv2_cfseg.imaging.read import read_scan, read_volume
+from nnunetv2_cfseg.nnunet.dataset_json import ignored_value, label_values
 from nnunetv2_cfseg.processes.parallel_map import parallel_map
 from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
@@ -51,14 +52,6 @@ def check_cases(
     _check_foreground(present, dataset_json["labels"], [job.label for job in jobs])
 
 
-def label_values(labels: Mapping[str, int | list[int]]) -> set[int]:
-    """All values of dataset.json's labels; a region names several."""
-    values: set[int] = set()
-    for value in labels.values():
-        values.update(map(int, value if isinstance(value, list | tuple) else [value]))
-    return values
-
-
 @dataclass(frozen=True)
 class _Job:
     images: tuple[str, ...]
@@ -83,8 +76,7 @@ def _check_case(job: _Job) -> set[int]:
 
 def _check_foreground(present: set[int], labels: Mapping[str, int | list[int]], files: list[str]) -> None:
     """What no case shows is not learnt."""
-    ignored = {int(value) for name, value in labels.items() if name == "ignore" and not isinstance(value, list | tuple)}
-    if files and not present - {0} - ignored:
+    if files and not present - {0, ignored_value(labels)}:
         raise ValueError(
             f"there is nothing to learn, as all {len(files)} labels are empty (values {sorted(present)}): "
             f"{Path(files[0]).parent}"

@@ -14,8 +14,7 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     plan_experiment_dataset,
     preprocess_dataset,
 )
-from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
-from nnunetv2.utilities.dataset_name_id_conversion import convert_id_to_dataset_name
+from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
@@ -23,6 +22,7 @@ from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 from nnunetv2_cfseg.errors.error_sentence import is_out_of_memory
 from nnunetv2_cfseg.networks import presets
 from nnunetv2_cfseg.nnunet.dataset_json import read_raw_dataset_json
+from nnunetv2_cfseg.nnunet.datasets import Dataset, find_dataset
 from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME, CFSegPlanner
 from nnunetv2_cfseg.planners.check_cases import check_cases
 from nnunetv2_cfseg.planners.flags import check_flags
@@ -85,8 +85,9 @@ def plan_and_preprocess(
     presets.preset(preset)  # an unknown name stops here, not after an hour of reading scans
     planner_of_preset = type(planner_class.__name__, (planner_class,), {"preset_name": preset})
     for dataset_id in dataset_ids:
-        name, cases = _find_cases(dataset_id, plans_name, clean=clean)
-        raw, preprocessed = Path(str(nnUNet_raw)) / name, Path(str(nnUNet_preprocessed)) / name
+        dataset = find_dataset(dataset_id, what="-d")
+        raw, preprocessed = dataset.raw, dataset.preprocessed
+        cases = _find_cases(dataset, plans_name, clean=clean)
         check_splits(raw, preprocessed, cases)
         check_cases(
             cases,
@@ -151,7 +152,7 @@ def _in_one_sentence(dataset_id: int) -> Iterator[None]:
 @contextmanager
 def _whole_or_nothing(dataset_id: int, plans_name: str, configurations: Sequence[str]) -> Iterator[None]:
     """Remove what was preprocessed of the configurations if not all of it was: training would not miss cases."""
-    preprocessed = Path(str(nnUNet_preprocessed)) / convert_id_to_dataset_name(dataset_id)
+    preprocessed = find_dataset(dataset_id).preprocessed
     plans = json.loads((preprocessed / f"{plans_name}.json").read_text())
     try:
         yield
@@ -192,15 +193,9 @@ def _check_configurations(
         )
 
 
-def _find_cases(dataset_id: int, plans_name: str, *, clean: bool) -> tuple[str, dict[str, Any]]:
-    """A dataset's name and its training cases, after a look at all that tells of them but the images."""
-    try:
-        name = convert_id_to_dataset_name(dataset_id)
-    except RuntimeError as error:
-        raise ValueError(
-            f"there must be one dataset with the id {dataset_id} in nnUNet_raw: {_one_line(error)}"
-        ) from error
-    folder, preprocessed = Path(str(nnUNet_raw)) / name, Path(str(nnUNet_preprocessed)) / name
+def _find_cases(dataset: Dataset, plans_name: str, *, clean: bool) -> dict[str, Any]:
+    """A dataset's training cases, after a look at all that tells of them but the images."""
+    folder, preprocessed = dataset.raw, dataset.preprocessed
     dataset_json = read_raw_dataset_json(folder / "dataset.json")
     _check_labels(dataset_json, folder / "dataset.json")
     _check_whole(preprocessed / f"{plans_name}.json")
@@ -212,7 +207,7 @@ def _find_cases(dataset_id: int, plans_name: str, *, clean: bool) -> tuple[str, 
         cases = dict(training_cases(folder, dataset_json))
     if not cases:
         raise ValueError(f"a raw dataset needs training cases, and has none: {folder}")
-    return name, cases
+    return cases
 
 
 def _check_whole(file: Path) -> None:

@@ -4,32 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field
-
-from nnunetv2_cfseg.files.schema import Document, PlainName, check_document
-from nnunetv2_cfseg.files.text_files import read_any_json
 from nnunetv2_cfseg.imaging.notices import say
-
-SPLITS = "splits_final.json"
-MOST_FOLDS = 1000
-#: How many nnU-Net makes where a dataset brings none.
-NNUNET_FOLDS = 5
-Folds = list[dict[str, set[str]]]
-
-
-class Fold(Document):
-    """Names of its cases."""
-
-    train: list[PlainName]
-    val: list[PlainName]
-
-
-class Splits(Document):
-    """``splits_final.json``, which is a list."""
-
-    folds: Annotated[list[Fold], Field(max_length=MOST_FOLDS)]
+from nnunetv2_cfseg.nnunet.splits import NNUNET_FOLDS, SPLITS, Folds, read_splits
 
 
 def check_splits(raw: Path, preprocessed: Path, cases: Collection[str]) -> None:
@@ -49,11 +26,11 @@ def check_splits(raw: Path, preprocessed: Path, cases: Collection[str]) -> None:
     """
     if not (raw / SPLITS).is_file():
         return
-    folds = _read(raw / SPLITS)
+    folds = _sets(read_splits(raw / SPLITS))
     unknown = sorted(set().union(*(names for fold in folds for names in fold.values())) - set(cases))
     if unknown:
         raise ValueError(f"folds must be of the dataset's cases, and {unknown[0]} is none: {raw / SPLITS}")
-    if (preprocessed / SPLITS).is_file() and _read(preprocessed / SPLITS)[: len(folds)] != folds:
+    if (preprocessed / SPLITS).is_file() and _sets(read_splits(preprocessed / SPLITS))[: len(folds)] != folds:
         raise ValueError(
             f"the preprocessed dataset must have the folds of the raw dataset, remove one file where they differ: "
             f"{preprocessed / SPLITS} and {raw / SPLITS}"
@@ -79,7 +56,7 @@ def say_what_folds_lack(raw: Path, preprocessed: Path, cases: Collection[str]) -
                 f"train the fold all, or write folds of your own, a list of train and val, to {raw / SPLITS}"
             )
         return
-    for number, fold in enumerate(_read(file)):
+    for number, fold in enumerate(_sets(read_splits(file))):
         for part in ("train", "val"):
             if not fold[part]:
                 say(f"fold {number} has no cases in {part}, and training on it fails: {file}")
@@ -95,10 +72,5 @@ def _cases(count: int) -> str:
     return "case is" if count == 1 else "cases are"
 
 
-def _read(file: Path) -> Folds:
-    try:
-        splits = check_document({"folds": read_any_json(file)}, Splits, str(file))
-    except ValueError as error:
-        rule = "folds must be a JSON list of train and val, each a list of case names"
-        raise ValueError(f"{rule}, and are not: {error}") from error
-    return [{"train": set(fold.train), "val": set(fold.val)} for fold in splits.folds]
+def _sets(folds: Folds) -> list[dict[str, set[str]]]:
+    return [{part: set(names) for part, names in fold.items()} for fold in folds]

@@ -12,6 +12,7 @@ import numpy as np
 from nnunetv2_cfseg.data.pairing.sidecar import read_pairing
 from nnunetv2_cfseg.losses.thin_thick import ThinThickSettings
 from nnunetv2_cfseg.networks.patches import Size3, as_size3
+from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
 from nnunetv2_cfseg.planners.cfseg_planner import CFSegPlanner
 
 THIN_THICK_PLANS_NAME = "nnUNetThinThickPlans"
@@ -89,18 +90,12 @@ class ThinThickPlanner(CFSegPlanner):
         )
         return depth * self.factor, height, width
 
-    def training_section(self, arch_kwargs: dict[str, Any], blocks: int) -> dict[str, Any]:
+    def training_section(self, arch_kwargs: dict[str, Any], blocks: int) -> CFSegSection:
         """Also what :class:`~nnunetv2_cfseg.trainers.thin_thick.nnUNetTrainerCFSegThinThick` reads."""
-        section = super().training_section(arch_kwargs, blocks)
+        section = super().training_section(arch_kwargs, blocks).to_plans()
         section["blocks_per_crop"] = max(section["blocks_per_crop"], 1 + self.factor)
-        section["thin_thick"] = {
-            "factor": self.factor,
-            "threshold": self.threshold,
-            "column_share": 0.3,
-            "thick_share": 0.1,
-            "loss": asdict(ThinThickSettings()),
-        }
-        return section
+        pairs = {"factor": self.factor, "threshold": self.threshold, "loss": asdict(ThinThickSettings())}
+        return CFSegSection.planned(**section, thin_thick=pairs)
 
     def save_plans(self, plans: dict[str, Any]) -> None:
         """nnU-Net's, with the configuration for thick slices."""

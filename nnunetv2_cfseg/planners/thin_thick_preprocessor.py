@@ -8,6 +8,8 @@ import numpy as np
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
+from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
+
 
 class ThinThickPreprocessor(DefaultPreprocessor):
     """Leaves a scan's slices as they are and cuts only whole slabs off.
@@ -29,9 +31,12 @@ class ThinThickPreprocessor(DefaultPreprocessor):
         """nnU-Net's; data and seg (C, Z, Y, X).
 
         Raises:
-            ValueError: the scan is not whole slabs, or its plans reorder the axes.
+            ValueError: the scan is not whole slabs, or its plans reorder the axes or are not those of pairs.
         """
-        factor = configuration_manager.configuration["cfseg"]["thin_thick"]["factor"]
+        section = CFSegSection.from_plans(configuration_manager.configuration).thin_thick
+        if section is None:
+            raise ValueError("plans of pairs must have a thin_thick section, and these have none")
+        factor = section.factor
         if list(plans_manager.transpose_forward) != [0, 1, 2]:
             raise ValueError(f"plans of pairs must leave the axes in order, got {plans_manager.transpose_forward}")
         if data.shape[1] % factor:

@@ -26,35 +26,20 @@ DRAWS = 10
 
 @dataclass(frozen=True)
 class BlockSampling:
-    """How blocks are drawn from a crop.
+    """How blocks are drawn from a crop, as :class:`~nnunetv2_cfseg.nnunet.cfseg_section.CFSegSection` has checked it.
 
     Attributes:
         blocks_per_crop: M.
-        foreground_share: share of the centres drawn to hold a foreground voxel, in [0, 1].
-        lookalike_share: share of the centres drawn to hold a background voxel as bright as foreground is, in [0, 1].
-        cut_share: share of the centres that may lie so near the crop's border that their block is cut there and
-            filled up as blocks at the border of a scan are, in [0, 1]. The others stay clear of it.
-
-    Raises:
-        ValueError: a value out of range.
+        foreground_fraction: of the centres, drawn to hold a foreground voxel.
+        hard_background_fraction: of the centres, drawn to hold a background voxel as bright as foreground is.
+        border_fraction: of the centres, that may lie so near the crop's border that their block is cut there and filled
+            up as blocks at the border of a scan are. The others stay clear of it.
     """
 
     blocks_per_crop: int
-    foreground_share: float = 0.5
-    lookalike_share: float = 0.0
-    cut_share: float = 0.25
-
-    def __post_init__(self) -> None:
-        if self.blocks_per_crop < 1:
-            raise ValueError(f"blocks_per_crop must be >= 1, got {self.blocks_per_crop}")
-        for name in ("foreground_share", "lookalike_share", "cut_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
-        if self.foreground_share + self.lookalike_share > 1:
-            raise ValueError(
-                f"foreground_share and lookalike_share must be at most 1 together, got {self.foreground_share} and "
-                f"{self.lookalike_share}"
-            )
+    foreground_fraction: float
+    hard_background_fraction: float
+    border_fraction: float
 
 
 def draw_centers(
@@ -101,9 +86,9 @@ def draw_centers(
         is_inside = None
 
     blocks = sampling.blocks_per_crop
-    shares = np.cumsum([sampling.foreground_share, sampling.lookalike_share])
-    wanted = np.searchsorted(np.round(blocks * shares), np.arange(blocks), side="right")
-    may_be_cut = rng.random(blocks) < sampling.cut_share
+    fractions = np.cumsum([sampling.foreground_fraction, sampling.hard_background_fraction])
+    wanted = np.searchsorted(np.round(blocks * fractions), np.arange(blocks), side="right")
+    may_be_cut = rng.random(blocks) < sampling.border_fraction
     starts = np.empty((blocks, 3), dtype=np.int64)
     for kind, wanted_voxels in enumerate((foreground, lookalikes, annotated)):
         for is_clear in (True, False):

@@ -1,11 +1,13 @@
 """``nnUNetTrainerCFSeg``: nnU-Net's trainer for the block-centre transformer.
 
 What differs from nnU-Net's: every crop becomes a few blocks and the loss is taken on their centres; Muon and AdamW
-with a warm-up; no deep supervision; mirroring only where anatomy allows it; atomic checkpoints.
+with a warm-up; no deep supervision; mirroring only where anatomy allows it; atomic checkpoints; torch.compile only
+where it is asked for.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +19,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import Tensor, nn
 
 from nnunetv2_cfseg.networks import BlockCenterTransformer
+from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
+from nnunetv2_cfseg.nnunet.plans import resolve
 from nnunetv2_cfseg.trainers.beyond_scan import ContinueLabels, SetAsideBeyondScan, continue_in_augmentation
 from nnunetv2_cfseg.trainers.crop_loader import crop_loaders
 from nnunetv2_cfseg.trainers.guarded import GuardedTrainer
@@ -25,12 +29,10 @@ from nnunetv2_cfseg.trainers.one_sentence import one_sentence
 from nnunetv2_cfseg.trainers.optimization import WarmupPolyLR, build_optimizer, mixed_precision
 from nnunetv2_cfseg.trainers.plans import (
     block_sampling,
+    check_batch_size,
     check_plans,
-    check_training_section,
     foreground_range,
     foreground_statistics,
-    mirror_axes,
-    read_configuration,
 )
 from nnunetv2_cfseg.trainers.sample_blocks import SampleBlocks
 from nnunetv2_cfseg.trainers.seed import disable_blur_autotuning, read_seed, seed_everything
@@ -48,9 +50,11 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
         # What can be refused is looked at before nnU-Net's constructor, which makes a folder and a log.
         with one_sentence():
             self._seed = read_seed()
-            planned = read_configuration(plans, configuration)
+            planned = resolve(plans, configuration, "the plans")
             check_plans(planned, trainer=type(self).__name__)
-            check_training_section(planned)
+            check_batch_size(planned)
+            self.section = CFSegSection.from_plans(planned)
+            block_sampling(self.section)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.enable_deep_supervision = False
         self.initial_lr = 2e-3
@@ -87,6 +91,22 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
             seed_everything(self._seed)
         super().initialize()
 
+    def _do_i_compile(self) -> bool:
+        """Only where ``nnUNet_compile`` asks for it; nnU-Net compiles on every GPU unless the variable forbids it.
+
+        Two compiled trainings on a GPU did not end. On a processor, where nnU-Net never compiles, the cause does not
+<<<<<<< HEAD
+        show: inductor takes a minute (58 s for the smallest network, 73 s for the largest, one core), nothing is
+        compiled again after the first step, and a step then takes 15 % less time. On a GPU less is to be gained: of a
+        step's 28 ms Muon, which is not compiled, takes 13.
+=======
+        show: inductor takes a minute (58 to 65 s for the smallest network, 73 s for the largest, one core), nothing is
+        compiled again after the first step, and a step then takes 15 % less time. What a GPU gains is not measured: of
+        a step's 28 ms there Muon, which is not compiled, takes 13.
+>>>>>>> compile
+        """
+        return "nnUNet_compile" in os.environ and bool(super()._do_i_compile())
+
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, WarmupPolyLR]:
         """Muon and AdamW, with a warm-up before nnU-Net's schedule."""
         optimizer = build_optimizer(self.block_center_network(), lr=self.initial_lr, weight_decay=self.weight_decay)
@@ -95,7 +115,7 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, tuple[int, ...]]:
         """nnU-Net's, with the axes that the plans allow to be mirrored."""
         rotation, dummy_2d, initial_crop, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        axes = mirror_axes(self.configuration_manager.configuration)
+        axes = self.section.mirror_axes
         # nnU-Net's predictor takes None, not an empty tuple, for no mirroring at test time.
         self.inference_allowed_mirroring_axes = axes or None
         return rotation, dummy_2d, initial_crop, axes
@@ -125,19 +145,18 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
         network = self.block_center_network()
         if network.beyond_scan.mode != "mean":
             augmentation.transforms = continue_in_augmentation(augmentation.transforms)
-        section = self.configuration_manager.configuration["cfseg"]
         ct = [channel for channel in network.windows.channels if channel]
-        if section.get("hounsfield_jitter", True) and len(ct) == network.input_channels:
+        if self.section.hounsfield_jitter and len(ct) == network.input_channels:
             augmentation.transforms = without_unitless_intensity(augmentation.transforms)
             augmentation.transforms.append(HounsfieldJitter([c["mean"] for c in ct], [c["std"] for c in ct]))
-        augmentation.transforms.append(self.draw_blocks())
+        augmentation.transforms.append(self.sample_blocks())
         return augmentation
 
-    def draw_blocks(self) -> BasicTransform:
+    def sample_blocks(self) -> BasicTransform:
         """The last step of the augmentation."""
         network = self.block_center_network()
         return SampleBlocks(
-            block_sampling(self.configuration_manager.configuration),
+            block_sampling(self.section),
             block_size=network.block_size,
             center_size=network.center_size,
             ignore_label=self.label_manager.ignore_label,
@@ -147,9 +166,7 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
 
     def foreground_range(self) -> tuple[float, float] | None:
         """Between which normalised values foreground lies, if the plans say."""
-        return foreground_range(
-            self.configuration_manager.configuration, *foreground_statistics(self.plans_manager.plans)
-        )
+        return foreground_range(self.section, *foreground_statistics(self.plans_manager.plans))
 
     def block_center_network(self) -> BlockCenterTransformer:
         """The network itself, out of the wrappers of DDP and torch.compile."""

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
 from nnunetv2_cfseg.trainers.one_sentence import nnunet_command
 
 COMMANDS = ("nnUNetv2_predict", "nnUNetv2_predict_from_modelfolder")
@@ -31,9 +32,9 @@ def warn_of_other_orders(plans: dict[str, Any], configuration: dict[str, Any]) -
         configuration: of these; its ``cfseg`` section says in which ``storage_order`` the model was trained.
     """
     with suppress(Exception):
-        order = configuration["cfseg"].get("storage_order")
+        order = CFSegSection.from_plans(configuration).storage_order
         folder = _input_folder()
-        if folder is None or not isinstance(order, str) or plans.get("image_reader_writer") not in READERS_AS_STORED:
+        if folder is None or order is None or plans.get("image_reader_writer") not in READERS_AS_STORED:
             return
         others = list(_other_orders(folder, order))
         if others:

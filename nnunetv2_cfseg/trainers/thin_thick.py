@@ -23,13 +23,16 @@ from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_p
 from torch import Tensor
 
 from nnunetv2_cfseg.losses import LabelSpace, ThinThickLoss
+from nnunetv2_cfseg.losses.thin_thick import ThinThickSettings
+from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
+from nnunetv2_cfseg.nnunet.plans import resolve
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
 from nnunetv2_cfseg.trainers.export_thick_model import write_thick_model
 from nnunetv2_cfseg.trainers.one_sentence import one_sentence
 from nnunetv2_cfseg.trainers.optimization import mixed_precision
-from nnunetv2_cfseg.trainers.plans import block_sampling, read_configuration
+from nnunetv2_cfseg.trainers.plans import block_sampling
 from nnunetv2_cfseg.trainers.sample_slab_blocks import SampleSlabBlocks, SlabBlocks, SlabTargets
-from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, loss_settings, thin_thick_section
+from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, thin_thick_section
 from nnunetv2_cfseg.trainers.thin_validation import validate_on_thin
 
 
@@ -42,13 +45,14 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
                  device: torch.device = torch.device("cuda")) -> None:  # fmt: skip
         with one_sentence():
-            planned = read_configuration(plans, configuration)
+            planned = resolve(plans, configuration, "the plans")
             section = thin_thick_section(planned, trainer=type(self).__name__)
-            self.loss_settings = loss_settings(section)
-            self.blocks = count_blocks(block_sampling(planned).blocks_per_crop, section, self.loss_settings)
+            self.loss_settings = ThinThickSettings.from_plans(section.loss)
+            blocks_per_crop = block_sampling(CFSegSection.from_plans(planned)).blocks_per_crop
+            self.blocks = count_blocks(blocks_per_crop, section, self.loss_settings)
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.factor: int = section["factor"]
-        self.threshold: float = section["threshold"]
+        self.factor: int = section.factor
+        self.threshold: float = section.threshold
         self._terms: dict[str, list[Tensor]] = defaultdict(list)
         self._loss_state: dict[str, Tensor] | None = None
 
@@ -107,11 +111,11 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         """Crops begin at a slab's first slice."""
         return self.factor
 
-    def draw_blocks(self) -> BasicTransform:
+    def sample_blocks(self) -> BasicTransform:
         """The last step of the augmentation."""
         network = self.block_center_network()
         return SampleSlabBlocks(
-            block_sampling(self.configuration_manager.configuration),
+            block_sampling(self.section),
             blocks=self.blocks,
             block_size=network.block_size,
             center_size=network.center_size,

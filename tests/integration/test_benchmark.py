@@ -17,8 +17,9 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-FLAGS = ["-d", "901", "-tr", "nnUNetTrainerCFSegShort", "-p", "nnUNetTinyPlans", "--seeds", "1", "2", "--jobs", "2",
-         "--threads", "1", "-device", "cpu"]  # fmt: skip
+ONE_CELL = ["-d", "901", "-tr", "nnUNetTrainerCFSegShort", "-p", "nnUNetTinyPlans", "--seeds", "1", "--threads", "1",
+            "-device", "cpu"]  # fmt: skip
+FLAGS = [*ONE_CELL, "--seeds", "1", "2", "--jobs", "2"]
 COSTS = ["train_s", "predict_s", "predict_s_per_case", "train_peak_gb", "predict_peak_gb"]
 
 
@@ -66,15 +67,37 @@ def test_killed_twice_it_ends_with_the_same_table(finished: Path, workspace: Any
     killed = when(lambda: any(out.glob("cells/**/predict.json")), workspace, out)
     os.killpg(killed.pid, signal.SIGKILL)  # with its jobs, but not the commands that these run
     killed.wait()
-    workspace.run("cfseg", "benchmark", *FLAGS, "-o", str(out), CFSEG_TEST_EPOCHS="2")
+    workspace.run("cfseg", "benchmark", *ONE_CELL, "-o", str(out), CFSEG_TEST_EPOCHS="2")
     for name in ("results.csv", "costs.csv"):
-        tables = [pd.read_csv(folder / name).drop(columns=COSTS, errors="ignore") for folder in (finished, out)]
-        pd.testing.assert_frame_equal(*tables)
+        whole, resumed = (pd.read_csv(folder / name).drop(columns=COSTS, errors="ignore") for folder in (finished, out))
+        pd.testing.assert_frame_equal(whole[whole["seed"] == 1].reset_index(drop=True), resumed)
+
+
+def test_a_row_starts_from_another_and_one_trains_nothing(workspace: Any, ct: int, tmp_path: Path) -> None:
+    file, out = tmp_path / "benchmark.yaml", tmp_path / "out"
+    file.write_text(
+        "datasets: [901]\nrows:\n"
+        "  after: {trainer: nnUNetTrainerCFSegShort, plans: nnUNetTinyPlans, predict: cfseg predict, after: first}\n"
+        "  first: {trainer: nnUNetTrainerCFSegShort, plans: nnUNetTinyPlans, predict: cfseg predict}\n"
+        "  truth: {predictions: labelsTr}\n"
+    )
+    workspace.run("cfseg", "benchmark", str(file), "-o", str(out), "--threads", "1", CFSEG_TEST_EPOCHS="1")
+    logs = {name: next(out.glob(f"cells/*/{name}/*/log.txt")).read_text() for name in ("after", "first", "truth")}
+    (weights,) = out.glob("cells/*/first/*/nnUNet_results/*/*/fold_0/checkpoint_final.pth")
+    assert f"Loading pretrained weights from file  {weights}" in logs["after"]
+    assert "pretrained" not in logs["first"]
+    assert logs["truth"].count("$ ") == 1  # nothing but the evaluation
+    results = pd.read_csv(out / "results.csv")
+    assert set(results["row"]) == {"after", "first", "truth"}
+    assert (results.loc[results["row"] == "truth", "Dice"].dropna() == 1).all()
+    assert pd.read_csv(out / "costs.csv").set_index("row")["parameters"].notna().to_dict() == {
+        "after": True, "first": True, "truth": False,
+    }  # fmt: skip
 
 
 def when(is_time: Callable[[], bool], workspace: Any, out: Path) -> subprocess.Popen:
     """A benchmark that has come so far."""
-    command = [sys.executable, "-m", "nnunetv2_cfseg.cli", "benchmark", *FLAGS, "-o", str(out)]
+    command = [sys.executable, "-m", "nnunetv2_cfseg.cli", "benchmark", *ONE_CELL, "-o", str(out)]
     environment = {**os.environ, **workspace.environment(), "CFSEG_TEST_EPOCHS": "2",
                    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}  # fmt: skip
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -12,7 +12,8 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_cfseg import cli
-from nnunetv2_cfseg.commands import compare
+from nnunetv2_cfseg.commands import compare, evaluate
+from nnunetv2_cfseg.evaluation import evaluate as evaluation
 from nnunetv2_cfseg.evaluation.compare.pairs import MEAN
 
 LABELS = {"background": 0, "cube": 1, "bar": 2}
@@ -166,4 +167,56 @@ def test_refuses_bad_input_in_a_sentence(
     assert printed.err.endswith(f"{named}\n")
     assert printed.err.count("\n") == 1
     assert printed.out == ""
+    assert not (folders / "out").exists()
+
+
+def evaluate_all(*names: str) -> list[str]:
+    """Tables of the folders, in their order."""
+    for name in names:
+        assert cli.main(["evaluate", "gt", name, "-o", f"{name}.json", "-np", "1", "--no_pbar"]) == 0
+    return [f"{name}.csv" for name in names]
+
+
+def written(folders: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in (folders / "out").iterdir()}
+
+
+def test_tables_give_what_measuring_gives(
+    folders: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "COMMANDS", (compare, evaluate))
+    (folders / "thin_thick.json").write_text('{"factor": 4}')
+    tables = evaluate_all("good", "poor")
+    capsys.readouterr()
+    assert run("good", "poor") == 0
+    measured, printed = written(folders), capsys.readouterr().out
+    monkeypatch.setattr(evaluation, "_measure_case", lambda *_: pytest.fail("measured again"))
+    assert run("good", "poor", "--from", *tables) == 0
+    assert written(folders) == measured
+    assert capsys.readouterr().out == printed
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--from", "good.csv"), "--from must be one table for each of the 2 folders, got 1"),
+        (("--from", "poor.csv", "good.csv"), "the table is stale, good/case_0.nii.gz has changed since it was measured"
+         ": poor.csv"),
+        (("--from", "good.csv", "poor.csv", "--tolerance", "2"),
+         "the table was measured with other settings, tolerance_mm 1.0 and not 2.0: good.csv"),
+    ],
+)  # fmt: skip
+def test_tables_of_others_are_refused(
+    folders: Path,
+    run: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    named: str,
+) -> None:
+    monkeypatch.setattr(cli, "COMMANDS", (compare, evaluate))
+    evaluate_all("good", "poor")
+    capsys.readouterr()
+    assert run("good", "poor", *words) == 2
+    assert capsys.readouterr().err == f"cfseg compare: {named}\n"
     assert not (folders / "out").exists()

@@ -313,6 +313,8 @@ class TestPhantom:
             ([], FREQUENCIES),
             (["--balanced"], dict.fromkeys(CLASSES, 0.5)),
             (["--frequencies", "SDH=0.25"], {"SDH": 0.25}),
+            (["--classes", "SDH", "EDH"], {name: FREQUENCIES[name] for name in ("EDH", "SDH")}),
+            (["--classes", "SDH", "EDH", "--balanced"], {"EDH": 0.5, "SDH": 0.5}),
         ],
     )
     def test_chooses_how_often_each_class_is_shown(
@@ -325,9 +327,22 @@ class TestPhantom:
         assert cli.main(["phantom", "-d", "900", "-o", str(tmp_path), *flags]) == 0
         assert calls[0][0][0].frequencies == frequencies
 
+    def test_chooses_classes(self, tmp_path: Path, calls: list[tuple[tuple, dict[str, Any]]]) -> None:
+        assert cli.main(["phantom", "-d", "900", "-o", str(tmp_path), "--classes", "IVH", "ICH"]) == 0
+        assert calls[0][0][0].labels == {"ICH": 1, "IVH": 2}
+
+    def test_refuses_the_frequency_of_a_class_that_is_not_chosen(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        line = refusal(
+            ["phantom", "-d", "900", "-o", str(tmp_path), "--classes", "ICH", "--frequencies", "SDH=1"], capsys
+        )
+        assert line.endswith("a class with a frequency must be one of the dataset's, ICH, got SDH")
+
     @pytest.mark.parametrize(
         ("flags", "named"),
         [
+            ("--classes brain", "invalid choice: 'brain'"),
             ("--balanced --frequencies EDH=1", "not allowed with argument"),
             ("--frequencies EDH", "must be as in EDH=0.2, got 'EDH'"),
             ("--frequencies EDH=often", "must be as in EDH=0.2, got 'EDH=often'"),

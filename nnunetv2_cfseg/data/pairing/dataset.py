@@ -13,8 +13,8 @@ from nnunetv2_cfseg.data.pairing.settings import PairSettings
 from nnunetv2_cfseg.data.pairing.sidecar import new_record, pairs_in
 from nnunetv2_cfseg.data.pairing.sources import TEST, TRAINING, Source, Sources
 from nnunetv2_cfseg.data.phantom.settings import checked_seed
-from nnunetv2_cfseg.files.atomic_files import write_json
 from nnunetv2_cfseg.files.resumable_dataset import ResumableDataset
+from nnunetv2_cfseg.nnunet.splits import write_splits
 from nnunetv2_cfseg.processes.parallel_map import checked_processes, parallel_map
 from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
@@ -132,7 +132,7 @@ def _write_splits(folder: Path, sidecar: Mapping[str, Any], split: Split) -> Non
     if len(set(patients.values())) < 2:
         return
     shown = {name: [str(value) for value in sidecar["cases"][name]["values"]] for name in patients}
-    write_json(folder / "splits_final.json", patient_folds(patients, shown, folds=split.folds, seed=split.seed))
+    write_splits(folder, patient_folds(patients, shown, folds=split.folds, seed=split.seed))
 
 
 def _each(function: Any, jobs: Sequence[CaseFiles], what: str, num_processes: int, progress: bool) -> Any:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nnunetv2_cfseg.nnunet.cfseg_section import MAJORITY, MOST_FACTOR
+
 THIN, THICK = "thin", "thick"
-#: Share of a slab from which annotators mark it, where nobody says otherwise.
-MAJORITY = 0.5
-MOST_FACTOR, THICKEST_MM = 1000, 100.0
+THICKEST_MM = 100.0
 
 
 @dataclass(frozen=True)
@@ -91,12 +90,3 @@ def checked_thickness(thickness_mm: float) -> float:
     if not 0 < thickness_mm <= THICKEST_MM:
         raise ValueError(f"a thickness must be > 0 and at most {THICKEST_MM:g} mm, got {thickness_mm:g}")
     return thickness_mm
-
-
-def label_values(dataset_json: Mapping[str, Any]) -> tuple[tuple[int, ...], int | None]:
-    """All values that labels of a dataset may hold, regions' too, and the one to ignore."""
-    values: set[int] = set()
-    for value in dataset_json["labels"].values():
-        values.update(value if isinstance(value, list) else [value])
-    ignore = dataset_json["labels"].get("ignore")
-    return tuple(sorted(values)), ignore

@@ -9,19 +9,19 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from nnunetv2_cfseg import __version__
-from nnunetv2_cfseg.data.pairing.settings import MAJORITY, THIN, PairSettings
+from nnunetv2_cfseg.data.pairing.settings import THIN, PairSettings
 from nnunetv2_cfseg.data.pairing.sources import TEST, Source
 from nnunetv2_cfseg.files.resumable_dataset import ResumableDataset
 from nnunetv2_cfseg.files.schema import Document, PlainName, Real, Whole, read_document
+from nnunetv2_cfseg.nnunet.cfseg_section import MAJORITY, MOST_FACTOR
 
 SIDECAR = "thin_thick.json"
-MOST_SLICES = 1000
 
 
 class Pairing(Document):
     """What others read of it."""
 
-    factor: Annotated[Whole, Field(ge=2, le=MOST_SLICES)]
+    factor: Annotated[Whole, Field(ge=2, le=MOST_FACTOR)]
     threshold: Annotated[Real, Field(gt=0, le=1)] | None = None
 
 

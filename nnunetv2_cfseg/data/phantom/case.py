@@ -23,7 +23,7 @@ class PhantomCase:
 
     Attributes:
         image: (Z, Y, X) int16, HU.
-        labels: (Z, Y, X) uint8: 0, or a value of ``settings.CLASSES``.
+        labels: (Z, Y, X) uint8: 0, or a value of ``PhantomSettings.labels``.
         geometry: where the voxels of both lie.
         provenance: every parameter drawn, ready for JSON.
     """
@@ -52,7 +52,7 @@ def make_case(settings: PhantomSettings, *, seed: int, index: int) -> PhantomCas
     x, y, z = (float(voxels.centres_mm(axis)[0]) for axis in (2, 1, 0))
     return PhantomCase(
         image,
-        perfect.labels,
+        _relabelled(perfect.labels, settings),
         VolumeGeometry(settings.matrix, settings.spacing_mm, (x, y, z), STRAIGHT),
         {"classes": classes, "scanner": asdict(imperfect), **built.drawn},
     )
@@ -72,6 +72,14 @@ def draw_classes(settings: PhantomSettings, rng: np.random.Generator) -> list[st
             return [name for name, is_shown in zip(CLASSES, shown, strict=True) if is_shown]
 
 
+def _relabelled(labels: np.ndarray, settings: PhantomSettings) -> np.ndarray:
+    """(Z, Y, X): labels of ``CLASSES`` as those of the dataset."""
+    new = np.zeros(max(CLASSES.values()) + 1, labels.dtype)
+    for name, label in settings.labels.items():
+        new[CLASSES[name]] = label
+    return new[labels]
+
+
 def _on_background(settings: PhantomSettings, classes: list[str], file: Path, rng: np.random.Generator) -> PhantomCase:
     background = read_background(file)
     image, labels, lesions = bleed_into(
@@ -79,7 +87,7 @@ def _on_background(settings: PhantomSettings, classes: list[str], file: Path, rn
     )
     return PhantomCase(
         background.to_reference(np.clip(np.rint(image), -1024, 3071).astype(np.int16)),
-        background.to_reference(labels),
+        background.to_reference(_relabelled(labels, settings)),
         background.reference,
         {"classes": classes, "lesions": lesions},
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,17 +11,17 @@ from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.data.phantom.files import FILE_ENDING, CaseFiles, write_case
 from nnunetv2_cfseg.data.phantom.folds import choose_folds
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings, checked_seed
-from nnunetv2_cfseg.files.atomic_files import write_json
 from nnunetv2_cfseg.files.checksum import sha256
 from nnunetv2_cfseg.files.resumable_dataset import ResumableDataset
 from nnunetv2_cfseg.files.text_files import read_json
+from nnunetv2_cfseg.nnunet.splits import write_splits
 from nnunetv2_cfseg.processes.parallel_map import checked_processes, parallel_map
 from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
 #: What the dataset was begun with; a folder that has it is one of ours.
 RECORD = "phantom.json"
+ALL_CLASSES = tuple(CLASSES)
 MOST_CASES = 100_000
-LONGEST_NAME = 100
 
 
 def make_dataset(
@@ -55,33 +54,15 @@ def make_dataset(
     parts = ["Tr"] * num_training + ["Ts"] * num_test
     cases = [CaseFiles(settings, folder, seed, index, part) for index, part in enumerate(parts)]
     settings.require_memory(processes=min(num_processes, len(cases)))
-    dataset = ResumableDataset(folder, RECORD, "a phantom dataset", "cfseg phantom", may_grow=("num_test",))
+    dataset = ResumableDataset(folder, RECORD, "a phantom dataset", "cfseg phantom", optional={"classes": ALL_CLASSES},
+                               may_grow=("num_test",))  # fmt: skip
     with dataset.writing(record):
         dataset.write_record(record)
         _write_cases(cases, num_processes, progress)
         if num_training > 1:
             shown = {case.name: _classes_shown(case) for case in cases[:num_training]}
-            write_json(folder / "splits_final.json", choose_folds(shown, seed=seed))
+            write_splits(folder, choose_folds(shown, seed=seed))
         dataset.finish(_dataset_json(settings, num_training))
-
-
-def dataset_folder(parent: Path, dataset_id: int, name: str) -> Path:
-    """Where nnU-Net looks for a dataset.
-
-    Raises:
-        ValueError: an id or a name that nnU-Net cannot read, or an id that another dataset has.
-    """
-    if not 1 <= dataset_id <= 999:
-        raise ValueError(f"a dataset id must be from 1 to 999, got {dataset_id}")
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or len(name) > LONGEST_NAME:
-        raise ValueError(
-            f"a dataset name must consist of at most {LONGEST_NAME} letters, digits, _ and -, got {name[:200]!r}"
-        )
-    folder = parent / f"Dataset{dataset_id:03d}_{name}"
-    for other in sorted(parent.glob(f"Dataset{dataset_id:03d}*")):
-        if other.is_dir() and other.name != folder.name:
-            raise ValueError(f"a dataset id must belong to one dataset, and {dataset_id} is that of {other}")
-    return folder
 
 
 def _check_numbers(num_training: int, num_test: int, *, seed: int, num_processes: int) -> None:
@@ -128,7 +109,7 @@ def _dataset_json(settings: PhantomSettings, num_training: int) -> dict[str, Any
         "reference": f"nnunetv2_cfseg {__version__}, cfseg phantom; settings and seed are in {RECORD}",
         "licence": "that of the background" if is_real else "CC0-1.0",
         "channel_names": {"0": "CT"},
-        "labels": {"background": 0, **CLASSES},
+        "labels": {"background": 0, **settings.labels},
         "numTraining": num_training,
         "file_ending": FILE_ENDING,
     }

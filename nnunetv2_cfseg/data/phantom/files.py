@@ -9,7 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from nnunetv2_cfseg.data.phantom.case import PhantomCase, make_case
-from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
+from nnunetv2_cfseg.data.phantom.settings import PhantomSettings
 from nnunetv2_cfseg.files.atomic_files import write_json
 from nnunetv2_cfseg.files.checksum import are_whole
 from nnunetv2_cfseg.files.resumable_dataset import put_in_place, unfinished_file
@@ -76,7 +76,7 @@ def write_case(files: CaseFiles) -> None:
         write_volume(volume.values, volume.geometry, unfinished_file(files.folder, files.name, file))
     outputs = put_in_place(files.folder, files.name, files.images)
     files.provenance.parent.mkdir(exist_ok=True)
-    own = {"seed": files.seed, "index": files.index, "volume_ml": _volume_ml(case), "outputs": outputs}
+    own = {"seed": files.seed, "index": files.index, "volume_ml": _volume_ml(case, files.settings), "outputs": outputs}
     write_json(files.provenance, {**case.provenance, **own})
 
 
@@ -90,6 +90,6 @@ def _volumes(case: PhantomCase, factor: int) -> list[Volume]:
     return volumes
 
 
-def _volume_ml(case: PhantomCase) -> dict[str, float]:
+def _volume_ml(case: PhantomCase, settings: PhantomSettings) -> dict[str, float]:
     voxel_ml = case.geometry.voxel_ml
-    return {name: float((case.labels == value).sum() * voxel_ml) for name, value in CLASSES.items()}
+    return {name: float((case.labels == value).sum() * voxel_ml) for name, value in settings.labels.items()}

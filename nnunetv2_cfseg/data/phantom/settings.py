@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nnunetv2_cfseg.processes.memory_limit import require_memory
 
-#: The classes of haemorrhage and their labels.
+#: The classes of haemorrhage and their labels, in a dataset that has all of them.
 CLASSES = {"EDH": 1, "ICH": 2, "IVH": 3, "SAH": 4, "SDH": 5}
 
 #: How often a scan with a haemorrhage shows each class: of the 205 such scans of CQ500, by the majority of three
@@ -35,6 +35,7 @@ class PhantomSettings:
         supersampling: samples along each axis of a voxel; partial volume comes from their mean.
         noise_hu: standard deviation of the noise at the centre of the head in slices of 1 mm; None draws one for each
             case.
+        classes: that the dataset has, in the order of ``CLASSES``; labels count up from 1.
         frequencies: for each class the probability that a case shows it; at least one class is always there.
         smallest: quantile below which no lesion's size is drawn: 0 draws all, 0.5 the larger half.
         fresh: all lesions have bled within a day, so that none is iso- or hypodense.
@@ -50,6 +51,7 @@ class PhantomSettings:
     factor: int = 1
     supersampling: int = 2
     noise_hu: float | None = None
+    classes: tuple[str, ...] = tuple(CLASSES)
     frequencies: Mapping[str, float] = field(default_factory=lambda: dict(FREQUENCIES))
     smallest: float = 0.0
     fresh: bool = False
@@ -67,9 +69,15 @@ class PhantomSettings:
             raise ValueError(f"noise must be from 0 to 200 HU, got {self.noise_hu}")
         if not 0 <= self.smallest < 1:
             raise ValueError(f"the smallest size must be a quantile from 0 to below 1, got {self.smallest:g}")
+        if list(self.classes) != [name for name in CLASSES if name in self.classes] or not self.classes:
+            raise ValueError(f"classes must be some of {', '.join(CLASSES)} in this order, got {self.classes}")
         for name, probability in self.frequencies.items():
             if name not in CLASSES:
                 raise ValueError(f"classes are {', '.join(CLASSES)}, got {name!r}")
+            if probability > 0 and name not in self.classes:
+                raise ValueError(
+                    f"a class with a frequency must be one of the dataset's, {', '.join(self.classes)}, got {name}"
+                )
             if not 0 <= probability <= 1:
                 raise ValueError(f"a class's frequency must be from 0 to 1, got {probability:g} for {name}")
         if max(self.frequencies.values(), default=0) < LEAST_FREQUENCY:
@@ -77,6 +85,11 @@ class PhantomSettings:
                 f"at least one class must have a frequency of {LEAST_FREQUENCY:g} or more, got "
                 f"{max(self.frequencies.values(), default=0):g} at most"
             )
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """The label of each of the dataset's classes."""
+        return {name: label for label, name in enumerate(self.classes, 1)}
 
     def require_memory(self, *, processes: int) -> None:
         """Refuse a scan that this machine has no memory for.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from nnunetv2_cfseg.evaluation.compare.comparison import Comparison, compare_tables
 from nnunetv2_cfseg.evaluation.compare.input_tables import (
@@ -18,6 +19,7 @@ from nnunetv2_cfseg.evaluation.compare.metrics import METRICS, check_metrics
 from nnunetv2_cfseg.evaluation.evaluate import evaluate_folders
 from nnunetv2_cfseg.evaluation.files import find_factor
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings
+from nnunetv2_cfseg.evaluation.saved_table import read_evaluation
 from nnunetv2_cfseg.nnunet.classes import read_dataset
 
 
@@ -44,6 +46,7 @@ def compare_folders(
     reference: Path | None = None,
     only_common: bool = False,
     seed: int = 0,
+    tables: Sequence[Path] | None = None,
     num_processes: int = 2,
     progress: bool = True,
 ) -> FolderComparison:
@@ -60,37 +63,40 @@ def compare_folders(
         reference: the folder that all others are compared with; by default every pair is compared.
         only_common: leave out cases that a folder lacks. A model that fails on hard cases gains from this.
         seed: of the bootstrap.
+        tables: that ``cfseg evaluate`` wrote of the folders, one for each, instead of measuring them again.
         num_processes: that measure.
         progress: show bars.
 
     Raises:
-        ValueError: folders, names, metrics or files that cannot be compared; found before the first is measured, but
-            for what only the images tell.
+        ValueError: folders, names, metrics, tables or files that cannot be compared; found before the first is
+            measured, but for what only the images tell.
     """
     named = name_folders(folders, names)
     reference_name = None if reference is None else name_of(reference, named)
     if seed < 0:
         raise ValueError(f"a seed must be >= 0, got {seed}")
     check_metrics(metrics)
+    if tables is not None and len(tables) != len(folders):
+        raise ValueError(f"--from must be one table for each of the {len(folders)} folders, got {len(tables)}")
     dataset_json = dataset_json or find_dataset_json(folders)
     if "boundary_Dice" in metrics:
         settings = _with_factor(settings, truth, dataset_json)
     file_ending = read_dataset(dataset_json)["file_ending"]
     cases = common_cases(truth, named, file_ending=file_ending, only_common=only_common)
-    tables = {}
-    for name, folder in named.items():
-        evaluation = evaluate_folders(
-            truth,
-            folder,
-            dataset_json=dataset_json,
-            plans_json=plans_json or _own_plans(folder),
-            settings=settings,
-            chill=only_common,
-            num_processes=num_processes,
-            progress=progress,
-        )
-        tables[name] = evaluation.table[evaluation.table["case"].isin(cases.compared)]
-    comparison = compare_tables(tables, metrics=metrics, reference=reference_name, seed=seed)
+    measured = {}
+    for position, (name, folder) in enumerate(named.items()):
+        shared: dict[str, Any] = {
+            "dataset_json": dataset_json,
+            "plans_json": plans_json or _own_plans(folder),
+            "settings": settings,
+            "chill": only_common,
+        }
+        if tables is None:
+            evaluation = evaluate_folders(truth, folder, **shared, num_processes=num_processes, progress=progress)
+        else:
+            evaluation = read_evaluation(tables[position], truth, folder, **shared, metrics=metrics)
+        measured[name] = evaluation.table[evaluation.table["case"].isin(cases.compared)]
+    comparison = compare_tables(measured, metrics=metrics, reference=reference_name, seed=seed)
     return FolderComparison(comparison, named, truth, cases, settings)
 
 

@@ -11,13 +11,21 @@ from typing import Any
 import pytest
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 
-from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix, Row
-from nnunetv2_cfseg.benchmark.prepare import dataset_name, is_preprocessed, prepare, write_changed_plans, write_splits
+from nnunetv2_cfseg.benchmark.matrix import Matrix, Row
+from nnunetv2_cfseg.benchmark.prepare import (
+    dataset_name,
+    is_preprocessed,
+    prepare,
+    write_changed_plans,
+    write_nnunet_splits,
+)
 from nnunetv2_cfseg.benchmark.scans import find_scans
+from nnunetv2_cfseg.nnunet.datasets import Dataset
 
 ROW = Row("ours", "T_timed", planner="CFSegPlanner")
 MATRIX = Matrix((ROW, Row("theirs", "U_timed")), ("Dataset007_Tiny",), budget_s=1, gpu_memory_target_gb=1)
-CELL = Cell("Dataset007_Tiny", ROW, "0", 1)
+CELL = next(MATRIX.cells())
+DATASET = Dataset("Dataset007_Tiny")
 
 
 def write(file: Path, content: Any = "") -> Path:
@@ -53,19 +61,17 @@ def preprocessed(nnunet_folders: SimpleNamespace) -> Path:
 def test_datasets_by_id_and_name(raw: Path) -> None:
     assert dataset_name("7") == dataset_name("Dataset007_Tiny") == "Dataset007_Tiny"
     for other in ("8", "Dataset008_Other"):
-        with pytest.raises(
-            ValueError, match=f"a dataset must be an id or a name in nnUNet_raw, got '{other}', which 0"
-        ):
+        with pytest.raises(ValueError, match=f"one dataset in nnUNet_raw, got '{other}', which 0 fit"):
             dataset_name(other)
 
 
 def test_data_must_be_whole(preprocessed: Path) -> None:
-    assert is_preprocessed(preprocessed, "P", "3d_fullres")
-    assert not is_preprocessed(preprocessed, "Q", "3d_fullres")
+    assert is_preprocessed(DATASET, "P", "3d_fullres")
+    assert not is_preprocessed(DATASET, "Q", "3d_fullres")
     with pytest.raises(ValueError, match="a benchmark's configuration must be one of base, 3d_fullres, got 2d"):
-        is_preprocessed(preprocessed, "P", "2d")
+        is_preprocessed(DATASET, "P", "2d")
     (preprocessed / "data" / "a.1.pkl").unlink()
-    assert not is_preprocessed(preprocessed, "P", "3d_fullres")
+    assert not is_preprocessed(DATASET, "P", "3d_fullres")
 
 
 def test_changes_are_written_as_other_plans(preprocessed: Path) -> None:
@@ -79,6 +85,15 @@ def test_changes_are_written_as_other_plans(preprocessed: Path) -> None:
     assert json.loads((preprocessed / "P.json").read_text())["configurations"]["3d_fullres"]["batch_size"] == 2
 
 
+@pytest.mark.parametrize("planned", ["cut_share", "border_fraction"])
+@pytest.mark.parametrize("changed", ["cut_share", "border_fraction"])
+def test_changes_may_have_a_settings_old_name(preprocessed: Path, planned: str, changed: str) -> None:
+    write(preprocessed / "P.json", {"configurations": {"3d_fullres": {"cfseg": {planned: 0.25, "preset": "default"}}}})
+    write_changed_plans(preprocessed, "P", "P_other", "3d_fullres", {f"cfseg.{changed}": 0.0})
+    plans = json.loads((preprocessed / "P_other.json").read_text())
+    assert plans["configurations"]["3d_fullres"]["cfseg"] == {"border_fraction": 0.0, "preset": "default"}
+
+
 @pytest.mark.parametrize("path", ["depth", "architecture.depth", "cfseg.blocks_per_crop", "batch_size.depth"])
 def test_changes_must_name_a_setting(preprocessed: Path, path: str) -> None:
     with pytest.raises(ValueError, match=f"a change must name a setting of the plans, got {path}: .*P.json"):
@@ -88,7 +103,7 @@ def test_changes_must_name_a_setting(preprocessed: Path, path: str) -> None:
 
 def test_each_planner_has_its_commands(raw: Path, preprocessed: Path) -> None:
     ran: list[list[str]] = []
-    runner: Any = SimpleNamespace(run=lambda command, **_: ran.append(list(command)))
+    runner: Any = SimpleNamespace(run=lambda command, **_: ran.append(list(command)), folder=raw)
     prepare(MATRIX, runner, processes=2)
     assert [command[0] for command in ran] == [
         "cfseg", "nnUNetv2_extract_fingerprint", "nnUNetv2_plan_experiment", "nnUNetv2_preprocess",
@@ -106,7 +121,7 @@ def test_rows_of_two_configurations_share_plans(raw: Path, preprocessed: Path) -
             write(preprocessed / "nnUNetPlans_1GB.json", {"configurations": {
                 name: {"data_identifier": f"data_{name}"} for name in ("2d", "3d_fullres")}})  # fmt: skip
 
-    runner: Any = SimpleNamespace(run=run)
+    runner: Any = SimpleNamespace(run=run, folder=raw)
     prepare(replace(MATRIX, rows=(MATRIX.rows[1], Row("slices", "U_timed", configuration="2d"))), runner, processes=2)
     assert [command[0].removeprefix("nnUNetv2_") for command in ran] == [
         "extract_fingerprint", "plan_experiment", "preprocess", "preprocess",
@@ -116,7 +131,7 @@ def test_rows_of_two_configurations_share_plans(raw: Path, preprocessed: Path) -
 
 def test_plans_that_a_row_names_are_nobody_elses_to_make(raw: Path, preprocessed: Path) -> None:
     ran: list[list[str]] = []
-    runner: Any = SimpleNamespace(run=lambda command, **_: ran.append(list(command)))
+    runner: Any = SimpleNamespace(run=lambda command, **_: ran.append(list(command)), folder=raw)
     prepare(replace(MATRIX, rows=(replace(ROW, planner="", plans="P"),)), runner, processes=2)
     with pytest.raises(
         ValueError, match=r"plans that a row names must be there and preprocessed, .* got Q of row ours"
@@ -154,7 +169,7 @@ def test_a_test_set_is_scored_on_thin_labels_where_there_are_some(raw: Path, tmp
 @pytest.mark.parametrize("fold", ["1", "all"])
 def test_without_a_fold_there_is_nothing_to_score(raw: Path, preprocessed: Path, tmp_path: Path, fold: str) -> None:
     with pytest.raises(ValueError, match=f"a fold must be one of the 1 in the splits, got fold {fold}"):
-        find_scans(Cell("Dataset007_Tiny", ROW, fold, 1), tmp_path)
+        find_scans(replace(CELL, fold=fold), tmp_path)
 
 
 def test_folds_are_nnunets(nnunet_folders: SimpleNamespace) -> None:
@@ -163,9 +178,9 @@ def test_folds_are_nnunets(nnunet_folders: SimpleNamespace) -> None:
     cases = [f"case_{number}" for number in range(7)]
     for case in cases:
         write(folder / "gt_segmentations" / f"{case}.nii.gz")
-    write_splits(folder)
+    write_nnunet_splits(DATASET)
     folds = json.loads((folder / "splits_final.json").read_text())
     assert folds == generate_crossval_split(cases, seed=12345, n_splits=5)
     write(folder / "splits_final.json", [{"train": [], "val": cases}])
-    write_splits(folder)  # those that are there are kept
+    write_nnunet_splits(DATASET)  # those that are there are kept
     assert json.loads((folder / "splits_final.json").read_text()) == [{"train": [], "val": cases}]

@@ -56,6 +56,7 @@ def test_has_defaults_for_all_but_folders_truth_and_output(
             "reference": None,
             "only_common": False,
             "seed": 0,
+            "tables": None,
             "num_processes": 3,
             "progress": True,
         },
@@ -66,6 +67,7 @@ def test_has_defaults_for_all_but_folders_truth_and_output(
 def test_passes_flags_on(calls: list[tuple[tuple, dict[str, Any]]], tmp_path: Path) -> None:
     flags = f"-gt gt -o {tmp_path} -djfile d.json -pfile p.json -ref b --metrics IoU ASSD_mm --names x y z -np 5"
     flags += " --tolerance 2 --lesion_overlap 0.5 --factor 4 --seed 7 --chill --no_pbar"
+    flags += " --from a.csv b.csv c.csv"
     assert cli.main(["compare", "a", "b", "c", *flags.split()]) == 0
     assert calls[0] == (
         ([Path("a"), Path("b"), Path("c")], Path("gt")),
@@ -78,6 +80,7 @@ def test_passes_flags_on(calls: list[tuple[tuple, dict[str, Any]]], tmp_path: Pa
             "reference": Path("b"),
             "only_common": True,
             "seed": 7,
+            "tables": [Path("a.csv"), Path("b.csv"), Path("c.csv")],
             "num_processes": 5,
             "progress": False,
         },

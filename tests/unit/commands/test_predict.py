@@ -190,4 +190,7 @@ def test_flags_out_of_range(
     assert "--shifts must be from 1 to 8" in capsys.readouterr().err
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
     assert predict("-i", scans, "-o", tmp_path, "-d", 901) == 2
-    assert "-d must name one dataset with a trained model, 0 fit Dataset901_*" in capsys.readouterr().err
+    assert (
+        "-d must be the id or the name of one dataset in nnUNet_results, got '901', which 0 fit"
+        in capsys.readouterr().err
+    )

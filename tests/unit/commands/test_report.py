@@ -86,15 +86,54 @@ class TestOutput:
         assert "1 case without a prediction left out: two." in Reader((tmp_path / "r.html").read_text()).text
 
 
+class TestFromATable:
+    @pytest.fixture
+    def page(self, data: Path, tmp_path: Path) -> str:
+        """Of what was measured for it."""
+        output = tmp_path / "report.html"
+        assert run(data, "-i", str(data / "images"), "-o", str(output)) == 0
+        return output.read_text()
+
+    @pytest.fixture
+    def table(self, data: Path, page: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Of the data, measured a moment ago; from now on nothing can be measured."""
+        output = data / "scores.json"
+        assert cli.main(["evaluate", str(data / "truth"), str(data / "made"), "-o", str(output), "-np", "1"]) == 0
+        monkeypatch.setattr(evaluate, "_measure_case", _measured)
+        return output.with_suffix(".csv")
+
+    def test_is_the_page_of_the_measured(self, data: Path, page: str, table: Path, tmp_path: Path) -> None:
+        output = tmp_path / "report.html"
+        assert run(data, "-i", str(data / "images"), "-o", str(output), "--from", str(table)) == 0
+        line = " \\\n    --from data/scores.csv"
+        assert line in output.read_text()
+        assert output.read_text().replace(line, "") == page
+
+    def test_refuses_other_settings(self, data: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        capsys.readouterr()
+        line = refusal(data, capsys, "--from", str(table), "--tolerance", "2")
+        assert line == f"the table was measured with other settings, tolerance_mm 1.0 and not 2.0: {table}"
+
+    def test_refuses_to_overwrite_the_table(self, data: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        capsys.readouterr()
+        page = table.rename(data / "scores.html")
+        assert str(page) in refusal(data, capsys, "--from", str(page), "-o", str(page))
+
+    def test_needs_a_reference(self, data: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main(["report", str(data / "made"), "--from", str(table)]) == 2
+        assert "--from compares with a reference" in capsys.readouterr().err
+
+
+def _measured(*_: object, **__: object) -> None:
+    raise AssertionError("measured, where it must not be")
+
+
 class TestRefusal:
     @pytest.fixture(autouse=True)
     def _measures_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """An evaluation takes minutes; what is wrong with a flag is known before."""
 
-        def measured(*_: object, **__: object) -> None:
-            raise AssertionError("measured before it refused")
-
-        monkeypatch.setattr(evaluate, "_measure_case", measured)
+        monkeypatch.setattr(evaluate, "_measure_case", _measured)
 
     def test_output_that_is_no_page(self, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
         rule = "the output must be a file that ends with .html, got: "

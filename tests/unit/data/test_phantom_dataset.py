@@ -163,6 +163,15 @@ class TestContents:
             "background": None,
         }
 
+    def test_classes_that_were_chosen_are_all_it_has(self, tmp_path: Path) -> None:
+        settings = replace(SETTINGS, classes=("ICH", "SDH"), frequencies={"SDH": 0.5, "ICH": 1})
+        folder = make(tmp_path, settings)
+        assert read_json(folder / "dataset.json")["labels"] == {"background": 0, "ICH": 1, "SDH": 2}
+        assert read_json(folder / "phantom.json")["classes"] == ["ICH", "SDH"]
+        provenance = read_json(folder / "provenance/phantom_002.json")  # labels 1 and 2
+        ml = 48 * 1.5 * 0.8 * 0.5 / 1000
+        assert provenance["volume_ml"] == pytest.approx({"ICH": ml, "SDH": ml})
+
     def test_cases_see_all_frequencies_in_one_order(self, tmp_path: Path) -> None:
         folder = make(tmp_path, replace(SETTINGS, frequencies={"SDH": 0.5, "EDH": 1}), num_training=1)
         assert list(read_json(folder / "provenance/phantom_000.json")["frequencies"]) == list(CLASSES)
@@ -234,6 +243,10 @@ class TestAgain:
             ({"settings": replace(SETTINGS, matrix=(24, 16, 16))}, r"and matrix was \[24, 18, 16\] and is now "),
             ({"settings": replace(SETTINGS, noise_hu=4.0)}, "and noise_hu was null and is now 4.0: "),
             ({"settings": replace(SETTINGS, frequencies={"EDH": 0.5})}, "and frequencies was .* and is now .*: "),
+            (
+                {"settings": replace(SETTINGS, classes=("ICH",), frequencies={"ICH": 1})},
+                r"and (frequencies|classes) was .* and is now ",
+            ),
         ],
     )
     def test_refuses_what_the_dataset_was_not_begun_with(
@@ -243,6 +256,13 @@ class TestAgain:
         with pytest.raises(ValueError, match=named):
             make(tmp_path, **change)
         assert checksums(tmp_path) == before
+
+    @pytest.mark.parametrize(("before", "now"), [(("ICH", "SDH"), tuple(CLASSES)), (tuple(CLASSES), ("ICH", "SDH"))])
+    def test_refuses_other_classes(self, tmp_path: Path, before: tuple[str, ...], now: tuple[str, ...]) -> None:
+        settings = replace(SETTINGS, frequencies={"ICH": 1})
+        make(tmp_path, replace(settings, classes=before))
+        with pytest.raises(ValueError, match=r"and classes was .* and is now "):
+            make(tmp_path, replace(settings, classes=now))
 
     def test_refuses_another_background(self, tmp_path: Path) -> None:
         for name in ("one", "same", "two"):
@@ -292,29 +312,6 @@ class TestRefusals:
         with pytest.raises(ValueError, match=named):
             make(tmp_path / "phantoms", **number)
         assert not (tmp_path / "phantoms").exists()
-
-
-class TestFolder:
-    def test_is_named_as_nnunet_names_it(self, tmp_path: Path) -> None:
-        assert dataset.dataset_folder(tmp_path, 7, "Phantom") == tmp_path / "Dataset007_Phantom"
-
-    @pytest.mark.parametrize("dataset_id", [0, -1, 1000])
-    def test_has_an_id_of_three_digits(self, tmp_path: Path, dataset_id: int) -> None:
-        with pytest.raises(ValueError, match=f"must be from 1 to 999, got {dataset_id}$"):
-            dataset.dataset_folder(tmp_path, dataset_id, "Phantom")
-
-    @pytest.mark.parametrize("name", ["", "a/b", "..", "a b"])
-    def test_has_a_plain_name(self, tmp_path: Path, name: str) -> None:
-        with pytest.raises(ValueError, match="letters, digits, _ and -, got "):
-            dataset.dataset_folder(tmp_path, 7, name)
-
-    def test_shares_its_id_with_no_other(self, tmp_path: Path) -> None:
-        for name in ("Dataset007_Phantom", "Dataset008_Other"):
-            (tmp_path / name).mkdir()
-        (tmp_path / "Dataset007_notes.txt").touch()
-        dataset.dataset_folder(tmp_path, 7, "Phantom")
-        with pytest.raises(ValueError, match=r"and 8 is that of .*Dataset008_Other$"):
-            dataset.dataset_folder(tmp_path, 8, "Phantom")
 
 
 def test_a_failure_in_the_middle_keeps_what_is_complete(

@@ -25,6 +25,7 @@ ALL = [
     *(2 * ["nnUNetv2_train 999"]),
     *(2 * ["cfseg predict -i"]),
     "cfseg evaluate",
+    "cfseg evaluate",
     "cfseg compare",
 ]
 
@@ -89,7 +90,7 @@ def test_all_steps_run_in_nnunets_folders_below_the_demos(commands: Commands, tm
         assert environment["nnUNet_raw"] == str(path / "nnUNet_raw")
         assert environment["nnUNet_extTrainer"].endswith("nnunet_ext")
     budgets = [environment.get("CFSEG_TIME_BUDGET_S") for environment in commands.environments]
-    assert budgets == [*(4 * [None]), "30", "30", *(4 * [None])]
+    assert budgets == [*(4 * [None]), "30", "30", *(5 * [None])]
     assert (path / "nnUNet_raw").is_dir()
     assert "nnUNetv2_train" in (path / "commands.sh").read_text()
 

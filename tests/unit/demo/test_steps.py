@@ -14,12 +14,15 @@ from nnunetv2_cfseg import cli
 from nnunetv2_cfseg.demo.settings import BLEEDS, FACTOR, SOURCE, DemoSettings
 from nnunetv2_cfseg.demo.steps import (
     COPY_PREDICTIONS,
+    COPY_SUMMARY,
+    COPY_TABLE,
     COPY_TRAINER,
     PLANS,
     PREDICTIONS,
     RAW,
     REPORT,
     SUMMARY,
+    TABLE,
     TRAINER,
     Command,
     demo_steps,
@@ -39,7 +42,7 @@ def commands(settings: DemoSettings = SETTINGS) -> list[Command]:
 
 def test_cfseg_takes_its_commands() -> None:
     parsed = [cli._parser().parse_args(c.arguments[1:]) for c in commands() if c.arguments[0] == "cfseg"]
-    phantom, pairs, plan, *predictions, evaluate, compare = parsed
+    phantom, pairs, plan, *predictions, measure_copy, evaluate, compare = parsed
     assert (phantom.d, phantom.n, phantom.train, phantom.test, phantom.seed) == (998, "PhantomThin", 7, 3, 8)
     assert (phantom.matrix, phantom.spacing) == ([32, 40, 48], [5, 2.5, 2])
     assert dict(phantom.frequencies) == dict.fromkeys(BLEEDS, 1.0)
@@ -49,14 +52,19 @@ def test_cfseg_takes_its_commands() -> None:
     assert [(one.d, one.c, str(one.o)) for one in predictions] == [
         ("999", "3d_fullres", folder) for folder in (COPY_PREDICTIONS, PREDICTIONS)
     ]
+    assert phantom.classes == list(BLEEDS)
+    assert (str(measure_copy.pred_folder), str(measure_copy.o)) == (COPY_PREDICTIONS, COPY_SUMMARY)
     assert (str(evaluate.pred_folder), str(evaluate.o)) == (PREDICTIONS, SUMMARY)
     assert [str(folder) for folder in compare.folders] == [COPY_PREDICTIONS, PREDICTIONS]
+    written = [one.o.with_suffix(".csv") for one in (measure_copy, evaluate)]
+    assert getattr(compare, "from") == written == [Path(COPY_TABLE), Path(TABLE)]
 
 
 def test_cfseg_takes_the_scripts_last_command() -> None:
     last = shlex.split(shell_script(demo_steps(SETTINGS)).replace("\\\n", " ").splitlines()[-1])
     report = cli._parser().parse_args(last[1:])
     assert (report.command, str(report.pred_folder), str(report.o)) == ("report", PREDICTIONS, REPORT)
+    assert getattr(report, "from") == Path(TABLE)
     assert report.model.name == f"{TRAINER}__{PLANS}__3d_fullres"
 
 

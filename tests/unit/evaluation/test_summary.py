@@ -190,7 +190,8 @@ class TestWriteSummary:
         output = tmp_path / "new" / "scores.json"
         write_summary(evaluation, summary, output)
         assert sorted(path.name for path in output.parent.iterdir()) == ["scores.csv", "scores.json"]
-        written = json.loads(output.read_text())
+        written = json.loads(output.read_text(), parse_constant=pytest.fail)  # strict JSON has no NaN
+        assert written["cfseg"].pop("measured")["settings"]["tolerance_mm"] == 2.0
         for case, own in zip(written["metric_per_case"], summary["metric_per_case"], strict=True):
             for name in ("prediction_file", "reference_file"):
                 assert (output.parent / case[name]).resolve() == Path(own[name]).resolve()

@@ -170,8 +170,8 @@ class TestPlansOfACT:
         section = fullres(plans)["cfseg"]
         assert section["preset"] == "default"
         assert section["blocks_per_crop"] >= 16
-        assert 0 < section["foreground_share"] <= 1
-        assert 0 <= section["cut_share"] <= 1
+        assert 0 < section["foreground_fraction"] <= 1
+        assert 0 <= section["border_fraction"] <= 1
 
     def test_mirror_a_ct_from_left_to_right_alone(self, ct: Planning) -> None:
         plans = ct.plan()
@@ -344,7 +344,9 @@ class TestRefusals:
         assert planning.written() == []
 
     def test_of_a_dataset_that_is_not_there(self, ct: Planning) -> None:
-        with pytest.raises(ValueError, match="there must be one dataset with the id 902 in nnUNet_raw"):
+        with pytest.raises(
+            ValueError, match=r"-d must be the id or the name of one dataset in nnUNet_raw .*, got '902', which 0 fit"
+        ):
             plan_and_preprocess([902], progress=False)
 
     def test_of_a_dataset_without_dataset_json(self, ct: Planning) -> None:
@@ -354,6 +356,6 @@ class TestRefusals:
         assert ct.written() == []
 
     def test_of_one_dataset_comes_before_work_on_another(self, ct: Planning) -> None:
-        with pytest.raises(ValueError, match="id 902"):
+        with pytest.raises(ValueError, match=r"got .902., which 0 fit"):
             plan_and_preprocess([901, 902], num_processes_fingerprint=1, progress=False)
         assert ct.written() == []

@@ -73,7 +73,7 @@ def test_no_centre_holds_a_voxel_beyond_the_scan_however_the_crop_is_turned(mode
     )
     beyond_scan = BeyondScan(mode, (-9.0,) if mode == "air" else ())
     transforms.transforms.append(SampleBlocks(
-        BlockSampling(16, foreground_share=0.25, lookalike_share=0.25, cut_share=1.0), block_size=(8, 8, 8),
+        BlockSampling(16, 0.25, 0.25, 1.0), block_size=(8, 8, 8),
         center_size=(4, 4, 4), ignore_label=3 if case == "ignored" else None, foreground_range=(-100.0, 100.0),
         beyond_scan=beyond_scan,
     ))  # fmt: skip
@@ -91,7 +91,7 @@ def test_no_centre_holds_a_voxel_beyond_the_scan_however_the_crop_is_turned(mode
 def test_labels_go_on_where_the_scan_is_thinner_than_a_centre(mode: str, label: int) -> None:
     """Of air they are background, which air is."""
     transforms = [SetAsideBeyondScan(), SampleBlocks(
-        BlockSampling(16, cut_share=1.0), block_size=(8, 8, 8), center_size=(4, 4, 4), ignore_label=None,
+        BlockSampling(16, 0.5, 0.0, 1.0), block_size=(8, 8, 8), center_size=(4, 4, 4), ignore_label=None,
         beyond_scan=BeyondScan(mode, (-9.0,) if mode == "air" else ()),
     )]  # fmt: skip
     target = ComposeTransforms(transforms)(**crop_of(1, mode=mode))["segmentation"]
@@ -119,7 +119,7 @@ def test_slabs_beyond_the_scan_go_on_and_no_centre_lies_there(depth: int) -> Non
     image[:, 3 : 3 + depth], labels[:, 3 : 3 + depth] = 5.0, 1
     continue_crop(image, labels, [(3, 15 - depth), (0, 0), (0, 0)], EDGE)
     draw = SampleSlabBlocks(
-        BlockSampling(1, cut_share=1.0), blocks=SlabBlocks(columns=0, thick=8, thin=8), factor=3, block_size=(9, 8, 8),
+        BlockSampling(1, 0.5, 0.0, 1.0), blocks=SlabBlocks(columns=0, thick=8, thin=8), factor=3, block_size=(9, 8, 8),
         center_size=(3, 4, 4), ignore_label=None, beyond_scan=EDGE,
     )  # fmt: skip
     np.random.seed(0)

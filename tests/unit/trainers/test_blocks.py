@@ -36,14 +36,14 @@ def draw_starts(
     center: Size3,
     block: Size3,
     count: int = 16,
-    foreground_share: float = 0.5,
-    cut_share: float = 1.0,
+    foreground_fraction: float = 0.5,
+    border_fraction: float = 1.0,
     ignore_label: int | None = None,
     seed: int = 0,
 ) -> np.ndarray:
     return draw_centers(
         target,
-        BlockSampling(count, foreground_share=foreground_share, cut_share=cut_share),
+        BlockSampling(count, foreground_fraction, 0.0, border_fraction),
         center_size=center,
         block_size=block,
         ignore_label=ignore_label,
@@ -65,15 +65,15 @@ def voxels_of_centers(target: torch.Tensor, starts: np.ndarray, center: Size3) -
 class TestDrawnCenters:
     @given(crops(), st.floats(0, 1), st.floats(0, 1), st.sampled_from([None, 3]))
     def test_lie_inside_the_crop(
-        self, crop: dict[str, Any], foreground_share: float, cut_share: float, ignore_label: int | None
+        self, crop: dict[str, Any], foreground_fraction: float, border_fraction: float, ignore_label: int | None
     ) -> None:
         target = random_labels(crop["shape"], crop["seed"])
         starts = draw_starts(
             target,
             center=crop["center"],
             block=crop["block"],
-            foreground_share=foreground_share,
-            cut_share=cut_share,
+            foreground_fraction=foreground_fraction,
+            border_fraction=border_fraction,
             ignore_label=ignore_label,
             seed=crop["seed"],
         )
@@ -85,7 +85,7 @@ class TestDrawnCenters:
     @given(crops())
     def test_depend_on_the_generator_alone(self, crop: dict[str, Any]) -> None:
         target = random_labels(crop["shape"], crop["seed"])
-        sizes = {"center": crop["center"], "block": crop["block"], "cut_share": 0.5}
+        sizes = {"center": crop["center"], "block": crop["block"], "border_fraction": 0.5}
         first = draw_starts(target, **sizes, seed=crop["seed"])
         np.random.seed(crop["seed"] + 1)  # the global stream plays no part
         torch.manual_seed(crop["seed"] + 1)
@@ -100,19 +100,19 @@ class TestDrawnCenters:
         target = torch.zeros((1, 24, 24, 24), dtype=torch.int16)
         target[0, 0, 5, 5] = 1
         starts = draw_starts(
-            target, center=(4, 4, 4), block=(12, 12, 12), count=64, foreground_share=1.0, cut_share=0.0
+            target, center=(4, 4, 4), block=(12, 12, 12), count=64, foreground_fraction=1.0, border_fraction=0.0
         )
         assert (voxels_of_centers(target, starts, (4, 4, 4)) == 1).any(dim=-1).all()
 
     @given(crops(holds_block=True), st.floats(0, 1))
-    def test_keep_their_blocks_clear_of_the_border(self, crop: dict[str, Any], foreground_share: float) -> None:
+    def test_keep_their_blocks_clear_of_the_border(self, crop: dict[str, Any], foreground_fraction: float) -> None:
         target = torch.ones((1, *crop["shape"]), dtype=torch.int16)  # foreground is in reach everywhere
         starts = draw_starts(
             target,
             center=crop["center"],
             block=crop["block"],
-            foreground_share=foreground_share,
-            cut_share=0.0,
+            foreground_fraction=foreground_fraction,
+            border_fraction=0.0,
             seed=crop["seed"],
         )
         block_starts = starts - crop["margin"]
@@ -121,15 +121,15 @@ class TestDrawnCenters:
 
     def test_may_be_cut_at_the_border_in_about_the_share_asked_for(self) -> None:
         target = torch.zeros((1, 40, 40, 40), dtype=torch.int16)
-        starts = draw_starts(target, center=(2, 2, 2), block=(18, 18, 18), count=4000, cut_share=0.5)
+        starts = draw_starts(target, center=(2, 2, 2), block=(18, 18, 18), count=4000, border_fraction=0.5)
         clear = ((starts >= 8) & (starts <= 30)).all(axis=1).mean()
         # Half are moved clear of the border, and of the others (23 / 39)^3 = 0.21 are clear by chance.
         assert clear == pytest.approx(0.5 + 0.5 * (23 / 39) ** 3, abs=0.05)
 
-    @pytest.mark.parametrize("cut_share", [0.0, 0.25, 1.0])
-    def test_exist_where_the_crop_is_smaller_than_a_block(self, cut_share: float) -> None:
+    @pytest.mark.parametrize("border_fraction", [0.0, 0.25, 1.0])
+    def test_exist_where_the_crop_is_smaller_than_a_block(self, border_fraction: float) -> None:
         target = random_labels((5, 4, 9), 0)
-        starts = draw_starts(target, center=(4, 4, 4), block=(12, 12, 12), cut_share=cut_share)
+        starts = draw_starts(target, center=(4, 4, 4), block=(12, 12, 12), border_fraction=border_fraction)
         assert (starts >= 0).all()
         assert (starts + 4 <= np.array((5, 4, 9))).all()
         blocks = cut_blocks(target, starts, size=(12, 12, 12), margin=(4, 4, 4))
@@ -153,7 +153,7 @@ class TestForeground:
         target = random_labels(crop["shape"], crop["seed"], foreground=0.05)
         target[0, -1, 0, -1] = 1  # at least one voxel, in a corner
         starts = draw_starts(
-            target, center=crop["center"], block=crop["block"], foreground_share=1.0, seed=crop["seed"]
+            target, center=crop["center"], block=crop["block"], foreground_fraction=1.0, seed=crop["seed"]
         )
         assert (voxels_of_centers(target, starts, crop["center"]) > 0).any(dim=-1).all()
 
@@ -167,7 +167,7 @@ class TestForeground:
     def test_stands_anywhere_in_its_center(self) -> None:
         target = torch.zeros((1, 16, 16, 16), dtype=torch.int16)
         target[0, 8, 8, 8] = 1
-        starts = draw_starts(target, center=(2, 2, 2), block=(6, 6, 6), count=200, foreground_share=1.0)
+        starts = draw_starts(target, center=(2, 2, 2), block=(6, 6, 6), count=200, foreground_fraction=1.0)
         assert len(np.unique(starts, axis=0)) == 8
         assert set(starts.flatten().tolist()) == {7, 8}
 
@@ -175,27 +175,27 @@ class TestForeground:
         target = torch.zeros((1, 40, 40, 40), dtype=torch.int16)
         target[0, :10, :25] = 1  # 10 000 voxels
         target[0, 35, 35, 20:30] = 2  # 10
-        starts = draw_starts(target, center=(2, 2, 2), block=(6, 6, 6), count=1000, foreground_share=1.0)
+        starts = draw_starts(target, center=(2, 2, 2), block=(6, 6, 6), count=1000, foreground_fraction=1.0)
         found = voxels_of_centers(target, starts, (2, 2, 2))
         assert (found == 1).any(dim=-1).float().mean() == pytest.approx(0.5, abs=0.08)
         assert (found == 2).any(dim=-1).float().mean() == pytest.approx(0.5, abs=0.08)
 
     def test_may_be_missing(self) -> None:
         target = torch.zeros((1, 16, 16, 16), dtype=torch.int16)
-        starts = draw_starts(target, center=(2, 2, 2), block=(6, 6, 6), count=400, foreground_share=1.0)
+        starts = draw_starts(target, center=(2, 2, 2), block=(6, 6, 6), count=400, foreground_fraction=1.0)
         # Then centres are drawn from all over the crop.
         assert (np.ptp(starts, axis=0) == 14).all()
 
     def test_is_not_sought_with_a_share_of_zero(self) -> None:
         target = torch.zeros((1, 32, 32, 32), dtype=torch.int16)
         target[0, 0, 0, 0] = 1
-        starts = draw_starts(target, center=(2, 2, 2), block=(6, 6, 6), count=200, foreground_share=0.0)
+        starts = draw_starts(target, center=(2, 2, 2), block=(6, 6, 6), count=200, foreground_fraction=0.0)
         assert (voxels_of_centers(target, starts, (2, 2, 2)) > 0).any(dim=-1).sum() < 3
 
 
 class TestIgnoreLabel:
     @given(crops(), st.floats(0, 1))
-    def test_leaves_an_annotated_voxel_in_every_center(self, crop: dict[str, Any], foreground_share: float) -> None:
+    def test_leaves_an_annotated_voxel_in_every_center(self, crop: dict[str, Any], foreground_fraction: float) -> None:
         target = random_labels(crop["shape"], crop["seed"], classes=2)
         target[torch.rand(target.shape, generator=torch.Generator().manual_seed(crop["seed"])) < 0.9] = 3
         target[0, 0, -1, 0] = 0  # at least one annotated voxel, in a corner
@@ -203,32 +203,36 @@ class TestIgnoreLabel:
             target,
             center=crop["center"],
             block=crop["block"],
-            foreground_share=foreground_share,
+            foreground_fraction=foreground_fraction,
             ignore_label=3,
             seed=crop["seed"],
         )
         assert (voxels_of_centers(target, starts, crop["center"]) != 3).any(dim=-1).all()
 
-    @pytest.mark.parametrize("cut_share", [0.0, 0.25])
-    def test_leaves_an_annotated_voxel_in_centers_moved_clear_of_the_border(self, cut_share: float) -> None:
+    @pytest.mark.parametrize("border_fraction", [0.0, 0.25])
+    def test_leaves_an_annotated_voxel_in_centers_moved_clear_of_the_border(self, border_fraction: float) -> None:
         target = torch.full((1, 24, 24, 24), 2, dtype=torch.int16)
         target[0, 0] = 0  # one annotated slice, at the border
         target[0, 0, :4, :4] = 1
         starts = draw_starts(
-            target, center=(4, 4, 4), block=(12, 12, 12), count=64, cut_share=cut_share, ignore_label=2
+            target, center=(4, 4, 4), block=(12, 12, 12), count=64, border_fraction=border_fraction, ignore_label=2
         )
         assert (voxels_of_centers(target, starts, (4, 4, 4)) != 2).any(dim=-1).all()
 
     def test_is_not_foreground(self) -> None:
         target = torch.full((1, 24, 24, 24), 2, dtype=torch.int16)
         target[0, 12, 12, 12] = 1
-        starts = draw_starts(target, center=(2, 2, 2), block=(6, 6, 6), count=64, foreground_share=1.0, ignore_label=2)
+        starts = draw_starts(
+            target, center=(2, 2, 2), block=(6, 6, 6), count=64, foreground_fraction=1.0, ignore_label=2
+        )
         assert (voxels_of_centers(target, starts, (2, 2, 2)) == 1).any(dim=-1).all()
 
     def test_draws_annotated_background_where_there_is_no_foreground(self) -> None:
         target = torch.full((1, 24, 24, 24), 1, dtype=torch.int16)
         target[0, 3, 3, 3] = 0
-        starts = draw_starts(target, center=(2, 2, 2), block=(6, 6, 6), count=64, foreground_share=1.0, ignore_label=1)
+        starts = draw_starts(
+            target, center=(2, 2, 2), block=(6, 6, 6), count=64, foreground_fraction=1.0, ignore_label=1
+        )
         assert (voxels_of_centers(target, starts, (2, 2, 2)) == 0).any(dim=-1).all()
 
     def test_may_cover_the_whole_crop(self) -> None:
@@ -242,7 +246,7 @@ class TestRegions:
         target = torch.zeros((2, 40, 40, 40), dtype=torch.bool)
         target[0, :20] = True  # a common region
         target[1, 35, 35, 20:30] = True  # a rare one, outside of it
-        starts = draw_starts(target, center=(2, 2, 2), block=(6, 6, 6), count=1000, foreground_share=1.0)
+        starts = draw_starts(target, center=(2, 2, 2), block=(6, 6, 6), count=1000, foreground_fraction=1.0)
         found = voxels_of_centers(target, starts, (2, 2, 2)).any(dim=-1).float().mean(dim=0)
         assert found[0] == pytest.approx(0.5, abs=0.08)
         assert found[1] == pytest.approx(0.5, abs=0.08)
@@ -251,19 +255,19 @@ class TestRegions:
         target = torch.zeros((2, 16, 16, 16), dtype=torch.bool)
         target[0, 4:12, 4:12, 4:12] = True
         target[1, 8, 8, 8] = True
-        starts = draw_starts(target, center=(1, 1, 1), block=(3, 3, 3), count=400, foreground_share=1.0)
+        starts = draw_starts(target, center=(1, 1, 1), block=(3, 3, 3), count=400, foreground_fraction=1.0)
         found = voxels_of_centers(target, starts, (1, 1, 1)).any(dim=-1)
         assert found[:, 0].all()
         assert found[:, 1].float().mean() == pytest.approx(0.5, abs=0.1)
 
     def test_need_no_foreground(self) -> None:
         target = torch.zeros((2, 16, 16, 16), dtype=torch.bool)
-        starts = draw_starts(target, center=(2, 2, 2), block=(6, 6, 6), count=400, foreground_share=1.0)
+        starts = draw_starts(target, center=(2, 2, 2), block=(6, 6, 6), count=400, foreground_fraction=1.0)
         assert (np.ptp(starts, axis=0) == 14).all()
 
     @given(crops(), st.floats(0, 1))
     def test_leave_an_annotated_voxel_where_the_last_one_is_ignored(
-        self, crop: dict[str, Any], foreground_share: float
+        self, crop: dict[str, Any], foreground_fraction: float
     ) -> None:
         generator = torch.Generator().manual_seed(crop["seed"])
         ignored = torch.rand(crop["shape"], generator=generator) < 0.9
@@ -273,7 +277,7 @@ class TestRegions:
             torch.cat([regions, ignored[None]]),
             center=crop["center"],
             block=crop["block"],
-            foreground_share=foreground_share,
+            foreground_fraction=foreground_fraction,
             ignore_label=3,
             seed=crop["seed"],
         )
@@ -283,7 +287,9 @@ class TestRegions:
         target = torch.zeros((2, 24, 24, 24), dtype=torch.bool)
         target[0, 12, 12, 12] = True
         target[1] = ~target[0]
-        starts = draw_starts(target, center=(2, 2, 2), block=(6, 6, 6), count=64, foreground_share=1.0, ignore_label=2)
+        starts = draw_starts(
+            target, center=(2, 2, 2), block=(6, 6, 6), count=64, foreground_fraction=1.0, ignore_label=2
+        )
         assert voxels_of_centers(target[:1], starts, (2, 2, 2)).any(dim=-1).all()
 
 
@@ -355,17 +361,17 @@ class TestCentersBeyondTheScan:
         windows = np.lib.stride_tricks.sliding_window_view(beyond.numpy(), crop["center"])
         np.testing.assert_array_equal(inside, ~windows.any(axis=(3, 4, 5)))
 
-    @pytest.mark.parametrize("foreground_share", [0.0, 0.5, 1.0])
-    @pytest.mark.parametrize("cut_share", [0.0, 1.0])
+    @pytest.mark.parametrize("foreground_fraction", [0.0, 0.5, 1.0])
+    @pytest.mark.parametrize("border_fraction", [0.0, 1.0])
     @pytest.mark.parametrize("rest", [4, 5, 11])
-    def test_are_not_drawn(self, foreground_share: float, cut_share: float, rest: int) -> None:
+    def test_are_not_drawn(self, foreground_fraction: float, border_fraction: float, rest: int) -> None:
         target = torch.zeros((1, 24, 24, 24), dtype=torch.int16)
         target[:, :rest, 10, 10] = 1
         beyond = torch.zeros((24, 24, 24), dtype=torch.bool)
         beyond[rest:] = True
         starts = draw_centers(
             target,
-            BlockSampling(200, foreground_share=foreground_share, lookalike_share=0.0, cut_share=cut_share),
+            BlockSampling(200, foreground_fraction, 0.0, border_fraction),
             center_size=(4, 4, 4),
             block_size=(8, 8, 8),
             ignore_label=None,
@@ -374,13 +380,13 @@ class TestCentersBeyondTheScan:
         )
         assert not voxels_of_centers(beyond[None], starts, (4, 4, 4)).any()
         on_foreground = voxels_of_centers(target, starts, (4, 4, 4)).bool().any(dim=-1).float().mean()
-        assert on_foreground >= foreground_share
+        assert on_foreground >= foreground_fraction
 
     def test_are_drawn_where_the_scan_holds_none(self) -> None:
         beyond = torch.ones((8, 8, 8), dtype=torch.bool)
         beyond[3] = False
         starts = draw_centers(
-            torch.zeros((1, 8, 8, 8), dtype=torch.int16), BlockSampling(50), center_size=(2, 2, 2),
+            torch.zeros((1, 8, 8, 8), dtype=torch.int16), BlockSampling(50, 0.5, 0.0, 0.25), center_size=(2, 2, 2),
             block_size=(4, 4, 4), ignore_label=None, rng=np.random.default_rng(0), beyond_scan=beyond,
         )  # fmt: skip
         assert len(np.unique(starts, axis=0)) > 10
@@ -398,7 +404,7 @@ class TestBackgroundThatLooksLikeForeground:
     def draw(self, target: torch.Tensor, *, share: float, ignore_label: int | None = None) -> np.ndarray:
         return draw_centers(
             target,
-            BlockSampling(200, foreground_share=0.25, lookalike_share=share, cut_share=1.0),
+            BlockSampling(200, 0.25, share, 1.0),
             center_size=(2, 2, 2),
             block_size=(2, 2, 2),
             ignore_label=ignore_label,
@@ -424,25 +430,3 @@ class TestBackgroundThatLooksLikeForeground:
     def test_may_be_missing(self) -> None:
         labels = torch.ones((1, 24, 24, 24), dtype=torch.int16)
         assert len(self.draw(labels, share=0.75)) == 200
-
-
-class TestBlockSampling:
-    @pytest.mark.parametrize("count", [0, -3])
-    def test_refuses_to_draw_no_block(self, count: int) -> None:
-        with pytest.raises(ValueError, match=f"^blocks_per_crop must be >= 1, got {count}$"):
-            BlockSampling(count)
-
-    @pytest.mark.parametrize("name", ["foreground_share", "lookalike_share", "cut_share"])
-    @pytest.mark.parametrize("share", [-0.01, 1.01, float("nan")])
-    def test_refuses_a_share_out_of_range(self, name: str, share: float) -> None:
-        with pytest.raises(ValueError, match=f"^{name} must be between 0 and 1, got {share}$"):
-            BlockSampling(8, **{name: share})
-
-    def test_refuses_shares_that_are_more_than_all(self) -> None:
-        with pytest.raises(ValueError, match=r"at most 1 together, got 0.8 and 0.3"):
-            BlockSampling(8, foreground_share=0.8, lookalike_share=0.3)
-
-    @pytest.mark.parametrize("share", [0, 1])
-    def test_takes_the_ends_of_the_range(self, share: float) -> None:
-        sampling = BlockSampling(1, foreground_share=share, cut_share=share)
-        assert (sampling.foreground_share, sampling.cut_share) == (share, share)

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
+from nnunetv2_cfseg.nnunet.plans import NETWORK_CLASS
 from nnunetv2_cfseg.trainers.blocks import BlockSampling
-from nnunetv2_cfseg.trainers.plans import NETWORK_CLASS, block_sampling, check_plans, foreground_range, mirror_axes
+from nnunetv2_cfseg.trainers.plans import block_sampling, check_plans, foreground_range
 
 CONFIGURATION: dict[str, Any] = {
     "patch_size": [28, 36, 36],
@@ -16,7 +18,7 @@ CONFIGURATION: dict[str, Any] = {
         "network_class_name": NETWORK_CLASS,
         "arch_kwargs": {"patch_size": [7, 9, 9], "block_patches": 3, "center_patches": 1},
     },
-    "cfseg": {"blocks_per_crop": 64, "foreground_share": 0.5, "cut_share": 0.25, "mirror_axes": [0, 1, 2]},
+    "cfseg": {"blocks_per_crop": 64, "foreground_fraction": 0.5, "hard_background_fraction": 0.125},
 }
 
 
@@ -72,33 +74,18 @@ class TestCheckPlans:
 
 class TestBlockSampling:
     def test_is_what_the_plans_say(self) -> None:
-        assert block_sampling(CONFIGURATION) == BlockSampling(64, foreground_share=0.5, cut_share=0.25)
-
-    def test_has_defaults_for_what_they_leave_open(self) -> None:
-        assert block_sampling({"cfseg": {"blocks_per_crop": 8}}) == BlockSampling(8)
-
-    def test_refuses_what_is_out_of_range(self) -> None:
-        with pytest.raises(ValueError, match="foreground_share in the plans must be between 0 and 1, got 2"):
-            block_sampling({"cfseg": {"blocks_per_crop": 8, "foreground_share": 2}})
+        assert block_sampling(CFSegSection.from_plans(CONFIGURATION)) == BlockSampling(
+            64, foreground_fraction=0.5, hard_background_fraction=0.125, border_fraction=0.25
+        )
 
     def test_names_what_is_missing(self) -> None:
         with pytest.raises(ValueError, match="blocks_per_crop"):
-            block_sampling({"cfseg": {}})
-
-
-class TestMirrorAxes:
-    def test_are_what_the_plans_say(self) -> None:
-        assert mirror_axes(CONFIGURATION) == (0, 1, 2)
-
-    def test_are_none_where_the_plans_name_none(self) -> None:
-        assert mirror_axes({"cfseg": {"mirror_axes": []}}) == ()
-        assert mirror_axes({"cfseg": {}}) == ()
+            block_sampling(CFSegSection())
 
 
 class TestForegroundRange:
     def test_is_normalised_as_the_scans_are(self) -> None:
-        assert foreground_range({"cfseg": {"foreground_hu": [20, 80]}}, 40.0, 10.0) == (-2.0, 4.0)
+        assert foreground_range(CFSegSection(foreground_hu=(20, 80)), 40.0, 10.0) == (-2.0, 4.0)
 
     def test_is_unknown_where_the_plans_name_none(self) -> None:
-        assert foreground_range({"cfseg": {"foreground_hu": None}}, 40.0, 10.0) is None
-        assert foreground_range({"cfseg": {}}, 40.0, 10.0) is None
+        assert foreground_range(CFSegSection(), 40.0, 10.0) is None

@@ -24,7 +24,9 @@ CROP = (72, 20, 20)
 
 
 def sample_slab_blocks(blocks: SlabBlocks = BLOCKS, **settings: Any) -> SampleSlabBlocks:
-    sampling = BlockSampling(1, **{"foreground_share": 0.5, "cut_share": 0.5, **settings})
+    sampling = BlockSampling(
+        1, **{"foreground_fraction": 0.5, "hard_background_fraction": 0.0, "border_fraction": 0.5, **settings}
+    )
     return SampleSlabBlocks(
         sampling, blocks=blocks, block_size=BLOCK, center_size=CENTER, factor=FACTOR, ignore_label=None
     )
@@ -104,7 +106,7 @@ class TestSampleSlabBlocks:
     def test_foreground_is_looked_for_in_thick_blocks_and_in_thin_ones(self) -> None:
         labels = torch.zeros(1, *CROP).short()
         labels[0, 30:33, 9, 9] = 1  # one slab
-        transform = sample_slab_blocks(foreground_share=1.0)
+        transform = sample_slab_blocks(foreground_fraction=1.0)
         thick, thin, offset = transform(image=labels.float(), segmentation=labels)["segmentation"]
         assert bool((thick == 1).flatten(1).any(1).all())
         assert bool((own_slices(thin, offset)[-BLOCKS.thin :] == 1).flatten(1).any(1).all())
@@ -112,7 +114,7 @@ class TestSampleSlabBlocks:
     def test_background_as_bright_as_foreground_is_looked_for_in_each_scan(self) -> None:
         image = torch.zeros(1, *CROP)
         image[0, 30:33, 8:12, 8:12] = torch.tensor([1.0, 2.0, 0.0]).view(3, 1, 1)  # 1 on one slice, and on average
-        transform = sample_slab_blocks(foreground_share=0.0, lookalike_share=1.0)
+        transform = sample_slab_blocks(foreground_fraction=0.0, hard_background_fraction=1.0)
         transform.foreground_range = (0.9, 1.1)
         blocks = transform(image=image, segmentation=torch.zeros(1, *CROP).short())["image"]
         assert bool(((centers(blocks[:THICK]) > 0.9).flatten(1).any(1)).all())
@@ -125,7 +127,12 @@ class TestSampleSlabBlocks:
     def test_refuses_a_centre_that_is_not_whole_slabs(self) -> None:
         with pytest.raises(ValueError, match="a block's centre must be whole slabs of 4 slices, got 6"):
             SampleSlabBlocks(
-                BlockSampling(1), blocks=BLOCKS, block_size=BLOCK, center_size=CENTER, factor=4, ignore_label=None
+                BlockSampling(1, 0.5, 0.0, 0.25),
+                blocks=BLOCKS,
+                block_size=BLOCK,
+                center_size=CENTER,
+                factor=4,
+                ignore_label=None,
             )
 
     @pytest.mark.parametrize("counts", [(0, 0, 0), (-1, 2, 2)])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nnunetv2_cfseg.losses.thin_thick import TERMS, ThinThickSettings
 from nnunetv2_cfseg.trainers.sample_slab_blocks import SlabBlocks
 from nnunetv2_cfseg.trainers.thin_thick import column_features, count_classes
-from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, loss_settings, thin_thick_section
+from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, thin_thick_section
 
 
 def configuration(**section: Any) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def configuration(**section: Any) -> dict[str, Any]:
         "patch_size": [24, 16, 16],
         "cfseg": {
             "blocks_per_crop": 20,
-            "thin_thick": {"factor": 4, "column_share": 0.3, "thick_share": 0.2, **section},
+            "thin_thick": {"factor": 4, "column_fraction": 0.3, "thick_fraction": 0.2, **section},
         },
     }
 
@@ -35,7 +35,7 @@ class TestCountClasses:
 
 class TestPlans:
     def test_the_section(self) -> None:
-        assert thin_thick_section(configuration(), trainer="T")["factor"] == 4
+        assert thin_thick_section(configuration(), trainer="T").factor == 4
 
     def test_other_plans_are_refused(self) -> None:
         with pytest.raises(ValueError, match="T needs plans for pairs"):
@@ -43,7 +43,7 @@ class TestPlans:
 
     @pytest.mark.parametrize("factor", [1, 0, -2, 2.5, None, "4"])
     def test_a_factor_that_is_none_is_refused(self, factor: object) -> None:
-        with pytest.raises(ValueError, match="whole number >= 2"):
+        with pytest.raises(ValueError, match=r"^cfseg\.thin_thick\.factor must be .*, got .*: the plans$"):
             thin_thick_section(configuration(factor=factor), trainer="T")
 
     def test_a_crop_of_broken_slabs_is_refused(self) -> None:
@@ -52,33 +52,34 @@ class TestPlans:
 
 
 class TestLossSettings:
-    def test_without_any_are_the_defaults(self) -> None:
-        assert loss_settings({}) == ThinThickSettings()
+    def settings(self, **section: Any) -> ThinThickSettings:
+        return ThinThickSettings.from_plans(thin_thick_section(configuration(**section), trainer="T").loss)
 
-    def test_a_term_of_older_plans_is_read_by_its_new_name(self) -> None:
-        section = {"loss": {"weights": {"slab": 1.0, "thin_consistency": 0.5}, "operator": "copy"}}
-        with pytest.warns(FutureWarning, match=r"^thin_consistency in the plans' loss\.weights is now called entropy$"):
-            settings = loss_settings(section)
+    def test_without_any_are_the_defaults(self) -> None:
+        assert self.settings() == ThinThickSettings()
+
+    def test_a_term_of_older_plans_is_read_by_its_new_name(self, capsys: pytest.CaptureFixture[str]) -> None:
+        settings = self.settings(loss={"weights": {"slab": 1.0, "thin_consistency": 0.5}, "operator": "copy"})
         assert settings == ThinThickSettings(weights={"slab": 1.0, "entropy": 0.5}, operator="copy")
-        assert section["loss"]["weights"] == {"slab": 1.0, "thin_consistency": 0.5}
+        assert "weights.thin_consistency is now thin_thick.loss.weights.entropy" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("loss", "message"),
         [
-            ({"weights": {"entropy": 1, "thin_consistency": 1}}, "got thin_consistency"),
+            ({"weights": {"entropy": 1, "thin_consistency": 1}}, "thin_consistency was renamed to .*both are there"),
             ({"weights": [1]}, "a value of another type"),
             ({"weights": {"thin": 1}}, "got thin"),
-            ([], "the thin-thick loss takes weights"),
+            ([], "cfseg.thin_thick.loss must be a mapping"),
         ],
     )
     def test_refuse(self, loss: object, message: str) -> None:
         with pytest.raises(ValueError, match=message):
-            loss_settings({"loss": loss})
+            self.settings(loss=loss)
 
 
 class TestCountBlocks:
     def count(self, total: int = 20, section: dict[str, Any] | None = None, **weights: float) -> SlabBlocks:
-        plans = {**configuration()["cfseg"]["thin_thick"], **(section or {})}
+        plans = thin_thick_section(configuration(**(section or {})), trainer="T")
         return count_blocks(total, plans, ThinThickSettings(weights=weights))
 
     def test_by_hand(self) -> None:
@@ -96,15 +97,10 @@ class TestCountBlocks:
         used=st.sets(st.sampled_from(TERMS), min_size=1),
     )
     def test_are_as_many_as_planned(self, total: int, columns: float, thick: float, used: set[str]) -> None:
-        section = {"column_share": columns, "thick_share": thick}
+        section = {"column_fraction": columns, "thick_fraction": thick}
         blocks = self.count(total, section, **dict.fromkeys(used, 1.0))
         assert blocks.columns * 5 + blocks.thick + blocks.thin == total
         assert (blocks.columns > 0) == ("feature" in used)
-
-    @pytest.mark.parametrize("share", [None, -0.1, 1.5, "a"])
-    def test_a_share_that_is_none_is_refused(self, share: object) -> None:
-        with pytest.raises(ValueError, match="column_share in the plans' thin_thick section must be between 0 and 1"):
-            self.count(section={"column_share": share}, thick=1)
 
     def test_fewer_blocks_than_a_column_are_refused(self) -> None:
         with pytest.raises(ValueError, match="must be >= 5, thick and thin of a slab, got 4"):

@@ -16,9 +16,10 @@ import SimpleITK as sitk
 from nnunetv2_cfseg import __version__
 from nnunetv2_cfseg.data.pairing import dataset, files, sidecar
 from nnunetv2_cfseg.data.pairing.dataset import Split, make_dataset
-from nnunetv2_cfseg.data.pairing.settings import PairSettings, label_values
+from nnunetv2_cfseg.data.pairing.settings import PairSettings
 from nnunetv2_cfseg.data.pairing.sources import Sources, find_sources
 from nnunetv2_cfseg.imaging.slabs import annotate_slabs
+from nnunetv2_cfseg.nnunet.dataset_json import ignored_value, label_values
 
 WriteRaw = Callable[..., Path]
 NAMES = [f"case_{i}" for i in range(5)]
@@ -105,8 +106,7 @@ class TestFiles:
         )
         content = json.loads((raw / "dataset.json").read_text())
         (raw / "dataset.json").write_text(json.dumps({**content, "licence": "free", "numTest": 9}))
-        values, ignore = label_values(content)
-        settings = PairSettings(2, "thin", values=values, ignore=ignore)
+        settings = PairSettings(2, "thin", values=label_values(labels), ignore=ignored_value(labels))
         make(raw, tmp_path / "pairs", settings=settings, split=Split({name: name for name in NAMES[:3]}))
         assert json.loads((tmp_path / "pairs/dataset.json").read_text()) == {
             **content,

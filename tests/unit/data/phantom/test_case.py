@@ -61,6 +61,15 @@ class TestCase:
         np.testing.assert_allclose(case.geometry.origin_mm, (-25.5 * 4.2, -23.5 * 4.5, -19.5 * 4.0))
         assert case.geometry.direction == tuple(np.eye(3).ravel())
 
+    def test_labels_of_chosen_classes_count_up_from_one(self) -> None:
+        bleeding = replace(SETTINGS, frequencies={"ICH": 1.0, "SDH": 1.0})
+        all_labels = make_case(bleeding, seed=3, index=1).labels
+        chosen = make_case(replace(bleeding, classes=("ICH", "SDH")), seed=3, index=1)
+        assert set(np.unique(chosen.labels)) == {0, 1, 2}
+        assert chosen.labels.dtype == np.uint8
+        for label, name in enumerate(("ICH", "SDH"), 1):
+            np.testing.assert_array_equal(chosen.labels == label, all_labels == CLASSES[name])
+
     def test_is_as_severe_as_asked_for(self) -> None:
         settings = replace(SETTINGS, matrix=(16, 16, 16), smallest=0.9, fresh=True)
         lesions = make_case(settings, seed=3, index=1).provenance["lesions"]
@@ -143,6 +152,10 @@ class TestSettings:
             ({"smallest": 1.0}, "must be a quantile from 0 to below 1, got 1$"),
             ({"smallest": -0.1}, "must be a quantile from 0 to below 1, got -0.1$"),
             ({"smallest": float("nan")}, "must be a quantile from 0 to below 1, got nan$"),
+            ({"classes": ()}, r"must be some of EDH, ICH, IVH, SAH, SDH in this order, got \(\)$"),
+            ({"classes": ("IVH", "ICH")}, r"must be some of .* in this order, got \('IVH', 'ICH'\)$"),
+            ({"classes": ("ICH", "XYZ")}, r"must be some of .* in this order, got \('ICH', 'XYZ'\)$"),
+            ({"classes": ("ICH",), "frequencies": {"EDH": 0.1}}, "one of the dataset's, ICH, got EDH$"),
             ({"frequencies": {"XYZ": 0.5}}, "classes are EDH, ICH, IVH, SAH, SDH, got 'XYZ'$"),
             ({"frequencies": {"EDH": 1.1}}, "must be from 0 to 1, got 1.1 for EDH$"),
             ({"frequencies": {"EDH": float("nan")}}, "must be from 0 to 1, got nan for EDH$"),
