@@ -6,12 +6,12 @@ Planners write it (:meth:`CFSegSection.to_plans`); trainers, the preprocessor an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, field_validator, model_validator
 
+from nnunetv2_cfseg.files.json_text import to_json
 from nnunetv2_cfseg.files.schema import Document, Real, check_document, short
 from nnunetv2_cfseg.imaging.orientation import checked_order
 from nnunetv2_cfseg.nnunet.plans import Hounsfield
@@ -164,4 +164,8 @@ def _types(entry: Mapping[str, Any]) -> str:
 
 def _default(model: type[Document], name: str) -> str:
     field = model.model_fields[name]
-    return "must be there" if field.is_required() else f"`{json.dumps(field.get_default(call_default_factory=True))}`"
+    return (
+        "must be there"
+        if field.is_required()
+        else f"`{to_json(field.get_default(call_default_factory=True), indent=None)}`"
+    )
