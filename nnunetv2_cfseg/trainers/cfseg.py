@@ -94,16 +94,10 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
     def _do_i_compile(self) -> bool:
         """Only where ``nnUNet_compile`` asks for it; nnU-Net compiles on every GPU unless the variable forbids it.
 
-                Two compiled trainings on a GPU did not end. On a processor, where nnU-Net never compiles, the cause does not
-        <<<<<<< HEAD
-                show: inductor takes a minute (58 s for the smallest network, 73 s for the largest, one core), nothing is
-                compiled again after the first step, and a step then takes 15 % less time. On a GPU less is to be gained: of a
-                step's 28 ms Muon, which is not compiled, takes 13.
-        =======
-                show: inductor takes a minute (58 to 65 s for the smallest network, 73 s for the largest, one core), nothing is
-                compiled again after the first step, and a step then takes 15 % less time. What a GPU gains is not measured: of
-                a step's 28 ms there Muon, which is not compiled, takes 13.
-        >>>>>>> compile
+        Two compiled trainings on a GPU did not end. On a processor, where nnU-Net never compiles, the cause does not
+        show: inductor takes a minute (58 to 65 s for the smallest network, 73 s for the largest, one core), nothing is
+        compiled again after the first step, and a step then takes 15 % less time. What a GPU gains is not measured: of
+        a step's 28 ms there Muon, which is not compiled, takes 13.
         """
         return "nnUNet_compile" in os.environ and bool(super()._do_i_compile())
 
