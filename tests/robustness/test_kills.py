@@ -44,7 +44,7 @@ COUNT = 4
 #: A library that starts processes by itself, as nnU-Net does.
 LIBRARY = """
 import multiprocessing, os, pathlib, subprocess, sys, time
-from nnunetv2_cfseg.processes import children_end_with_this_process
+from nnunetv2_cfseg.processes.lifetime import children_end_with_this_process
 def work(seconds):
     (pathlib.Path(os.environ["IDS"]) / str(os.getpid())).touch()
     time.sleep(seconds)
@@ -55,9 +55,9 @@ if __name__ == "__main__":
 """
 RUNNER = """
 import os, pathlib
-from nnunetv2_cfseg.processes import Runner
+from nnunetv2_cfseg.processes.subprocess_runner import CommandRunner
 command = ["python", "-c", os.environ["FAKE_TRAINING"]]
-Runner(pathlib.Path("."), {}).run(command, environment={}, log=pathlib.Path("log"))
+CommandRunner(pathlib.Path("."), {}).run(command, environment={}, log=pathlib.Path("log"))
 """
 POOL = """
 import os, pathlib, time

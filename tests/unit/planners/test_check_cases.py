@@ -144,7 +144,7 @@ class TestCheckCases:
     def test_refuses_a_missing_file(self, case: dict[str, Any], part: str) -> None:
         file = Path(case["label"] if part == "label" else case["images"][0])
         file.unlink()
-        with pytest.raises(ValueError, match="cannot be read") as error:
+        with pytest.raises(ValueError, match="must be a file, and there is none") as error:
             check(case)
         assert str(file) in str(error.value)
 
