@@ -35,13 +35,15 @@ browser:
 	@command -v chromium chromium-browser google-chrome >/dev/null || test "$$(id -u)" != 0 || \
 		(apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium)
 
-# Integration tests start trainings that take all cores, so they run one after another; the others share the cores.
-test: install browser
-	$(BIN)/python -m pytest -n auto --dist loadfile tests/unit tests/robustness tests/contract
-	$(BIN)/python -m pytest tests/integration tests/browser
+# Tests of a file share what they make; those that take longest begin. One thread each: the processes are the cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
 
+test: install browser
+	$(PYTEST) tests
+
+# Unit and contract tests: while you work.
 test-fast: install
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" tests/unit tests/robustness
+	$(PYTEST) -m "not slow" tests/unit tests/contract
 
 # Phantoms, training, prediction and a report in demo/report.html: about ten minutes on two cores.
 demo: install

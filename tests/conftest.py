@@ -6,7 +6,7 @@ import json
 import multiprocessing.pool
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from fixtures.warm_commands import WarmCommands
 from hypothesis import settings
 
 from nnunetv2_cfseg.imaging import notices
@@ -32,6 +33,9 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 settings.register_profile("cfseg", deadline=None, max_examples=50)
 settings.load_profile("cfseg")
 
+TESTS = Path(__file__).resolve().parent
+#: Folders of tests, as they are begun with.
+LONGEST_FIRST = ("integration", "browser", "robustness")
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 #: Steer nnU-Net and this package; a test that needs one sets it.
@@ -59,13 +63,38 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests that need a GPU where there is none, before their fixtures are made."""
+    """Keep tests of a file in one process, where they share what fixtures make, and begin with what takes long.
+
+    Tests that need a GPU are skipped where there is none, before their fixtures are made.
+    """
+    items.sort(key=lambda item: LONGEST_FIRST.index(place) if (place := _room(item)) in LONGEST_FIRST else 99)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
     if torch.cuda.is_available():
         return
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def _room(item: pytest.Item) -> str:
+    return item.path.relative_to(TESTS).parts[0]
+
+
+def _group(item: pytest.Item) -> str:
+    """A file; tests of one phantom's anatomy share heads that take long to build."""
+    path = item.path.relative_to(TESTS)
+    return "phantom" if "phantom" in path.parts else str(path)
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmCommands]:
+    """Console scripts, without the seconds that their imports take."""
+    server = WarmCommands(tmp_path_factory.mktemp("commands"))
+    yield server
+    server.close()
 
 
 @pytest.fixture

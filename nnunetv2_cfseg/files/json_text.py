@@ -1,4 +1,4 @@
-"""JSON that every reader takes: a number that is not known is null, for NaN is none of JSON's numbers.
+"""JSON that every reader takes: a number that is not known is null, for JSON has neither NaN nor infinities.
 
 All JSON of the package is made here. Readers take both null and the NaN of nnU-Net's files and of older versions.
 """
@@ -7,23 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from math import isnan
+from math import isfinite
 from typing import Any
 
 
 def to_json(content: Any, *, indent: int | None = 2, sort_keys: bool = False, ascii_only: bool = True) -> str:
-    """Content as JSON, in which NaN is null.
+    """Content as JSON, in which NaN and infinities are null.
 
     Raises:
-        ValueError: a number is infinite.
         TypeError: something is none of JSON's types.
     """
-    try:
-        return json.dumps(
-            _without_nan(content), indent=indent, sort_keys=sort_keys, ensure_ascii=ascii_only, allow_nan=False
-        )
-    except ValueError as error:
-        raise ValueError(f"JSON holds finite numbers alone, and one would be infinite ({error})") from error
+    finite = _finite(content)
+    return json.dumps(finite, indent=indent, sort_keys=sort_keys, ensure_ascii=ascii_only, allow_nan=False)
 
 
 def as_read_back(content: Any) -> Any:
@@ -31,9 +26,9 @@ def as_read_back(content: Any) -> Any:
     return json.loads(to_json(content, indent=None))
 
 
-def _without_nan(content: Any) -> Any:
+def _finite(content: Any) -> Any:
     if isinstance(content, Mapping):
-        return {key: _without_nan(value) for key, value in content.items()}
+        return {key: _finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_without_nan(value) for value in content]
-    return None if isinstance(content, float) and isnan(content) else content
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not isfinite(content) else content

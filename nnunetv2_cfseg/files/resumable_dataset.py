@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class ResumableDataset:
         kind: what it is, for messages: ``a dataset of pairs``.
         command: that writes it.
         document: what the record must hold beside the settings.
-        optional: settings that the record has only where they are not as usual.
+        optional: settings that records may lack, such as those that came later, and what they are where they do.
         may_grow: numbers that may be larger than they were.
     """
 
@@ -41,7 +41,7 @@ class ResumableDataset:
     kind: str
     command: str
     document: type[Document] = Document
-    optional: Collection[str] = ()
+    optional: Mapping[str, Any] = field(default_factory=dict)
     may_grow: Collection[str] = ()
 
     @contextmanager
@@ -98,9 +98,9 @@ class ResumableDataset:
         return before
 
     def _check_same(self, before: Mapping[str, Any], now: Mapping[str, Any], file: Path) -> None:
-        for name in (*now, *(name for name in self.optional if name not in now)):
+        before, now = ({**as_read_back(self.optional), **settings} for settings in (before, now))
+        for name, value in now.items():
             was: Any = before.get(name)
-            value: Any = now.get(name)
             grows = name in self.may_grow and isinstance(was, int) and isinstance(value, int)
             if value == was or (grows and value > was):
                 continue

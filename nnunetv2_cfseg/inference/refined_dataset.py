@@ -90,7 +90,7 @@ def refine_dataset(
     thin_labels = partial(refine, factor=factor, threshold=threshold, ignore_label=dataset["labels"].get("ignore"))
     recipe = Recipe.of(models, settings, name=made_with)
     refined = ResumableDataset(
-        output, SIDECAR, "a dataset of refined labels", "cfseg refine_labels", optional=("beyond_scan",)
+        output, SIDECAR, "a dataset of refined labels", "cfseg refine_labels", optional={"beyond_scan": None}
     )
     with refined.writing(origin):
         refined.write_record(origin)  # which says the factor, as one of pairs does

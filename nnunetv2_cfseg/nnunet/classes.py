@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nnunetv2_cfseg.files.schema import check_document, short
-from nnunetv2_cfseg.nnunet.dataset_json import IGNORE, DatasetJson, read_dataset_json
+from nnunetv2_cfseg.nnunet.dataset_json import IGNORE, DatasetJson, label_values, read_dataset_json
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def read_classes(dataset_json: Path) -> Classes:
     try:
         entries = dict(check_document(content, DatasetJson, str(dataset_json)).labels)
         ignore = entries.pop(IGNORE, (None,))[0]
-        known = frozenset(value for values in entries.values() for value in values)
+        known = frozenset(label_values(entries))
         if ignore is not None and ignore != max(known) + 1:
             raise ValueError(f"ignore must be above all other label values, {max(known) + 1}, got {ignore}")
         if any(len(values) > 1 for values in entries.values()):

@@ -99,7 +99,7 @@ def check_heads(dataset: DatasetJson, file: str) -> None:
         ValueError: with the labels and the file.
     """
     named = {name: values for name, values in dataset.labels.items() if name != IGNORE}
-    values = sorted({value for some in named.values() for value in some})
+    values = list(label_values(named))
     ignore = dataset.labels.get(IGNORE)
     if ignore is not None and ignore[0] != values[-1] + 1:
         raise ValueError(f"labels.ignore must be one above all other labels, {values[-1] + 1}, got {ignore[0]}: {file}")

@@ -60,13 +60,13 @@ class Stage:
     """One part of the network, or the loss.
 
     Args:
-        kept: what its backward needs, from its forward on.
+        saved_for_backward: what its backward needs, from its forward on.
         forward: the most it holds on top of that on its way forward.
         backward: the most it holds on top of that on its way backward, gradients of weights apart.
         parameters: sizes of its parameters, whatever the number of blocks.
     """
 
-    kept: int
+    saved_for_backward: int
     forward: int
     backward: int
     parameters: tuple[int, ...] = ()
@@ -80,14 +80,14 @@ class Stage:
 def _forward_backward(stages: list[Stage], blocks: int) -> int:
     """The most that M blocks' activations and the gradients of weights take together."""
     moments = []
-    kept = gradients = 0
+    saved = gradients = 0
     for stage in stages:
-        kept += blocks * stage.kept
-        moments.append(kept + blocks * stage.forward)
+        saved += blocks * stage.saved_for_backward
+        moments.append(saved + blocks * stage.forward)
     for stage in reversed(stages):
         gradients += stage.weights
-        moments.append(kept + gradients + blocks * stage.backward)
-        kept -= blocks * stage.kept
+        moments.append(saved + gradients + blocks * stage.backward)
+        saved -= blocks * stage.saved_for_backward
     return max(moments)
 
 
@@ -152,7 +152,7 @@ class _Network:
     def _image(self) -> Stage:
         image = self.tokens * self.voxels
         return Stage(
-            kept=self.channels * image,  # patches, the embedding's input
+            saved_for_backward=self.channels * image,  # patches, the embedding's input
             forward=(self.channels + 1) * image,  # every window before they are stacked, and the image in HU
             backward=0,  # nothing asks for the image's gradient
         )
@@ -160,7 +160,7 @@ class _Network:
     def _embedding(self) -> Stage:
         position = (self.tokens * self.width,) if self.learned_position else ()
         return Stage(
-            kept=0,  # the tokens are the first layer's input
+            saved_for_backward=0,  # the tokens are the first layer's input
             forward=2 * self.tokens * self.width,  # tokens before and after their position is added
             backward=self.tokens * self.width,  # gradient of the tokens
             parameters=(*_linear(self.channels * self.voxels, self.width), *position),
@@ -169,17 +169,17 @@ class _Network:
     def _attention(self, queries: int, *, selected: bool) -> Stage:
         """Attention of all or some selected tokens to all, with its normalisation and residual sum."""
         n, d = self.tokens, self.width
-        kept = n * d  # tokens: input of the normalisation (pre) or of the maps to q, k and v (post)
+        saved = n * d  # tokens: input of the normalisation (pre) or of the maps to q, k and v (post)
         if self.pre_norm:
-            kept += n * (d + 2)  # normalised tokens, input of the maps; mean and deviation of each token
+            saved += n * (d + 2)  # normalised tokens, input of the maps; mean and deviation of each token
         else:
-            kept += queries * (d + 2)  # sum, input of the normalisation; mean and deviation
+            saved += queries * (d + 2)  # sum, input of the normalisation; mean and deviation
         if selected:
-            kept += queries * d  # the queries' copy of their tokens, input of the map to q
-        kept += queries * d + 2 * n * d  # q, k and v
-        kept += queries * (d + self.heads)  # merged heads, input of the last map; log of the softmax's denominator
+            saved += queries * d  # the queries' copy of their tokens, input of the map to q
+        saved += queries * d + 2 * n * d  # q, k and v
+        saved += queries * (d + self.heads)  # merged heads, input of the last map; log of the softmax's denominator
         return Stage(
-            kept=kept,
+            saved_for_backward=saved,
             forward=2 * queries * d,  # the last map's output and the sum
             # Gradients of the sum, of the heads and of q, k and v.
             backward=3 * queries * d + 2 * n * d,
@@ -190,11 +190,11 @@ class _Network:
         """Both maps of the feed-forward layer, with their normalisation and residual sum."""
         d, hidden = self.width, self.hidden
         # The normalisation's input, the first map's input, mean and deviation of each token.
-        kept = 2 * d + 2
+        saved = 2 * d + 2
         # GELU keeps its input, the second map GELU's output; ReLU keeps its output, which is the map's input too.
-        kept += 2 * hidden if self.gelu else hidden
+        saved += 2 * hidden if self.gelu else hidden
         return Stage(
-            kept=queries * kept,
+            saved_for_backward=queries * saved,
             forward=queries * 2 * d,  # the second map's output and the sum
             # Gradients of the sum and of the activation's output and input; GELU's output is gone by then.
             backward=queries * (d + (hidden if self.gelu else 2 * hidden)),
@@ -204,15 +204,15 @@ class _Network:
     def _final_norm(self) -> Stage:
         out = self.queries * self.width  # the centre's tokens, the decoder's input
         if not self.pre_norm:
-            return Stage(kept=out, forward=0, backward=out)
+            return Stage(saved_for_backward=out, forward=0, backward=out)
         before = out + 2 * self.queries  # tokens before it, their means and deviations
         # Backward: gradients of the tokens after and before.
-        return Stage(kept=before + out, forward=0, backward=2 * out, parameters=_norm(self.width))
+        return Stage(saved_for_backward=before + out, forward=0, backward=2 * out, parameters=_norm(self.width))
 
     def _linear_decoder(self) -> Stage:
         center = self.queries * self.voxels
         return Stage(
-            kept=0,
+            saved_for_backward=0,
             # The centre's windows, which this decoder is handed as well; logits.
             forward=center * (self.channels + self._logits()),
             backward=center * self.classes + self.queries * self.width,  # gradients of logits and tokens
@@ -224,7 +224,7 @@ class _Network:
         joined = features + self.channels
         return Stage(
             # Features joined with windows, input of the MLP; its hidden layer before and after GELU.
-            kept=center * (joined + 2 * hidden),
+            saved_for_backward=center * (joined + 2 * hidden),
             # The centre's windows and the features before they are joined; the MLP's logits, the linear map's and
             # their sum.
             forward=center * (joined + 2 * self.classes + self._logits()),
@@ -246,7 +246,7 @@ class _Network:
         """nnU-Net's Dice and cross-entropy."""
         center = self.queries * self.voxels
         return Stage(
-            kept=0,
+            saved_for_backward=0,
             # Logits, their softmax, the target one-hot and in int64; softmax times one-hot, then log-softmax.
             forward=center * (4 * self.classes + 2),
             # Softmax, one-hot, log-softmax; the gradients of log-softmax and, through it, of the logits.

@@ -53,7 +53,7 @@ class CheckpointMixin(nnUNetTrainer):
         try:
             with atomic_write(filename) as temporary:
                 super().save_checkpoint(temporary)
-                checkpoint = read_checkpoint(temporary, any_network=True)
+                checkpoint = read_checkpoint(temporary, trust=True, any_network=True)  # just written here
                 if name := not_finite(checkpoint["network_weights"]):
                     raise ValueError(
                         f"training has failed: the weights are no longer finite ({name}), and this checkpoint is not "

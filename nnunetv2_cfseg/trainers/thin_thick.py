@@ -111,7 +111,7 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         """Crops begin at a slab's first slice."""
         return self.factor
 
-    def draw_blocks(self) -> BasicTransform:
+    def sample_blocks(self) -> BasicTransform:
         """The last step of the augmentation."""
         network = self.block_center_network()
         return SampleSlabBlocks(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from batchgenerators.dataloading import nondet_multi_threaded_augmenter
@@ -19,6 +21,7 @@ from nnunetv2.inference.predict_from_raw_data import (
 )
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.run.run_training import run_training_entry
+from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer_module
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -27,9 +30,11 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 import nnunetv2_cfseg
 from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.nnunet_ext import baseline_trainers, cfseg_trainers
+from nnunetv2_cfseg.trainers.background import BackgroundBatches
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
 from nnunetv2_cfseg.trainers.checkpoint import NEEDED
 from nnunetv2_cfseg.trainers.pretrained import OUTPUT_LAYERS
+from nnunetv2_cfseg.trainers.sample_slab_blocks import SlabTargets
 
 SHIM = Path(nnunetv2_cfseg.__file__).parent / "nnunet_ext"
 TRAINERS = {name: getattr(module, name) for module in (baseline_trainers, cfseg_trainers) for name in module.__all__}
@@ -183,6 +188,63 @@ class TestWorkers:
     def test_that_died_are_said_to_in_these_words(self) -> None:
         source = inspect.getsource(nondet_multi_threaded_augmenter.results_loop)
         assert "no longer alive" in source
+
+
+TARGETS = SlabTargets(torch.arange(2), torch.arange(3).view(3, 1), torch.arange(4))
+
+
+class Loader:
+    """Yields a batch of one crop as nnU-Net's loader makes it from :data:`TARGETS`."""
+
+    def set_thread_id(self, thread_id: int) -> None:
+        pass
+
+    def get_indices(self) -> list[str]:
+        return ["case"]
+
+    def get_do_oversample(self, index: int) -> bool:
+        return False
+
+    def get_bbox(self, *_: Any) -> tuple[list[int], list[int]]:
+        return [0, 0, 0], [2, 2, 2]
+
+    def load_case(self, name: str) -> tuple[Any, ...]:
+        return np.zeros((1, 2, 2, 2)), np.zeros((1, 2, 2, 2)), None, {"class_locations": {}}
+
+    def transforms(self, *, image: torch.Tensor, segmentation: torch.Tensor) -> dict[str, Any]:
+        return {"image": image, "segmentation": list(TARGETS)}
+
+    def __next__(self) -> dict[str, Any]:
+        if hasattr(self, "batch_size"):
+            time.sleep(60)  # a worker that ends while its second batch is read breaks the thread that reads
+        self._data, self.batch_size, self.patch_size_was_2d = self, 1, False
+        return nnUNetDataLoader.generate_train_batch(self)
+
+
+class TestSlabTargets:
+    """Targets of three tensors come from the augmentation to the loss in their order."""
+
+    def check(self, target: Any) -> None:
+        expected = SlabTargets(*(values[None] for values in TARGETS))
+        assert type(target) is list
+        assert all(torch.equal(*pair) for pair in zip(SlabTargets(*target), expected, strict=True))
+
+    def test_are_stacked_crop_by_crop(self) -> None:
+        self.check(next(Loader())["target"])
+
+    def test_pass_the_background_workers(self) -> None:
+        batches = BackgroundBatches(Loader(), None, 1)
+        try:
+            self.check(next(batches)["target"])
+        finally:
+            batches.abort_event.set()
+            batches.results_loop_thread.join()
+            batches.end()
+
+    def test_pass_pinning(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)  # it needs a GPU
+        pinned = nondet_multi_threaded_augmenter.pin_memory_of_all_eligible_items_in_dict(next(Loader()))
+        self.check(pinned["target"])
 
 
 def test_pretrained_weights_are_those_but_for_output_layers() -> None:

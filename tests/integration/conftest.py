@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from fixtures.warm_commands import WarmCommands
 from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     extract_fingerprint_dataset,
     plan_experiment_dataset,
@@ -84,10 +84,12 @@ class Workspace:
     def __init__(
         self,
         folder: Path,
+        commands: WarmCommands,
         write_raw_dataset: Callable[..., Path],
         switch_to_threads: Callable[[pytest.MonkeyPatch], None],
     ) -> None:
         self.folder = folder
+        self.commands = commands
         self.write_raw_dataset, self.switch_to_threads = write_raw_dataset, switch_to_threads
         self.raw, self.preprocessed, self.results = (folder / name for name in ("raw", "preprocessed", "results"))
         self.trainers = folder / "trainers"
@@ -109,23 +111,10 @@ class Workspace:
 
     def run(self, command: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command of nnU-Net's, or ``cfseg``, as a user would, and stop the test if it fails."""
-        if command == "cfseg":
-            start = [sys.executable, "-m", "nnunetv2_cfseg.cli"]
-        else:
-            script = shutil.which(command, path=str(Path(sys.executable).parent))
-            assert script, f"{command} must be installed beside {sys.executable}"
-            start = [sys.executable, script]
-        done = subprocess.run(
-            [*start, *arguments],
-            capture_output=True,
-            text=True,
+        done = self.commands.run(
+            [command, *arguments],
+            environment={**os.environ, **self.environment(), **environment},
             cwd=self.folder,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-                **self.environment(),
-                **environment,
-            },
         )
         assert done.returncode == 0, (
             f"{command} {arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
@@ -235,11 +224,12 @@ class Trainings:
 @pytest.fixture(scope="session")
 def workspace(
     tmp_path_factory: pytest.TempPathFactory,
+    commands: WarmCommands,
     write_raw_dataset: Callable[..., Path],
     switch_to_threads: Callable[[pytest.MonkeyPatch], None],
 ) -> Workspace:
     """nnU-Net's folders for the session."""
-    return Workspace(tmp_path_factory.mktemp("nnunet"), write_raw_dataset, switch_to_threads)
+    return Workspace(tmp_path_factory.mktemp("nnunet"), commands, write_raw_dataset, switch_to_threads)
 
 
 @pytest.fixture(scope="session")

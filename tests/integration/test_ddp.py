@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,24 +38,16 @@ def reports(workspace: Any, ct: int, tmp_path_factory: pytest.TempPathFactory) -
     (workspace.dataset_folder(ct) / "splits_final.json").write_text(
         json.dumps([{"train": names[2:], "val": names[:2]}])
     )
-    worker = [sys.executable, str(Path(__file__).parent / "ddp_worker.py"), str(folder)]
-    processes = [
-        subprocess.Popen(
-            worker,
-            env={**environment, "RANK": str(rank)},
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(WORLD_SIZE)
-    ]
-    try:
-        outputs = [process.communicate(timeout=300)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0] * WORLD_SIZE, "\n".join(outputs)
+    worker = ["python", str(Path(__file__).parent / "ddp_worker.py"), str(folder)]
+
+    def run(rank: int) -> subprocess.CompletedProcess[str]:
+        return workspace.commands.run(worker, environment={**environment, "RANK": str(rank)}, cwd=folder)
+
+    with ThreadPoolExecutor(WORLD_SIZE) as pool:
+        done = list(pool.map(run, range(WORLD_SIZE)))
+    assert [process.returncode for process in done] == [0] * WORLD_SIZE, "\n".join(
+        process.stdout + process.stderr for process in done
+    )
     assert list((folder / "results").rglob("*.tmp")) == []
     return [json.loads((folder / f"rank_{rank}.json").read_text()) for rank in range(WORLD_SIZE)]
 

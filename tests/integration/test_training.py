@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from torch.nn.functional import one_hot
 
 from nnunetv2_cfseg.networks import BlockCenterTransformer
+from nnunetv2_cfseg.processes import Runner
 
 pytestmark = pytest.mark.slow
 
@@ -410,17 +412,25 @@ class TestTimedTraining:
 
 
 @pytest.mark.gpu
-@dynamo_looks_at_grad
-def test_trains_on_a_gpu_with_a_compiled_network(trainings: Any, ct: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("nnUNet_compile", "t")
-    trainer = trainings.trainer(ct, device="cuda")
-    trainer.num_iterations_per_epoch, trainer.num_epochs = 2, 1
-    trainer.run_training()
-    assert isinstance(trainer.network, torch._dynamo.OptimizedModule)
-    assert np.isfinite(losses(trainer)).all()
-    after = weights(trainer)
+def test_trains_on_a_gpu_with_a_compiled_network(trainings: Any, workspace: Any, ct: int, tmp_path: Path) -> None:
+    """Where ``nnUNet_compile`` asks for it; a compiler that does not end is stopped, with all its processes."""
+    stop = threading.Event()
+    limit = threading.Timer(300, stop.set)
+    limit.start()
+    try:
+        Runner(tmp_path, workspace.environment(), stop=stop).run(
+            ["nnUNetv2_train", str(ct), "3d_fullres", "0", "-tr", "nnUNetTrainerCFSegShort", "-p", "nnUNetTinyPlans",
+             "-device", "cuda"],
+            environment={"nnUNet_results": str(tmp_path), "nnUNet_compile": "t", "CFSEG_TEST_EPOCHS": "1",
+                         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            log=Path("log"),
+        )  # fmt: skip
+    finally:
+        limit.cancel()
+    assert "Using torch.compile..." in (tmp_path / "log").read_text()
+    trainer = trainings.trainer(ct)
     trainer.load_checkpoint(str(folder(trainer) / "checkpoint_final.pth"))
-    assert_equal(weights(trainer), after)
+    assert np.isfinite(losses(trainer)).all()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

@@ -382,7 +382,7 @@ class TestOneBadCase:
         def full(self: Path, *args: Any, **kwargs: Any) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(Path, "write_text", full)
+        monkeypatch.setattr(Path, "write_bytes", full)
         code, text = batch()
         monkeypatch.undo()
         assert code == 2
@@ -592,7 +592,7 @@ class TestLook:
         assert batch()[0] == 0
         record = read_record(batch.out, "a")
         assert record is not None
-        assert record["input"] == {"files": [{"name": "a_0000.nii.gz", "sha256": sha256([file])}]}
+        assert record["input"] == {"files": [{"name": "a_0000.nii.gz", "sha256": sha256(file)}]}
         assert record["outputs"] == {"a.nii.gz": sha256(batch.out / "a.nii.gz")}
         assert record["settings"]["shifts"] == 1
         assert record["model"]["name"] == f"{batch.model.parent.name}/{batch.model.name}"

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import torch
 from fixtures.tiny_training import CASES, make_trainer, training_plans, write_preprocessed
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.utils import parameters_to_vector
 
 from nnunetv2_cfseg.baselines.baseline_trainer import BaselineTrainer
 from nnunetv2_cfseg.files.atomic_files import atomic_write, remove_leftovers
@@ -32,6 +33,7 @@ from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
 from nnunetv2_cfseg.nnunet.plans import resolve
 from nnunetv2_cfseg.processes.lifetime import process_exists
 from nnunetv2_cfseg.processes.stop_signals import JOB_SIGNALS, Stopped, stopped_by_signals
+from nnunetv2_cfseg.trainers import cfseg, thin_thick
 from nnunetv2_cfseg.trainers.background import BackgroundBatches, quiet_about_dead_workers
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
 from nnunetv2_cfseg.trainers.checkpoint import NEEDED, STATE
@@ -46,6 +48,10 @@ from nnunetv2_cfseg.trainers.thin_thick_plans import count_blocks, thin_thick_se
 from nnunetv2_cfseg.trainers.timed import read_time_budget_s
 
 LATEST, FINAL = "checkpoint_latest.pth", "checkpoint_final.pth"
+
+needs_compiler = pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="inductor needs a C++ compiler"
+)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +153,68 @@ class TestContinued:
         state = torch.load(Path(stopped.output_folder, LATEST), weights_only=False)[STATE]
         torch.save(state, folders / "state.pth")
         torch.testing.assert_close(torch.load(folders / "state.pth", weights_only=True), state)
+
+
+class TestCompiled:
+    """With torch.compile, as ``nnUNet_compile=t`` has it on a GPU; on a processor nnU-Net never compiles."""
+
+    @pytest.fixture(autouse=True)
+    def _fresh_compiler(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        # Compiled code rounds bfloat16 at other places.
+        for module in (cfseg, thin_thick):
+            monkeypatch.setattr(module, "mixed_precision", lambda device: nullcontext())
+        torch._dynamo.reset()
+        yield
+        torch._dynamo.reset()
+
+    def start(self, kind: type[nnUNetTrainerCFSeg], *, compiled: bool) -> Any:
+        trainer = make_trainer(kind, training_plans())
+        trainer._do_i_compile = lambda: compiled
+        trainer.on_train_start()
+        return trainer
+
+    def epoch(self, trainer: Any, batches: list[dict], held_out: dict) -> list[float]:
+        """An epoch as nnU-Net's loop has it, and the losses of its steps and of its validation."""
+        trainer.on_train_epoch_start()
+        losses = [float(trainer.train_step(batch)["loss"]) for batch in batches]
+        trainer.on_validation_epoch_start()
+        with torch.no_grad():
+            losses.append(float(trainer.validation_step(held_out)["loss"]))
+        return losses
+
+    # Dynamo looks at .grad of tensors that have none.
+    @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+    @pytest.mark.parametrize(
+        ("kind", "backend"),
+        [
+            (nnUNetTrainerCFSeg, "eager"),
+            (nnUNetTrainerCFSegThinThick, "eager"),
+            pytest.param(nnUNetTrainerCFSeg, "inductor", marks=[pytest.mark.slow, needs_compiler]),
+        ],
+    )
+    def test_steps_as_without_and_compiles_once(
+        self, kind: type[nnUNetTrainerCFSeg], backend: str, folders: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        compile_network = torch.compile
+        monkeypatch.setattr(torch, "compile", lambda module, **_: compile_network(module, backend=backend))
+        trainers = [self.start(kind, compiled=compiled) for compiled in (False, True)]
+        eager, compiled = trainers
+        assert isinstance(compiled.network, torch._dynamo.OptimizedModule)
+        compiled.bare_network().load_state_dict(eager.bare_network().state_dict())
+        before = parameters_to_vector(eager.bare_network().parameters()).detach()
+        batches, held_out = [next(eager.dataloader_train) for _ in range(4)], next(eager.dataloader_val)
+
+        losses = [self.epoch(trainer, batches[:1], copy.deepcopy(held_out)) for trainer in trainers]
+        with torch._dynamo.config.patch(error_on_recompile=True):
+            for trainer, so_far in zip(trainers, losses, strict=True):
+                so_far += self.epoch(trainer, batches[1:], copy.deepcopy(held_out))
+
+        np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+        # All weights together: the bias of attention's keys has no gradient but rounding, which AdamW scales up.
+        with torch.no_grad():
+            expected, moved = (parameters_to_vector(t.bare_network().parameters()) - before for t in trainers)
+        assert expected.norm() > 0
+        assert (moved - expected).norm() < 0.02 * expected.norm()
 
 
 class TiedNetwork(torch.nn.Module):

@@ -95,7 +95,7 @@ def pairs_in(folder: Path) -> ResumableDataset:
         "a dataset of pairs",
         "cfseg make_pairs",
         document=BegunPairs,
-        optional=("storage_order", "assume_hu"),
+        optional={"storage_order": None, "assume_hu": False},
     )
 
 

@@ -54,7 +54,7 @@ def make_dataset(
     parts = ["Tr"] * num_training + ["Ts"] * num_test
     cases = [CaseFiles(settings, folder, seed, index, part) for index, part in enumerate(parts)]
     settings.require_memory(processes=min(num_processes, len(cases)))
-    dataset = ResumableDataset(folder, RECORD, "a phantom dataset", "cfseg phantom", optional=("classes",),
+    dataset = ResumableDataset(folder, RECORD, "a phantom dataset", "cfseg phantom", optional={"classes": ALL_CLASSES},
                                may_grow=("num_test",))  # fmt: skip
     with dataset.writing(record):
         dataset.write_record(record)
@@ -77,7 +77,7 @@ def _check_numbers(num_training: int, num_test: int, *, seed: int, num_processes
 def _record(settings: PhantomSettings, *, num_training: int, num_test: int, seed: int) -> dict[str, Any]:
     """Of a background only what is in it: paths are of one machine and may name a patient."""
     background = settings.background and {"sha256": sha256(settings.background)}
-    record = {
+    return {
         "version": __version__,
         "seed": seed,
         "num_training": num_training,
@@ -85,9 +85,6 @@ def _record(settings: PhantomSettings, *, num_training: int, num_test: int, seed
         **asdict(replace(settings, background=None)),
         "background": background,
     }
-    if settings.classes == ALL_CLASSES:  # as datasets are recorded that were begun before classes could be chosen
-        del record["classes"]
-    return record
 
 
 def _write_cases(cases: Sequence[CaseFiles], num_processes: int, progress: bool) -> None:

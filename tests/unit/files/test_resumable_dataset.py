@@ -21,7 +21,7 @@ class Begun(Document):
 
 
 def dataset(folder: Path, **changes: Any) -> ResumableDataset:
-    start = {"document": Begun, "optional": ("extra",), "may_grow": ("cases",), **changes}
+    start = {"document": Begun, "optional": {"extra": False}, "may_grow": ("cases",), **changes}
     return ResumableDataset(folder, "begun.json", "a test dataset", "cfseg test", **start)
 
 
@@ -52,7 +52,7 @@ def test_a_run_begins_and_another_goes_on(tmp_path: Path) -> None:
         ({"seed": 2}, "goes on with what it was begun with, and seed was 1 and is now 2: "),
         ({"size": (2, 4)}, r"and size was \[2, 3\] and is now \[2, 4\]: "),
         ({"cases": 3}, "goes on with at least as many, and cases was 4 and is now 3: "),
-        ({"extra": True}, "and extra was null and is now true: "),
+        ({"extra": True}, "and extra was false and is now true: "),
         ({"seed": "x" * 100}, r"is now \"x{56}\.\.\.: "),
     ],
 )
@@ -65,7 +65,7 @@ def test_other_settings_are_refused(tmp_path: Path, change: dict[str, Any], word
 
 def test_a_setting_that_is_as_usual_again_is_another(tmp_path: Path) -> None:
     write(tmp_path, {**SETTINGS, "extra": True})
-    with pytest.raises(ValueError, match="and extra was true and is now null: "):
+    with pytest.raises(ValueError, match="and extra was true and is now false: "):
         write(tmp_path, SETTINGS)
 
 

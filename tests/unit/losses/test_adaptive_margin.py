@@ -60,6 +60,12 @@ def test_moves_by_the_logarithm_of_the_volumes() -> None:
     assert quick.margin.item() == pytest.approx(0.3 * steps)
 
 
+def test_a_region_that_is_as_likely_as_not_is_not_segmented() -> None:
+    margin = AdaptiveLogitMargin()
+    margin(logits_of(0, regions=True), soft_target(HALF, regions=True))
+    assert margin.margin.item() == pytest.approx(0.05)
+
+
 def test_a_step_is_at_most_the_rate() -> None:
     # Of 100 voxels 50 should be lesion and none is, or all are: the logarithms are 3.9, and -0.7 within the limit
     margin = AdaptiveLogitMargin()

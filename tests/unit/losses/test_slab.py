@@ -117,6 +117,11 @@ class TestWhatIsLeast:
         assert self.cross_entropy(tuple(surer), "mean") < self.cross_entropy(tuple(thin), "mean")
 
 
+def test_tau_may_be_the_whole_slab() -> None:
+    thin = binary(1 - 1e-12, 1 - 1e-12)
+    assert logits_of("annotator", thin, REGIONS, factor=2, tau=1).item() == pytest.approx(0, abs=1e-9)
+
+
 class TestRefuses:
     @pytest.mark.parametrize(
         ("name", "parameters", "message"),
@@ -126,6 +131,7 @@ class TestRefuses:
             ("annotator", {"factor": 2, "t": 1}, "slab operator annotator takes tau and temperature, got t"),
             ("copy", {"factor": 0}, "factor must be >= 1, got 0"),
             ("annotator", {"factor": 2, "tau": 2}, "tau must be above 0 and at most 1, got 2"),
+            ("annotator", {"factor": 2, "tau": [0.5, 0]}, "tau must be above 0 and at most 1"),
             ("annotator", {"factor": 2, "tau": []}, "tau must be above 0 and at most 1"),
             ("annotator", {"factor": 2, "temperature": 0}, "temperature must be above 0 and finite, got 0"),
         ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -86,24 +85,6 @@ def test_dense_forward_compiles_for_sizes_that_change(tiny_network: NetworkFacto
     for size in [(3, 4, 5), (2, 7, 4)]:
         x = random_volume(1, 1, *size)
         torch.testing.assert_close(compiled(x), network(x), rtol=0, atol=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="inductor needs a C++ compiler")
-@pytest.mark.usefixtures("fresh_compiler")
-def test_centers_only_compiles_with_inductor_forward_and_backward(tiny_network: NetworkFactory) -> None:
-    network = tiny_network(depth=1, decoder="voxel")
-    compiled = torch.compile(network, fullgraph=True)
-    blocks, labels = random_volume(2, 1, 6, 6, 6), random_labels(2, 2, 2, 2)
-    gradients = []
-    for forward in (network, compiled):
-        network.zero_grad()
-        F.cross_entropy(forward(blocks, centers_only=True), labels).backward()
-        gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
-    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(
-        compiled(blocks, centers_only=True), network(blocks, centers_only=True), rtol=1e-4, atol=1e-5
-    )
 
 
 @pytest.mark.parametrize("centers_only", [False, True])

@@ -356,6 +356,6 @@ class TestRefusals:
         assert ct.written() == []
 
     def test_of_one_dataset_comes_before_work_on_another(self, ct: Planning) -> None:
-        with pytest.raises(ValueError, match="id 902"):
+        with pytest.raises(ValueError, match=r"got .902., which 0 fit"):
             plan_and_preprocess([901, 902], num_processes_fingerprint=1, progress=False)
         assert ct.written() == []

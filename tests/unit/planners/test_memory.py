@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import weakref
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -11,8 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 
 from nnunetv2_cfseg.networks import BlockCenterTransformer
+from nnunetv2_cfseg.networks.encoder import EncoderLayer, select_tokens
 from nnunetv2_cfseg.networks.presets import PRESETS, preset
 from nnunetv2_cfseg.planners.memory import _Network, estimate_step_bytes
 
@@ -50,7 +56,7 @@ def test_parameters_are_the_networks(preset_name: str) -> None:
 @pytest.mark.parametrize("depth", [1, 3])
 @pytest.mark.parametrize("center_patches", [1, 3])
 @pytest.mark.parametrize("preset_name", PRESETS)
-def test_kept_floats_are_those_autograd_saves(preset_name: str, center_patches: int, depth: int) -> None:
+def test_floats_saved_for_backward_are_those_autograd_saves(preset_name: str, center_patches: int, depth: int) -> None:
     arch_kwargs = small_arch(preset_name, center_patches=center_patches, depth=depth)
     blocks = 2
     network = BlockCenterTransformer(1, 5, **arch_kwargs)
@@ -68,7 +74,87 @@ def test_kept_floats_are_those_autograd_saves(preset_name: str, center_patches: 
         logits = network(data, centers_only=True)
     assert logits.requires_grad
     stages = _Network.from_plans(arch_kwargs, 1, 5).stages()
-    assert sum(storage.nbytes() for storage in saved.values()) == 4 * blocks * sum(stage.kept for stage in stages)
+    assert sum(storage.nbytes() for storage in saved.values()) == 4 * blocks * sum(
+        stage.saved_for_backward for stage in stages
+    )
+
+
+class FloatsHeld(TorchDispatchMode):
+    """Counts the floats of all tensors that are made within it: those held now, and the most at any time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: dict[int, float] = {}
+        self.now = self.most = 0.0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = function(*args, **(kwargs or {}))
+        for tensor in tree_iter(out):
+            if isinstance(tensor, torch.Tensor):
+                self._add(tensor.untyped_storage())
+        return out
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        if storage._cdata not in self.sizes:
+            self.sizes[storage._cdata] = storage.nbytes() / 4
+            self.now += storage.nbytes() / 4
+            self.most = max(self.most, self.now)
+            weakref.finalize(storage, self._remove, storage._cdata)
+
+    def _remove(self, key: int) -> None:
+        self.now -= self.sizes.pop(key, 0)
+
+    def forget_the_most(self) -> None:
+        self.most = self.now
+
+
+@pytest.mark.parametrize("classes", [2, 5, 11])
+def test_the_loss_holds_what_it_is_measured_to_hold(classes: int) -> None:
+    shape = (2, classes, 10, 10, 10)
+    loss = DC_and_CE_loss(
+        {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": False}, {}, dice_class=MemoryEfficientSoftDiceLoss
+    )
+    leaf, target = torch.randn(shape, requires_grad=True), torch.randint(0, classes, (2, 1, *shape[2:]))
+    target = target.short()  # as blocks have it
+    with FloatsHeld() as held:
+        value = loss(leaf * 1, target)  # nobody else holds on to the logits
+        forward = held.most
+        held.forget_the_most()
+        value.backward()
+    arch_kwargs = small_arch(patch_size=[10, 10, 10])
+    stage = _Network.from_plans(arch_kwargs, 1, classes).stages()[-1]  # of one block
+    beside = 500  # a half float a voxel, in both passes, which the estimate leaves out
+    assert forward / 2 == pytest.approx(stage.forward + beside, rel=0.01)
+    assert held.most / 2 == pytest.approx(stage.backward + beside, rel=0.01)
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_attention_holds_what_it_is_measured_to_hold(norm: str, is_last: bool) -> None:
+    """Of the last layer, which has its centre's tokens alone, and of those before."""
+    blocks, tokens, width, centers = 256, 27, 16, 8
+    arch_kwargs = small_arch(block_patches=3, center_patches=2, embed_dim=width, norm=norm, depth=2)
+    layer = EncoderLayer(width, 4, 2 * width, norm=norm, activation="gelu")
+    picked = torch.arange(centers) if is_last else None
+    leaf = torch.randn(blocks, tokens, width, requires_grad=True)
+    with FloatsHeld() as held:
+        out = attend_with_residual(layer, leaf * 1, picked)
+        before = held.now
+        held.forget_the_most()
+        torch.autograd.backward(out, torch.ones(out.shape))
+    saved = before - out.numel()
+    stage = _Network.from_plans(arch_kwargs, 1, 5).stages()[4 if is_last else 2]
+    assert saved / blocks == pytest.approx(stage.saved_for_backward, rel=0.01)
+    assert (held.most - before) / blocks == pytest.approx(stage.backward, rel=0.03)
+
+
+def attend_with_residual(layer: EncoderLayer, tokens: torch.Tensor, picked: torch.Tensor | None) -> torch.Tensor:
+    """The first half of a layer's forward."""
+    queries = select_tokens(tokens, picked)
+    if layer.pre_norm:
+        normed = layer.attention_norm(tokens)
+        return queries + layer.attention(select_tokens(normed, picked), normed)
+    return layer.attention_norm(queries + layer.attention(queries, tokens))
 
 
 @pytest.mark.parametrize("preset_name", PRESETS)

@@ -39,3 +39,25 @@ def test_network_is_found_inside_torch_compile(trainer: nnUNetTrainerCFSeg) -> N
     trainer.network = torch.compile(network, backend="eager")
     trainer.is_ddp = False
     assert trainer.block_center_network() is network
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "compiles"),
+    [
+        (None, "cuda", False),  # nnU-Net's own trainers compile
+        ("f", "cuda", False),
+        ("t", "cuda", True),
+        ("True", "cuda", True),
+        ("1", "cuda", True),
+        (None, "cpu", False),
+        ("t", "cpu", False),  # nnU-Net's rule
+    ],
+)
+def test_compiles_only_where_it_is_asked_for(
+    trainer: nnUNetTrainerCFSeg, monkeypatch: pytest.MonkeyPatch, asked: str | None, device: str, compiles: bool
+) -> None:
+    trainer.device = torch.device(device)
+    trainer.print_to_log_file = lambda *text, **how: None
+    if asked is not None:
+        monkeypatch.setenv("nnUNet_compile", asked)
+    assert trainer._do_i_compile() is compiles

@@ -52,29 +52,29 @@ class TestPlans:
 
 
 class TestLossSettings:
-    def test_without_any_are_the_defaults(self) -> None:
-        assert (
-            ThinThickSettings.from_plans(thin_thick_section(configuration(), trainer="T").loss) == ThinThickSettings()
-        )
+    def settings(self, **section: Any) -> ThinThickSettings:
+        return ThinThickSettings.from_plans(thin_thick_section(configuration(**section), trainer="T").loss)
 
-    def test_a_term_of_older_plans_is_read_by_its_new_name(self) -> None:
-        loss = {"weights": {"slab": 1.0, "thin_consistency": 0.5}, "operator": "copy"}
-        settings = ThinThickSettings.from_plans(thin_thick_section(configuration(loss=loss), trainer="T").loss)
+    def test_without_any_are_the_defaults(self) -> None:
+        assert self.settings() == ThinThickSettings()
+
+    def test_a_term_of_older_plans_is_read_by_its_new_name(self, capsys: pytest.CaptureFixture[str]) -> None:
+        settings = self.settings(loss={"weights": {"slab": 1.0, "thin_consistency": 0.5}, "operator": "copy"})
         assert settings == ThinThickSettings(weights={"slab": 1.0, "entropy": 0.5}, operator="copy")
-        assert loss["weights"] == {"slab": 1.0, "thin_consistency": 0.5}
+        assert "weights.thin_consistency is now thin_thick.loss.weights.entropy" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("loss", "message"),
         [
-            ({"weights": {"entropy": 1, "thin_consistency": 1}}, "remove thin_thick.loss.weights.thin_consistency"),
+            ({"weights": {"entropy": 1, "thin_consistency": 1}}, "thin_consistency was renamed to .*both are there"),
             ({"weights": [1]}, "a value of another type"),
             ({"weights": {"thin": 1}}, "got thin"),
-            ([], r"cfseg\.thin_thick\.loss"),
+            ([], "cfseg.thin_thick.loss must be a mapping"),
         ],
     )
     def test_refuse(self, loss: object, message: str) -> None:
         with pytest.raises(ValueError, match=message):
-            ThinThickSettings.from_plans(thin_thick_section(configuration(loss=loss), trainer="T").loss)
+            self.settings(loss=loss)
 
 
 class TestCountBlocks:

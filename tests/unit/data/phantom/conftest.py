@@ -49,9 +49,9 @@ class Sample:
         return [lesion for lesion in self.head.drawn["lesions"] if lesion["class"] == name]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def make_sample() -> Callable[..., Sample]:
-    """A function of a seed and classes; a head is built once a module."""
+    """A function of a seed and classes; a head is built once."""
     made: dict[tuple, Sample] = {}
 
     def make(seed: int, *classes: str) -> Sample:
