@@ -94,6 +94,14 @@ def test_each_class_has_its_own() -> None:
     torch.testing.assert_close(seen[0, :, 0, 0, 0], torch.tensor([0, 0.5 - first, -0.5 - second]))
 
 
+def test_blocks_are_looked_at_one_by_one() -> None:
+    """The likeliest class of a block is that of its own logits: none of the first, all of the second."""
+    logits = torch.cat([logits_of(-1), logits_of(1)])
+    margin = AdaptiveLogitMargin()
+    margin(logits, soft_target(torch.full((2, 1, 4, 5, 5), 0.7)))
+    assert margin.margin.item() == pytest.approx(0.05 * math.log((140 + 1) / (100 + 1)))
+
+
 def test_acts_on_guesses_alone() -> None:
     margin, logits = AdaptiveLogitMargin(), logits_of(-1)
     where = torch.zeros_like(HALF, dtype=torch.bool)

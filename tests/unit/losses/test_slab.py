@@ -132,6 +132,7 @@ class TestRefuses:
             ("copy", {"factor": 0}, "factor must be >= 1, got 0"),
             ("annotator", {"factor": 2, "tau": 2}, "tau must be above 0 and at most 1, got 2"),
             ("annotator", {"factor": 2, "tau": [0.5, 0]}, "tau must be above 0 and at most 1"),
+            ("annotator", {"factor": 2, "tau": [0.5, -0.5]}, "tau must be above 0 and at most 1"),
             ("annotator", {"factor": 2, "tau": []}, "tau must be above 0 and at most 1"),
             ("annotator", {"factor": 2, "temperature": 0}, "temperature must be above 0 and finite, got 0"),
         ],
