@@ -77,7 +77,7 @@ def _check_numbers(num_training: int, num_test: int, *, seed: int, num_processes
 def _record(settings: PhantomSettings, *, num_training: int, num_test: int, seed: int) -> dict[str, Any]:
     """Of a background only what is in it: paths are of one machine and may name a patient."""
     background = settings.background and {"sha256": sha256(settings.background)}
-    return {
+    record = {
         "version": __version__,
         "seed": seed,
         "num_training": num_training,
@@ -85,6 +85,9 @@ def _record(settings: PhantomSettings, *, num_training: int, num_test: int, seed
         **asdict(replace(settings, background=None)),
         "background": background,
     }
+    if settings.classes == ALL_CLASSES:  # as datasets are recorded that were begun before classes could be chosen
+        del record["classes"]
+    return record
 
 
 def _write_cases(cases: Sequence[CaseFiles], num_processes: int, progress: bool) -> None:
