@@ -36,7 +36,7 @@ browser:
 		(apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium)
 
 # Tests of a file share what they make; those that take longest begin. One thread each: the processes are the cores.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test: install browser
 	$(PYTEST) tests

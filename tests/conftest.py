@@ -17,6 +17,7 @@ import SimpleITK as sitk
 import torch
 from fixtures.warm_commands import WarmCommands
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from nnunetv2_cfseg.imaging import notices
 
@@ -33,9 +34,8 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 settings.register_profile("cfseg", deadline=None, max_examples=50)
 settings.load_profile("cfseg")
 
-TESTS = Path(__file__).resolve().parent
-#: Folders of tests, as they are begun with.
-LONGEST_FIRST = ("integration", "browser", "robustness")
+#: Tests that are begun with, so that no process is left with them at the end.
+LONGEST_FIRST = ("integration/test_demo", "integration/test_baselines", "integration", "browser", "robustness")
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 #: Steer nnU-Net and this package; a test that needs one sets it.
@@ -63,15 +63,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests of a file in one process, where they share what fixtures make, and begin with what takes long.
-
-    Tests that need a GPU are skipped where there is none, before their fixtures are made.
-    """
-    items.sort(key=lambda item: LONGEST_FIRST.index(place) if (place := _room(item)) in LONGEST_FIRST else 99)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    """Begin with what takes longest; skip tests that need a GPU where there is none, before their fixtures are made."""
+    items.sort(key=lambda item: _place_in_line(item.nodeid))
     if torch.cuda.is_available():
         return
     for item in items:
@@ -79,14 +73,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
-def _room(item: pytest.Item) -> str:
-    return item.path.relative_to(TESTS).parts[0]
+def _place_in_line(nodeid: str) -> int:
+    return next((place for place, name in enumerate(LONGEST_FIRST) if f"tests/{name}" in nodeid), len(LONGEST_FIRST))
 
 
-def _group(item: pytest.Item) -> str:
-    """A file; tests of one phantom's anatomy share heads that take long to build."""
-    path = item.path.relative_to(TESTS)
-    return "phantom" if "phantom" in path.parts else str(path)
+class FilesTogether(LoadScopeScheduling):
+    """Tests of a file run in one process, where they share what fixtures make."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        folder = file.rpartition("/")[0]
+        return folder if folder.endswith("/phantom") else file  # they share heads that take long to build
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesTogether:
+    """How tests are spread over processes; xdist's groups of marks are not known to every version of pytest."""
+    config.option.loadscopereorder = False
+    return FilesTogether(config, log)
 
 
 @pytest.fixture(scope="session")

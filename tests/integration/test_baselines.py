@@ -19,7 +19,7 @@ BASELINES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [*BASELINES, *(f"{name}_timed" for name in BASELINES), "nnUNetTrainer_Primus_S_timed"])
+@pytest.mark.parametrize("name", [*(f"{name}_timed" for name in BASELINES), "nnUNetTrainer_Primus_S_timed"])
 def test_trains_for_two_iterations_and_predicts(
     trainings: Any, ct: int, stock_plans: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

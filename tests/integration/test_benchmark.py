@@ -104,7 +104,7 @@ def when(is_time: Callable[[], bool], workspace: Any, out: Path) -> subprocess.P
                                start_new_session=True)  # fmt: skip
     deadline = time.monotonic() + 600
     while not is_time() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
+        time.sleep(0.2)
     assert is_time()
     return process
 

@@ -103,9 +103,9 @@ def test_the_midline_of_a_phantom_is_that_it_was_made_with() -> None:
     settings = PhantomSettings(matrix=(64, 72, 54), spacing_mm=(3.0, 3.0, 3.0), frequencies={"SDH": 1.0, "EDH": 1.0})
     case = make_case(settings, seed=0, index=1)
     image = sitk.GetImageFromArray(case.image)
-    image.SetSpacing(case.spacing_mm[::-1])
-    image.SetOrigin(case.origin_mm)
-    midline = symmetry_midline(image, geometry_of(image))
+    image.SetSpacing(case.geometry.spacing_mm[::-1])
+    image.SetOrigin(case.geometry.origin_mm)
+    midline = symmetry_midline(image, case.geometry)
     assert midline.source == "symmetry"
     pose = case.provenance["pose"]
     normal = Rotation.from_euler("xyz", pose["rotation_degrees"], degrees=True).as_matrix()[0]
@@ -113,5 +113,5 @@ def test_the_midline_of_a_phantom_is_that_it_was_made_with() -> None:
     assert np.array(pose["centre_mm"]) @ midline.normal == pytest.approx(midline.offset_mm, abs=2)
     drawn = {lesion["class"]: lesion["side"] for lesion in case.provenance["lesions"]}
     for name in ("SDH", "EDH"):
-        found = measure_class(case.labels == CLASSES[name], geometry_of(image), midline=midline)
+        found = measure_class(case.labels == CLASSES[name], case.geometry, midline=midline)
         assert found.side == ("left" if drawn[name] > 0 else "right")

@@ -23,7 +23,7 @@ from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from torch.nn.functional import one_hot
 
 from nnunetv2_cfseg.networks import BlockCenterTransformer
-from nnunetv2_cfseg.processes import Runner
+from nnunetv2_cfseg.processes.subprocess_runner import CommandRunner
 
 pytestmark = pytest.mark.slow
 
@@ -418,7 +418,7 @@ def test_trains_on_a_gpu_with_a_compiled_network(trainings: Any, workspace: Any,
     limit = threading.Timer(300, stop.set)
     limit.start()
     try:
-        Runner(tmp_path, workspace.environment(), stop=stop).run(
+        CommandRunner(tmp_path, workspace.environment(), stop=stop).run(
             ["nnUNetv2_train", str(ct), "3d_fullres", "0", "-tr", "nnUNetTrainerCFSegShort", "-p", "nnUNetTinyPlans",
              "-device", "cuda"],
             environment={"nnUNet_results": str(tmp_path), "nnUNet_compile": "t", "CFSEG_TEST_EPOCHS": "1",

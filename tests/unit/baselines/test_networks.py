@@ -18,6 +18,8 @@ from nnunetv2_cfseg.baselines.monai_networks import (
     nnUNetTrainer_UNETR,
 )
 from nnunetv2_cfseg.baselines.pytorch3dunet_networks import nnUNetTrainer_ResidualUNet3D, nnUNetTrainer_UNet3D
+from nnunetv2_cfseg.nnunet_ext import baseline_trainers
+from nnunetv2_cfseg.trainers.timed import nnUNetTrainer_timed
 
 TRAINERS = (
     nnUNetTrainer_UNETR, nnUNetTrainer_SwinUNETR, nnUNetTrainer_UNetPlusPlus, nnUNetTrainer_UNet3D,
@@ -68,3 +70,12 @@ def test_the_example_of_the_docs() -> None:
     trainer = names["nnUNetTrainer_SegResNet_timed"]
     network = trainer.build_network_architecture(None, SimpleNamespace(patch_size=[18, 16, 20]), 1, 3)
     assert network(torch.randn(1, 1, 18, 16, 20)).shape == (1, 3, 18, 16, 20)
+
+
+@pytest.mark.parametrize("trainer", TRAINERS, ids=lambda trainer: trainer.__name__)
+def test_the_timed_one_is_the_same_by_the_clock(trainer: type[BaselineTrainer]) -> None:
+    """So that a training of one tells of both."""
+    timed = getattr(baseline_trainers, f"{trainer.__name__}_timed")
+    assert timed.__bases__ == (nnUNetTrainer_timed, trainer)
+    assert getattr(baseline_trainers, trainer.__name__) is trainer  # nnU-Net finds both
+    assert not {name for name in vars(timed) if not name.startswith("__")}
