@@ -62,7 +62,7 @@ def test_a_library_that_is_missing_is_named() -> None:
 
 
 def test_the_example_of_the_docs() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "add-a-baseline.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "add-a-baseline.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     assert len(code.splitlines()) < 30
     names: dict[str, Any] = {}
