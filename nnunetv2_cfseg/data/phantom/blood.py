@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri  # scipy.stats has it too, and takes half a second to import
 
 from nnunetv2_cfseg.data.phantom.scene import Material
 
@@ -36,7 +36,7 @@ class Severity:
 
     def lognormal(self, rng: np.random.Generator, median: float, spread: float) -> float:
         """A size of this median; ``spread`` is the standard deviation of its logarithm."""
-        return float(median * np.exp(spread * norm.ppf(rng.uniform(self.smallest, 1))))
+        return float(median * np.exp(spread * ndtri(rng.uniform(self.smallest, 1))))
 
 
 #: Every size and age there is.
