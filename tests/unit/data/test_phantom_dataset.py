@@ -245,7 +245,7 @@ class TestAgain:
             ({"settings": replace(SETTINGS, frequencies={"EDH": 0.5})}, "frequencies was .* and is now .*; "),
             (
                 {"settings": replace(SETTINGS, classes=("ICH",), frequencies={"ICH": 1})},
-                r"and (frequencies|classes) was .* and is now ",
+                r"(frequencies|classes) was .* and is now ",
             ),
         ],
     )
@@ -269,7 +269,7 @@ class TestAgain:
             (tmp_path / name).write_text(name.replace("same", "one"))
         make(tmp_path / "phantoms", replace(SETTINGS, background=tmp_path / "one"))
         make(tmp_path / "phantoms", replace(SETTINGS, background=tmp_path / "same"))
-        with pytest.raises(ValueError, match=r"and background was \{\"sha256\": \""):
+        with pytest.raises(ValueError, match=r"background was \{\"sha256\": \""):
             make(tmp_path / "phantoms", replace(SETTINGS, background=tmp_path / "two"))
 
     def test_refuses_a_dataset_of_another_version(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

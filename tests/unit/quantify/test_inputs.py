@@ -76,7 +76,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.nrrd", ".nii.gz"])
 def test_a_file_with_another_ending_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / name).touch()
-    with pytest.raises(ValueError, match=r"named as in CASE\.nii\.gz, by dataset\.json: "):
+    with pytest.raises(ValueError, match=r"named CASE\.nii\.gz, as dataset\.json says: "):
         find_scans([tmp_path / name], file_ending=".nii.gz")
 
 
