@@ -114,7 +114,8 @@ class BlockCenterTransformer(nn.Module):
         self.encoder = Encoder(embed_dim, depth, num_heads, hidden_dim, norm=norm, activation=activation)
         self.decoder = build_decoder(
             decoder, embed_dim, num_classes, patch_voxels,
-            tokens=prod(self.block_patches), centers=len(self.center_indices), in_channels=channels, features=voxel_features, hidden=voxel_hidden,
+            tokens=prod(self.block_patches), centers=len(self.center_indices),
+            in_channels=channels, features=voxel_features, hidden=voxel_hidden,
         )  # fmt: skip
         self.apply(self.initialize)
 

@@ -321,8 +321,8 @@ class TestDoor:
         ("change", "named"),
         [
             ({"num_processes": 0}, "-np must be .*, got 0$"),
-            ({"split": replace(SPLIT, test=["other"])}, "must be cases of the dataset, and other is none$"),
-            ({"split": replace(SPLIT, test=NAMES)}, "left to train on, and all 5 are in the test set$"),
+            ({"split": replace(SPLIT, test=["other"])}, "unknown test case 'other'"),
+            ({"split": replace(SPLIT, test=NAMES)}, "all 5 cases are in the test set"),
             ({"split": replace(SPLIT, test=["case_0"])}, "and case_0 of the test set is of case_1's patient$"),
         ],
     )
@@ -357,7 +357,7 @@ class TestDoor:
         own = Split({name: name for name in NAMES})
         assert {case.name: case.part for case in dataset.assign_parts(brought, own)} == parts
         for chosen in (replace(own, test=["case_1"]), replace(own, test_share=0.5)):
-            with pytest.raises(ValueError, match=r"where the dataset brings one, and case_2 is in it$"):
+            with pytest.raises(ValueError, match=r"has a test set already, with case_2"):
                 dataset.assign_parts(brought, chosen)
 
     def test_test_patients_are_drawn(self, raw: Path) -> None:
