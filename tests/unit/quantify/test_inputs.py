@@ -82,7 +82,7 @@ def test_a_file_with_another_ending_is_refused(name: str, tmp_path: Path) -> Non
 
 def test_a_case_in_two_places_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "a.nii.gz").touch()
-    with pytest.raises(ValueError, match=r"and a is .*predictions.a\.nii\.gz and .*a\.nii\.gz"):
+    with pytest.raises(ValueError, match=r"named a, .*predictions.a\.nii\.gz and .*a\.nii\.gz; "):
         find_scans([folder, tmp_path / "a.nii.gz"], file_ending=".nii.gz")
     with pytest.raises(ValueError, match="a name of its own"):
         find_scans([folder, folder], file_ending=".nii.gz")

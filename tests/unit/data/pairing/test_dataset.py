@@ -323,7 +323,7 @@ class TestDoor:
             ({"num_processes": 0}, "-np must be .*, got 0$"),
             ({"split": replace(SPLIT, test=["other"])}, "unknown test case 'other'"),
             ({"split": replace(SPLIT, test=NAMES)}, "all 5 cases are in the test set"),
-            ({"split": replace(SPLIT, test=["case_0"])}, "and case_0 of the test set is of case_1's patient$"),
+            ({"split": replace(SPLIT, test=["case_0"])}, "and case_0 of the test set has the same patient as case_1$"),
         ],
     )
     def test_bad_test_sets_are_refused(
