@@ -132,7 +132,7 @@ def choose_test(patients: Mapping[str, str], *, share: float, seed: int) -> list
     names = sorted(set(patients.values()))
     count = max(1, round(share * len(names))) if share else 0
     if count == len(names):
-        raise ValueError(f"a share of {share:g} takes all {len(names)} patients; one must be left for training")
+        raise ValueError(f"a share of {share:g} leaves none of {len(names)} patients for training")
     drawn = {names[i] for i in np.random.default_rng(seed).permutation(len(names))[:count]}
     return sorted(case for case, patient in patients.items() if patient in drawn)
 

@@ -77,7 +77,7 @@ class TestTest:
         number = len(set(patients.values()))
         count = max(1, round(share * number)) if share else 0
         if count == number:
-            with pytest.raises(ValueError, match=f"a share of .* takes all {number} patients"):
+            with pytest.raises(ValueError, match=f"a share of .* leaves none of {number} patients"):
                 choose_test(patients, share=share, seed=seed)
             return
         test = choose_test(patients, share=share, seed=seed)
@@ -96,7 +96,7 @@ class TestTest:
             choose_test({"a": "1", "b": "2"}, share=share, seed=0)
 
     def test_with_a_patient_who_is_trained_on_is_refused(self) -> None:
-        with pytest.raises(ValueError, match=r"^no patient .* and b of the test set is of a's patient$"):
+        with pytest.raises(ValueError, match=r"^no patient .* and b of the test set has the same patient as a$"):
             check_apart({"a": "1", "b": "1", "c": "2"}, ["b", "c"])
 
 
