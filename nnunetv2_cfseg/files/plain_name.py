@@ -34,8 +34,8 @@ def new_name(name: str, what: str) -> str:
     """Return a name for something new; the rules are stricter than those for existing names.
 
     Raises:
-        ValueError: it has other characters than letters, digits, _, - and dots, begins with none of the first two, or
-            has over 100 characters.
+        ValueError: it has other characters than letters, digits, _, - and dots, does not begin with a letter or digit,
+            or has over 100 characters.
     """
     if not NEW_NAME.fullmatch(name):
         raise ValueError(f"{what} must be a plain name of letters, digits, _, - and dots, got {name!r}")

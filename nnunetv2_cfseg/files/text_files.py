@@ -62,7 +62,7 @@ def read_text(file: Path, *, limit_bytes: int) -> str:
 
 
 def read_json(file: Path, *, limit_bytes: int = JSON_LIMIT_BYTES) -> dict[str, Any]:
-    """Read a JSON object without checking its entries, as :func:`nnunetv2_cfseg.files.schema.read_document` does.
+    """Read a JSON object; its entries are not checked, see :func:`nnunetv2_cfseg.files.schema.read_document`.
 
     Raises:
         ValueError: there is no such file, or it holds something else.

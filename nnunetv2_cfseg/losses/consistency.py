@@ -59,7 +59,7 @@ def feature_loss(
 def thin_entropy(logits: Tensor, labels: LabelSpace, *, valid: Tensor | None = None) -> Tensor:
     """Mean entropy of a prediction; a voxel has 1 if all classes are equally likely and 0 if it is certain.
 
-    Slices that are half lesion everywhere can give a slab the right fraction; this term asks for certain slices
+    Slices with probabilities near one half can give a slab the right fraction; this term asks for certain slices
     (Grandvalet and Bengio 2004, "Semi-supervised learning by entropy minimization").
 
     Args:

@@ -169,8 +169,8 @@ def resolve(plans: Mapping[str, Any], name: str, file: str = "plans.json") -> di
     following: Any = name
     while True:
         if not isinstance(following, str) or following not in configurations:
-            what = f"configurations.{chain[-1]}.inherits_from" if chain else "the configuration"
-            raise ValueError(f"{what} must be one of {_few(configurations)}, got {short(following)}: {file}")
+            origin = f"configurations.{chain[-1]}.inherits_from" if chain else "the configuration"
+            raise ValueError(f"{origin} must be one of {_few(configurations)}, got {short(following)}: {file}")
         if following in chain or len(chain) == MOST_ANCESTORS:
             raise ValueError(f"configurations must not inherit from each other, {' from '.join(chain)}: {file}")
         chain.append(following)

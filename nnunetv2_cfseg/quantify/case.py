@@ -74,9 +74,9 @@ def quantify_case(
     return CaseQuantities(scan.case, grid, midline, quantities, mesh_ml)
 
 
-def mesh_name(case: str, one: SegmentationClass) -> str:
+def mesh_name(case: str, entry: SegmentationClass) -> str:
     """File name of a surface without ending; characters that do not belong in a file name become underscores."""
-    return re.sub(r"[^\w.+-]", "_", f"{case}_{one.name}")
+    return re.sub(r"[^\w.+-]", "_", f"{case}_{entry.name}")
 
 
 def _midline(scan: Scan, grid: VolumeGeometry) -> Midline:

@@ -69,13 +69,13 @@ LONGITUDINAL_COLUMNS = {
 }
 
 
-def class_row(case: CaseQuantities, one: SegmentationClass) -> dict[str, Any]:
+def class_row(case: CaseQuantities, entry: SegmentationClass) -> dict[str, Any]:
     """The row of ``classes.csv`` for one class of a case."""
-    quantities = case.classes[one.key]
+    quantities = case.classes[entry.key]
     return {
         "case": case.case,
-        "class": one.name,
-        "label": one.key,
+        "class": entry.name,
+        "label": entry.key,
         "volume_ml": quantities.volume_ml,
         "lesions": len(quantities.lesions),
         "largest_lesion_ml": quantities.largest_lesion_ml,
@@ -88,10 +88,10 @@ def class_row(case: CaseQuantities, one: SegmentationClass) -> dict[str, Any]:
     }
 
 
-def lesion_rows(case: CaseQuantities, one: SegmentationClass) -> list[dict[str, Any]]:
+def lesion_rows(case: CaseQuantities, entry: SegmentationClass) -> list[dict[str, Any]]:
     """The rows of ``lesions.csv`` for one class of a case."""
-    named = {"case": case.case, "class": one.name, "label": one.key}
-    lesions = case.classes[one.key].lesions
+    named = {"case": case.case, "class": entry.name, "label": entry.key}
+    lesions = case.classes[entry.key].lesions
     return [{**named, **_lesion_columns(lesion), "midline": case.midline.source} for lesion in lesions]
 
 

@@ -52,7 +52,7 @@ class Placement:
         )
 
     def outside(self, axis: int) -> np.ndarray:
-        """(n,) scan voxels by which each of the annotation's voxels lies beyond the scan; 0 if it touches the scan."""
+        """(n,) how far each of the annotation's voxels reaches beyond the scan; 0 for those that overlap the scan."""
         lower, upper, end = self.edges(axis)[:-1], self.edges(axis)[1:], self.scan_shape[axis]
         gap = np.maximum(-upper, lower - end)
         return np.where(gap >= -TOLERANCE, np.maximum(-lower, upper - end), 0.0)
