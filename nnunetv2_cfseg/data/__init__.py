@@ -1,1 +1,1 @@
-"""What happens to scans before and around the network."""
+"""Makes datasets: pairs of thin scans and thick annotations, and phantoms."""

@@ -1,4 +1,4 @@
-"""What a command says when it ends in an error: one sentence, whatever the error was."""
+"""Turns any error that ends a command into one sentence for the user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nnunetv2_cfseg.errors.printable import printable
 
 #: Makes ``cfseg`` print the traceback of an error as well.
 TRACEBACK_VARIABLE = "CFSEG_TRACEBACK"
-#: What Python, torch, SimpleITK and the system's loader say where memory is short.
+#: What Python, torch, SimpleITK and the system's loader say when memory runs out.
 MEMORY_SIGNS = (
     "allocate memory",
     "out of memory",
@@ -24,10 +24,10 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def error_sentence(error: BaseException, output: Path | None = None) -> str:
-    """What is wrong, as a user may read it.
+    """Describe an error in one sentence, with unprintable characters escaped.
 
     Args:
-        output: where the command writes, named where the disk is full and the error names no file.
+        output: where the command writes; named if the disk is full and the error names no file.
     """
     return printable(_sentence(error, output), keep_lines=True)
 
@@ -36,31 +36,31 @@ def _sentence(error: BaseException, output: Path | None) -> str:
     if is_out_of_memory(error):
         return f"there is not enough memory{_in_brackets(error)}"
     if isinstance(error, OSError):
-        return _of_system(error, output)
+        return _system_error(error, output)
     if isinstance(error, UnicodeError):
         part = getattr(error, "object", "")
         return f"a name or a text is not UTF-8 ({error.__class__.__name__}): {part[:200]!r}"
     if isinstance(error, ValueError) and str(error):
         return str(error)
-    said = f"{type(error).__name__}: {error}".strip(": ")
-    return f"this is a bug in cfseg ({said}); {TRACEBACK_VARIABLE}=1 cfseg ... shows where"
+    message = f"{type(error).__name__}: {error}".strip(": ")
+    return f"this is a bug in cfseg ({message}); {TRACEBACK_VARIABLE}=1 cfseg ... shows where"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error, or what it came of, is a lack of memory."""
+    """Whether an error, or one that caused it, says that memory ran out."""
     return any(
-        isinstance(one, MemoryError)
-        or (isinstance(one, OSError) and one.errno == errno.ENOMEM)
+        isinstance(link, MemoryError)
+        or (isinstance(link, OSError) and link.errno == errno.ENOMEM)
         or (
-            isinstance(one, RuntimeError | OSError | ImportError | SystemError)
-            and any(sign in str(one).lower() for sign in MEMORY_SIGNS)
+            isinstance(link, RuntimeError | OSError | ImportError | SystemError)
+            and any(sign in str(link).lower() for sign in MEMORY_SIGNS)
         )
-        for one in _chain(error)
+        for link in _chain(error)
     )
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and those that it was raised from."""
+    """The error, followed by its causes."""
     seen: set[int] = set()
     following: BaseException | None = error
     while following is not None and id(following) not in seen:
@@ -69,7 +69,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
 
 
-def _of_system(error: OSError, output: Path | None) -> str:
+def _system_error(error: OSError, output: Path | None) -> str:
     file = error.filename2 or error.filename
     where = file.decode(errors="backslashreplace") if isinstance(file, bytes) else file
     if error.errno in FULL_DISK:

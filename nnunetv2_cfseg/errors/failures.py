@@ -1,4 +1,4 @@
-"""What a case failed of, in one sentence that names its file."""
+"""Says why a case failed, in one sentence that names its file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def explain(error: BaseException, files: Iterable[Path], *, doing: str = "read")
 
     Args:
         error: of any kind.
-        files: that the case consists of; the first is named where the error names none.
+        files: the files of the case; the first is named if the error names none.
         doing: what could not be done with them, as a participle.
     """
     named = [printable(file) for file in files]

@@ -1,22 +1,22 @@
-"""Text as a terminal can show it and a file can hold it, whatever was in a file's name or a header."""
+"""Makes text from file names and headers safe to print and to write."""
 
 from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
 
-#: Unicode categories of characters that end a line, move what is printed, or are no text.
+#: Unicode categories of control characters, lone surrogates and line separators.
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
-#: They reverse the text that follows, so that a name looks like another.
+#: Characters that change the direction of the text after them, so that one name can look like another.
 TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def printable(text: Path | str, *, keep_lines: bool = False) -> str:
-    """Text in which controls, and bytes that are not UTF-8, are escaped.
+    """Escape control characters and bytes that are not UTF-8.
 
     Args:
-        text: or a path.
-        keep_lines: leave the ends of lines as they are.
+        text: text or a path.
+        keep_lines: leave line breaks as they are.
     """
     return "".join(
         char if not is_unprintable(char) or (keep_lines and char == "\n") else _escaped(char) for char in str(text)
@@ -24,7 +24,7 @@ def printable(text: Path | str, *, keep_lines: bool = False) -> str:
 
 
 def is_unprintable(char: str) -> bool:
-    """Whether a terminal would obey a character or cannot show it."""
+    """Whether a character controls the terminal or cannot be shown."""
     return unicodedata.category(char) in UNPRINTABLE or char in TURNING
 
 

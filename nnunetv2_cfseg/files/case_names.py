@@ -1,4 +1,4 @@
-"""Names of cases: which of them files can be called by, and that no two inputs share one."""
+"""Names of cases: they must be usable as file names, and no two inputs may share one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from nnunetv2_cfseg.errors.printable import is_unprintable, printable
 
-#: Of a file's name; most disks take 255, and what is being written has a longer name for a while.
+#: Longest file name. Most disks take 255 bytes, and a file has a longer name while it is being written.
 LONGEST_BYTES = 240
 
 
 def check_case_name(name: str, source: Path, *, ending: str = "") -> None:
-    """Refuse a name that files cannot have on every disk, or that does not print as what it is.
+    """Refuse a case name that is no valid file name on every disk, or that a terminal cannot show.
 
     Args:
         name: of a case.
@@ -21,27 +21,27 @@ def check_case_name(name: str, source: Path, *, ending: str = "") -> None:
         ending: of the files that will be named after the case.
 
     Raises:
-        ValueError: an empty name, one that begins with a dot (such files are hidden, and passed over) or has a slash,
-            one that is not UTF-8, has control characters or is too long.
+        ValueError: the name is empty, begins with a dot (such files are hidden and skipped), has a slash or control
+            characters, is not UTF-8 or is too long.
     """
-    wrong = None
-    if any(is_unprintable(sign) for sign in name):
-        wrong = "must be printable UTF-8"
+    rule = None
+    if any(is_unprintable(char) for char in name):
+        rule = "must be printable UTF-8"
     elif not name.strip(". ") or name.startswith("."):
-        wrong = "must not be empty or begin with a dot"
+        rule = "must not be empty or begin with a dot"
     elif "/" in name or "\\" in name:
-        wrong = "must be a name and no path"
+        rule = "must be a name and no path"
     elif len((name + ending).encode()) > LONGEST_BYTES:
-        wrong = f"must be at most {LONGEST_BYTES} bytes long with {ending or 'its ending'}"
-    if wrong is not None:
-        raise ValueError(f"a case's name {wrong}, got '{printable(name)}': {printable(source)}")
+        rule = f"must be at most {LONGEST_BYTES} bytes long with {ending or 'its ending'}"
+    if rule is not None:
+        raise ValueError(f"a case's name {rule}, got '{printable(name)}': {printable(source)}")
 
 
 def check_utf8(path: Path) -> None:
-    """Refuse a path that libraries of images cannot open.
+    """Refuse a path that image libraries cannot open.
 
     Raises:
-        ValueError: a byte of it is not UTF-8.
+        ValueError: the path is not UTF-8.
     """
     try:
         str(path).encode()
@@ -50,24 +50,24 @@ def check_utf8(path: Path) -> None:
 
 
 def one_name_each(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
-    """Files by the name of their case.
+    """Map the name of each case to its file.
 
     Raises:
-        ValueError: two files have one name; the message has both.
+        ValueError: two files have the same case name; the message has both.
     """
     files: dict[str, Path] = {}
     for name, file in named:
         if name in files:
             raise ValueError(
-                f"each case must have a name of its own, and {printable(name)} is {printable(files[name])} and "
-                f"{printable(file)}"
+                f"two files are named {printable(name)}, {printable(files[name])} and {printable(file)}; each case "
+                f"must have a name of its own"
             )
         files[name] = file
     return files
 
 
 def check_distinct(named: Iterable[tuple[str, Path]]) -> None:
-    """Refuse names that some disks take for one: they differ in case, in how accents are coded, in dots at the end.
+    """Refuse names that are the same on some disks: they differ only in case, in the coding of accents or in end dots.
 
     Raises:
         ValueError: two names are alike; the message has both files.
@@ -78,7 +78,7 @@ def check_distinct(named: Iterable[tuple[str, Path]]) -> None:
         if key in seen:
             other, other_file = seen[key]
             raise ValueError(
-                f"names of cases must differ on every disk, also where upper case is lower case, and "
-                f"'{printable(other)}' and '{printable(name)}' do not: {printable(other_file)} and {printable(file)}"
+                f"names of cases must differ on every disk, even one that ignores upper case, and '{printable(other)}' "
+                f"and '{printable(name)}' do not: {printable(other_file)} and {printable(file)}"
             )
         seen[key] = name, file

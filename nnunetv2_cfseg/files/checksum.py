@@ -1,4 +1,4 @@
-"""Checksums, by which files are known to be whole."""
+"""Checksums that tell whether files are complete."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ CHUNK_BYTES = 1 << 20
 
 
 def sha256(*files: Path) -> str:
-    """Checksum of files, one after another.
+    """SHA-256 in hex of the contents of all files, one after another.
 
     Raises:
-        ValueError: one is missing, or no file.
+        ValueError: one is missing, or is no regular file.
         OSError: one cannot be read.
     """
     digest = hashlib.sha256()
@@ -28,16 +28,16 @@ def sha256(*files: Path) -> str:
 
 
 def sha256_of_text(text: str) -> str:
-    """Checksum of a file that holds a text in UTF-8."""
+    """SHA-256 in hex of a file that would hold the text in UTF-8."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def are_whole(folder: Path, checksums: Mapping[str, str]) -> bool:
-    """Whether files are there as they were written.
+    """Whether all files exist and have their checksums.
 
     Args:
-        folder: that the names are relative to.
-        checksums: sha256 of each file.
+        folder: the names are relative to it.
+        checksums: SHA-256 of each file, by name.
     """
     files = {folder / name: expected for name, expected in checksums.items()}
     return all(file.is_file() and sha256(file) == expected for file, expected in files.items())

@@ -1,4 +1,4 @@
-"""Names in tables: spreadsheets run a cell that begins with a sign of a formula, so such names get an apostrophe.
+"""Names in tables: spreadsheets run a cell that begins like a formula, so such names get an apostrophe in front.
 
 See OWASP, "CSV Injection".
 """
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What formulas begin with; the wide ones are read as the plain ones.
+#: Characters that formulas begin with; spreadsheets read the full-width ones as the plain ones.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def safe_cell(value: Any) -> Any:
-    """A value as a table may hold it: in one line, and no formula; numbers, and text that is one, as they are."""
+    """A value that is safe in a table: text in one line and no formula. Numbers, also as text, stay as they are."""
     if not isinstance(value, str):
         return value
     text = " ".join(value.splitlines())
@@ -23,16 +23,16 @@ def safe_cell(value: Any) -> Any:
 
 
 def original_cell(text: str) -> str:
-    """What :func:`safe_cell` was given, but for ends of lines."""
+    """Undo :func:`safe_cell`, except for line breaks."""
     return text[1:] if text.startswith("'") and text[1:].lstrip().startswith(FORMULA) else text
 
 
 def table_to_csv(table: pd.DataFrame) -> str:
-    """A table without its index, safe to open; NaN is an empty field."""
+    """A table as CSV that is safe to open, without its index; NaN is an empty field."""
     safe = table.rename(columns=safe_cell)
-    for place, kind in enumerate(table.dtypes):
-        if kind.kind not in "biufc":  # names, in pandas' own type for text or in Python's
-            safe.isetitem(place, table.iloc[:, place].map(safe_cell))
+    for column, dtype in enumerate(table.dtypes):
+        if dtype.kind not in "biufc":  # text, in pandas' own type or as Python objects
+            safe.isetitem(column, table.iloc[:, column].map(safe_cell))
     return safe.to_csv(index=False, lineterminator="\n")
 
 

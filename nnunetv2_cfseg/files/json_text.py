@@ -1,6 +1,6 @@
-"""JSON that every reader takes: a number that is not known is null, for JSON has neither NaN nor infinities.
+"""Writes JSON that every reader accepts: unknown numbers are null, because JSON has neither NaN nor infinities.
 
-All JSON of the package is made here. Readers take both null and the NaN of nnU-Net's files and of older versions.
+All JSON of the package is made here. Readers accept both null and the NaN of nnU-Net's files and of older versions.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ def to_json(content: Any, *, indent: int | None = 2, sort_keys: bool = False, as
     """Content as JSON, in which NaN and infinities are null.
 
     Raises:
-        TypeError: something is none of JSON's types.
+        TypeError: a value has no JSON type.
     """
     finite = _finite(content)
     return json.dumps(finite, indent=indent, sort_keys=sort_keys, ensure_ascii=ascii_only, allow_nan=False)
 
 
 def as_read_back(content: Any) -> Any:
-    """Content as it comes back from a JSON file: lists for tuples, text for the keys of objects, None for NaN."""
+    """Content as a JSON file gives it back: tuples become lists, keys of objects text, and NaN None."""
     return json.loads(to_json(content, indent=None))
 
 

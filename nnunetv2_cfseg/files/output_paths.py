@@ -1,4 +1,4 @@
-"""Where results are written: never over what they are made from, and named without the folders of one machine."""
+"""Checks where results are written: never over an input, and never under a name that others read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nnunetv2_cfseg.errors.printable import printable
 
-#: Names that nnU-Net and this package give to files which others read.
+#: Names of files that nnU-Net or this package writes for others to read.
 TAKEN = frozenset(
     {
         "bundle.json", "comparison.json", "dataset.json", "dataset_fingerprint.json", "phantom.json", "plans.json",
@@ -22,17 +22,17 @@ def check_not_read(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> No
 
     Args:
         outputs: files that would be written.
-        inputs: files that are read; None is passed over.
+        inputs: files that are read; None is skipped.
 
     Raises:
         ValueError: an output is an input, under this name or another.
     """
     sources = [file for file in inputs if file is not None]
-    places = {os.path.realpath(file) for file in sources}  # Path.resolve fails of links that go round in a circle
+    paths = {os.path.realpath(file) for file in sources}  # Path.resolve fails on links that form a circle
     files = {(state.st_dev, state.st_ino) for state in map(_state, sources) if state is not None}
     for output in outputs:
         state = _state(output)
-        if os.path.realpath(output) in places or (state is not None and (state.st_dev, state.st_ino) in files):
+        if os.path.realpath(output) in paths or (state is not None and (state.st_dev, state.st_ino) in files):
             raise ValueError(f"an output must not replace a file that is read, and this one would: {printable(output)}")
 
 
@@ -40,18 +40,18 @@ def check_not_taken(outputs: Iterable[Path]) -> None:
     """Refuse names that other files have by convention.
 
     Raises:
-        ValueError: with the name.
+        ValueError: an output has such a name.
     """
     for output in outputs:
         if output.name.lower() in TAKEN:
-            raise ValueError(f"an output must have a name of its own, and {output.name} is another file's: {output}")
+            raise ValueError(f"an output must have a name of its own, and {output.name} is reserved: {output}")
 
 
 def require_new_folder(folder: Path) -> None:
-    """Refuse to write over what is there.
+    """Refuse an output folder that exists already.
 
     Raises:
-        ValueError: something has the folder's name.
+        ValueError: a folder or file has this name.
     """
     if os.path.lexists(folder):
         raise ValueError(f"-o must name a new folder, and this one is there: {folder}")

@@ -1,4 +1,4 @@
-"""Paths in pages and records, which go to other people: they do not tell how a machine is set up, nor who uses it."""
+"""Paths in pages and records that go to other people: they do not reveal a machine's folders or its user."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def seen_from(file: Path, folder: Path) -> str | None:
-    """The path of a file or folder as it leads from a folder, so that pages do not tell how a machine is set up.
+    """The path of a file or folder relative to a folder, so that pages do not reveal how a machine is set up.
 
-    None if that would tell it all the same: if both have nothing but the root in common, or if the path leads through
-    a folder that is called as the user is.
+    None if the relative path would reveal it too: if the two share nothing but the root, or if the path leads up and
+    through a folder with the user's name.
     """
     path, depth = _relative(file, folder)
     down = [part for part in path.parts if part != os.pardir]
@@ -23,12 +23,12 @@ def seen_from(file: Path, folder: Path) -> str | None:
 
 
 def told(file: Path, folder: Path) -> str:
-    """What a record in the folder says of a file: its path from there, or its name alone where that tells too much."""
+    """The file's path relative to the folder, for a record there; its bare name if the path reveals too much."""
     return seen_from(file, folder) or file.name
 
 
 def _relative(file: Path, folder: Path) -> tuple[Path, int]:
-    """Through links as they were typed, where that leads to the file, else without links; and the folder's depth."""
+    """The relative path, and the folder's depth; links are kept as typed if that leads to the file, else resolved."""
     typed_folder = Path(os.path.abspath(folder))
     typed = Path(os.path.relpath(os.path.abspath(file), typed_folder))
     if (folder.resolve() / typed).resolve() == file.resolve():

@@ -1,7 +1,7 @@
-"""A dataset's folder while it is written: one run at a time, nothing half-written, and a record of what was begun.
+"""Writes a dataset's folder so that a stopped run can be continued: one run at a time and no half-written files.
 
-A dataset is begun once a case of it is there. A record alone, of a run that was refused or killed before its first
-case, binds nobody.
+A dataset counts as begun once it has a case. A record without cases, from a run that was refused or killed before its
+first case, is ignored.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ LONGEST_VALUE = 60
 
 @dataclass(frozen=True)
 class ResumableDataset:
-    """A dataset that a stopped run has begun, and that one of the same settings goes on with.
+    """A dataset that can be continued with the same settings after its run was stopped.
 
     Attributes:
         folder: of the dataset, named as nnU-Net names datasets.
-        record: name of the file that says what the dataset was begun with.
+        record: name of the file with the settings that the dataset was begun with.
         kind: what it is, for messages: ``a dataset of pairs``.
-        command: that writes it.
-        document: what the record must hold beside the settings.
-        optional: settings that records may lack, such as those that came later, and what they are where they do.
-        may_grow: numbers that may be larger than they were.
+        command: the command that writes it.
+        document: what the record must hold besides the settings.
+        optional: settings that older records may lack, with their default values.
+        may_grow: settings that are numbers and may be larger than before.
     """
 
     folder: Path
@@ -46,20 +46,19 @@ class ResumableDataset:
 
     @contextmanager
     def writing(self, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Work in the folder, alone; it is made if it is not there.
+        """Lock the folder to work in it; it is created if needed.
 
-        What a killed run left half-written is removed before, what this one leaves after. Where no case was finished,
-        the record goes as well, and so does the folder where it was not there before.
+        Half-written files of a killed run are removed before, those of this run after. If no case was finished, the
+        record is removed too, and so is the folder if this run created it.
 
         Args:
             settings: that the dataset is made with, ready for JSON.
 
         Yields:
-            The record of the run that began the dataset; empty where it begins now.
+            The record of the run that began the dataset; empty if this run begins it.
 
         Raises:
-            ValueError: the folder holds something else or a dataset that was begun otherwise, or another run works in
-                it.
+            ValueError: the folder holds something else or a dataset with other settings, or another run works in it.
             OSError: it cannot be written to.
         """
         self._begun_with(settings)  # refused before the folder is touched
@@ -74,18 +73,18 @@ class ResumableDataset:
                     self._take_back()
 
     def write_record(self, content: Mapping[str, Any]) -> None:
-        """Write down what the dataset is made with."""
+        """Write the record: the dataset's settings and what else ``document`` needs."""
         write_json(self.folder / self.record, content)
 
     def finish(self, dataset_json: Mapping[str, Any]) -> None:
-        """Write ``dataset.json``; the last file, for it makes the folder a dataset to nnU-Net."""
+        """Write ``dataset.json``, the last file: it makes the folder a dataset for nnU-Net."""
         write_json(self.folder / "dataset.json", dataset_json)
 
     def _begun_with(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         file = self.folder / self.record
         if not file.exists():
-            if found := self._others():
-                raise ValueError(f"{self.kind} needs a folder of its own, and {found[0]} is in {self.folder}")
+            if others := self._others():
+                raise ValueError(f"{self.kind} needs a folder of its own, and {others[0]} is in {self.folder}")
             return {}
         try:
             before = read_json(file)
@@ -104,18 +103,18 @@ class ResumableDataset:
             grows = name in self.may_grow and isinstance(was, int) and isinstance(value, int)
             if value == was or (grows and value > was):
                 continue
-            rule = "at least as many" if grows else "what it was begun with"
+            rule = "at least as many" if grows else "the settings it was begun with"
             raise ValueError(
-                f"{self.kind} goes on with {rule}, and {name} was {_short(was)} and is now {_short(value)}: {file}"
+                f"{name} was {_short(was)} and is now {_short(value)}; {self.kind} must go on with {rule}: {file}"
             )
 
     def _is_begun(self) -> bool:
-        """Whether the folder holds more than the record; hidden files are none of the dataset's."""
+        """Whether the folder holds files besides the record and hidden ones."""
         paths = [self.folder / name for name in self._others()]
         return any(file.is_file() for path in paths for file in (path, *path.rglob("*")))
 
     def _others(self) -> list[str]:
-        """Names in the folder, but for the record and hidden ones, sorted."""
+        """Names in the folder, sorted, without the record and hidden ones."""
         return sorted(path.name for path in self.folder.glob("[!.]*") if path.name != self.record)
 
     def _take_back(self) -> None:
@@ -126,22 +125,22 @@ class ResumableDataset:
 
 
 def unfinished_file(folder: Path, case: str, file: str) -> Path:
-    """Where a file of a case is written before it is put in place; its folder is there.
+    """Where to write a file of a case before it is put in place; the parent folder is created.
 
     Args:
         folder: of the dataset.
-        file: within the dataset's folder.
+        file: path within the dataset's folder.
     """
-    place = folder / UNFINISHED / case / file
-    place.parent.mkdir(parents=True, exist_ok=True)
-    return place
+    path = folder / UNFINISHED / case / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def put_in_place(folder: Path, case: str, files: Iterable[str]) -> dict[str, str]:
-    """Move a case's files to where they belong, after all of them were written; returns the checksum of each.
+    """Move a case's files to their places once all of them are written; returns the checksum of each.
 
     Raises:
-        OSError: one is not there, or the folder cannot be written to.
+        OSError: one is missing, or the folder cannot be written to.
     """
     checksums = {file: sha256(unfinished_file(folder, case, file)) for file in files}
     for file in checksums:

@@ -1,9 +1,9 @@
-"""What a JSON or YAML file must hold, looked at once, when it is read.
+"""Checks what a JSON or YAML file holds, once, when it is read.
 
-A file is described by a :class:`Document`. Keys that it does not name are allowed, as nnU-Net writes many. What does
-not fit ends as one ``ValueError`` that names the key, its value and the file.
+A :class:`Document` describes a file. Keys that it does not name are allowed, because nnU-Net writes many. The first
+entry that does not fit raises a ``ValueError`` that names the key, its value and the file.
 
-pydantic comes with nnU-Net (by way of blosc2) and takes 0.1 s to import, beside the 1 to 2 s of torch.
+pydantic comes with nnU-Net (through blosc2) and takes 0.1 s to import, compared with 1 to 2 s for torch.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Document(BaseModel):
 
 
 def _whole(value: Any) -> int:
-    """JSON may have made a float of a whole number, and nnU-Net's older files text."""
+    """A whole number, also as a float, which JSON may make of it, or as text, as in older files of nnU-Net."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, float) and value.is_integer():
@@ -73,33 +73,33 @@ def read_document(file: Path, kind: type[D], *, limit_bytes: int = JSON_LIMIT_BY
     """Read a JSON file.
 
     Raises:
-        ValueError: no such file, no JSON object, or an entry that does not fit.
+        ValueError: there is no such file, it is no JSON object, or an entry does not fit.
         OSError: it cannot be read.
     """
     return check_document(read_json(file, limit_bytes=limit_bytes), kind, str(file))
 
 
 def check_document(content: Mapping[str, Any], kind: type[D], file: str, *, at: str = "") -> D:
-    """Look at what is read already.
+    """Check content that has been read already.
 
     Args:
-        file: that it is of, for the message.
+        file: that it is from, for the message.
         at: keys that lead to it in the file, with dots between them.
 
     Raises:
-        ValueError: an entry that is missing or does not fit.
+        ValueError: an entry is missing or does not fit.
     """
     try:
         return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         keys = ".".join([*([at] if at else []), *map(_key, first["loc"])])
-        raise ValueError(f"{_said(first, keys)}: {file}") from None
+        raise ValueError(f"{_message(first, keys)}: {file}") from None
     except RecursionError:
         raise ValueError(f"it is nested too deeply: {file}") from None
 
 
-def _said(error: Any, keys: str) -> str:
+def _message(error: Any, keys: str) -> str:
     if error["type"] == "missing":
         return f"{keys} is missing"
     rule = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
@@ -122,14 +122,14 @@ def _key(key: object) -> str:
 
 
 def first_words(error: BaseException) -> str:
-    """An error's message, cut where it is long."""
+    """An error's message, cut to 300 characters."""
     text = str(error)
     return text if len(text) <= 300 else f"{text[:297]}..."
 
 
 def short(value: Any) -> str:
-    """A value as a message may show it, however large it is."""
+    """A value for a message, shortened if it is large."""
     try:
         return _SHORT.repr(value)
-    except ValueError:  # Python does not write numbers of thousands of digits
+    except ValueError:  # Python does not convert numbers of thousands of digits to text
         return "a number of thousands of digits"

@@ -1,4 +1,4 @@
-"""Text and JSON of unknown origin, looked at before it is opened."""
+"""Reads text and JSON of unknown origin, after a look at what kind of file it is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-#: Kinds of files that opening or reading would wait for, or that have no end.
+#: Kinds of files that cannot be opened, or on which reading would block or never end.
 KINDS = {
     stat.S_IFDIR: "folder",
     stat.S_IFIFO: "pipe",
@@ -17,26 +17,26 @@ KINDS = {
     stat.S_IFCHR: "device",
     stat.S_IFBLK: "device",
 }
-#: Of a JSON file. ``dataset.json`` may list all files of a dataset.
+#: Largest JSON file. ``dataset.json`` may list all files of a dataset.
 JSON_LIMIT_BYTES = 64 * 2**20
-#: Of a table of patients or scans.
+#: Largest table of patients or scans.
 TABLE_LIMIT_BYTES = 64 * 2**20
 
 
 def require_regular_file(file: str | Path, *, limit_bytes: int | None = None) -> None:
-    """Refuse what is not a file: opening a pipe waits for ever, and a device has no end. Links are followed.
+    """Refuse anything but a regular file: opening a pipe blocks, and a device has no end. Links are followed.
 
     Args:
-        limit_bytes: the most that the file may have; None for any size.
+        limit_bytes: largest size that is allowed; None for any size.
 
     Raises:
-        ValueError: there is none, it is something else or too large, or links go round in a circle.
+        ValueError: the file does not exist, is something else or too large, or links form a circle.
     """
     try:
         status = os.stat(file)
     except FileNotFoundError:
         raise ValueError(f"{Path(file).name} must be a file, and there is none: {file}") from None
-    except OSError as error:  # a circle of links, a part of the path that is a file, a name that is too long
+    except OSError as error:  # a circle of links, a file as a part of the path, or a name that is too long
         raise ValueError(f"the file cannot be read ({error.strerror}): {file}") from error
     except ValueError as error:
         raise ValueError(f"the file's name cannot be one ({error}): {file!r}") from error
@@ -48,10 +48,10 @@ def require_regular_file(file: str | Path, *, limit_bytes: int | None = None) ->
 
 
 def read_text(file: Path, *, limit_bytes: int) -> str:
-    """The text of a small file, in UTF-8, with or without a byte order mark.
+    """Read a small UTF-8 file, with or without a byte order mark.
 
     Raises:
-        ValueError: no regular file, a larger one, or one that is not in UTF-8.
+        ValueError: it is no regular file, too large, or not in UTF-8.
         OSError: it cannot be read.
     """
     require_regular_file(file, limit_bytes=limit_bytes)
@@ -62,10 +62,10 @@ def read_text(file: Path, *, limit_bytes: int) -> str:
 
 
 def read_json(file: Path, *, limit_bytes: int = JSON_LIMIT_BYTES) -> dict[str, Any]:
-    """Read a JSON object. What it holds is looked at by :func:`nnunetv2_cfseg.files.schema.read_document`.
+    """Read a JSON object; its entries are not checked, see :func:`nnunetv2_cfseg.files.schema.read_document`.
 
     Raises:
-        ValueError: there is no such file, or something else in it.
+        ValueError: there is no such file, or it holds something else.
     """
     content = read_any_json(file, limit_bytes=limit_bytes)
     if not isinstance(content, dict):
@@ -77,7 +77,7 @@ def read_any_json(file: Path, *, limit_bytes: int = JSON_LIMIT_BYTES) -> Any:
     """Read JSON of any kind.
 
     Raises:
-        ValueError: no regular file, a larger one, no JSON, a key that an object has twice, or too deep a nesting.
+        ValueError: it is no regular file, too large, no JSON or nested too deeply, or an object has a key twice.
     """
     text = read_text(file, limit_bytes=limit_bytes)
     try:
@@ -96,7 +96,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def first_repeated(names: Iterable[str]) -> str | None:
-    """The first name that was there before; None if all differ."""
+    """The first name that repeats an earlier one; None if all differ."""
     seen: set[str] = set()
     for name in names:
         if name in seen:

@@ -1,4 +1,4 @@
-"""YAML, read without running anything, and within limits."""
+"""Reads YAML safely: no code runs, and size and nesting are limited."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import yaml
 
 from nnunetv2_cfseg.files.text_files import first_repeated, read_text
 
-#: PyYAML takes a second for so much.
+#: Largest file; PyYAML takes a second to read it.
 LIMIT_BYTES = 2**17
-#: Of a file in which every alias is written out.
+#: Most values of a file, with every alias expanded.
 MOST_NODES = 20_000
 
 
@@ -19,8 +19,8 @@ def read_yaml(file: Path) -> Any:
     """Read a YAML file of plain values, lists and mappings.
 
     Raises:
-        ValueError: no regular file, a larger one, no YAML, a key that a mapping has twice, aliases that go round in a
-            circle or write out to more than fits, or too deep a nesting.
+        ValueError: it is no regular file, too large, no YAML or nested too deeply, a mapping has a key twice, or
+            aliases form a circle or expand to too many values.
         OSError: it cannot be read.
     """
     text = read_text(file, limit_bytes=LIMIT_BYTES)
@@ -38,20 +38,20 @@ def _construct(loader: yaml.SafeLoader) -> Any:
     node = loader.get_single_node()
     if node is None:
         return None
-    _written_out(node, {}, [])
+    _count_expanded(node, {}, [])
     return loader.construct_document(node)
 
 
-def _written_out(node: yaml.Node, known: dict[int, int], above: list[int]) -> int:
-    """How many nodes there are with every alias written out."""
+def _count_expanded(node: yaml.Node, known: dict[int, int], above: list[int]) -> int:
+    """How many nodes there are with every alias expanded."""
     if id(node) in above:
-        raise ValueError("an alias goes round in a circle")
+        raise ValueError("an alias refers to itself")
     if id(node) not in known:
         above.append(id(node))
-        known[id(node)] = 1 + sum(_written_out(child, known, above) for child in _children(node))
+        known[id(node)] = 1 + sum(_count_expanded(child, known, above) for child in _children(node))
         above.pop()
     if known[id(node)] > MOST_NODES:
-        raise ValueError(f"there are more than {MOST_NODES} values, with every alias written out")
+        raise ValueError(f"there are more than {MOST_NODES} values, with every alias expanded")
     return known[id(node)]
 
 

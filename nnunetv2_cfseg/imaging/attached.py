@@ -1,7 +1,7 @@
-"""MetaImage and NRRD files that hold header and voxels in one: what SimpleITK passes over in silence.
+"""Checks MetaImage and NRRD files with header and voxels in one file for errors that SimpleITK ignores.
 
-A spacing that is not there is 1 mm for SimpleITK, and of a compressed block with flipped bits it keeps what came before
-them and leaves the rest as it is in memory.
+SimpleITK takes a missing spacing for 1 mm. If bits of a compressed block are flipped, it keeps what came before them
+and leaves the rest of the image as it happens to be in memory.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from pathlib import Path
 
 from nnunetv2_cfseg.imaging.notices import say
 
-#: A header longer than this is none.
+#: Longest header that is read.
 MOST_HEADER_BYTES = 1 << 20
 CHUNK = 1 << 22
 
 
 def check_metaimage(file: Path, *, voxels: bool) -> None:
-    """Look at a ``.mha`` before SimpleITK reads it.
+    """Check a ``.mha`` before SimpleITK reads it.
 
     Args:
-        voxels: whether to unpack compressed voxels too, which takes as long as reading them.
+        voxels: unpack compressed voxels instead of checking the header, which takes as long as reading them.
 
     Raises:
         ValueError: it does not say how far its voxels are apart, or its compressed voxels are damaged.
@@ -32,16 +32,16 @@ def check_metaimage(file: Path, *, voxels: bool) -> None:
             _check_deflated(file, start, zlib.MAX_WBITS)
         return
     if not {"elementspacing", "elementsize"} & fields.keys():
-        raise ValueError(f"voxels must be some mm apart, and the header has no ElementSpacing: {file}")
+        raise ValueError(f"the header has no ElementSpacing; it must say how many mm voxels are apart: {file}")
     if not {"transformmatrix", "rotation", "orientation"} & fields.keys():
-        say(f"the header does not say which way its axes run (no TransformMatrix), taken as LPS: {file}")
+        say(f"the header does not say which way its axes run (no TransformMatrix), LPS is assumed: {file}")
 
 
 def check_nrrd(file: Path, *, voxels: bool) -> None:
-    """Look at a ``.nrrd`` before SimpleITK reads it.
+    """Check a ``.nrrd`` before SimpleITK reads it.
 
     Args:
-        voxels: whether to unpack compressed voxels too, which takes as long as reading them.
+        voxels: unpack compressed voxels instead of checking the header, which takes as long as reading them.
 
     Raises:
         ValueError: it does not say how far its voxels are apart, or its compressed voxels are damaged.
@@ -53,13 +53,13 @@ def check_nrrd(file: Path, *, voxels: bool) -> None:
             _check_deflated(file, start, zlib.MAX_WBITS | 16)
         return
     if not {"space directions", "spacings"} & fields.keys():
-        raise ValueError(f"voxels must be some mm apart, and the header has neither spacings nor directions: {file}")
+        raise ValueError(f"the header has no spacings or directions; it must say how many mm voxels are apart: {file}")
     if "space" not in fields:
-        say(f"the header does not say which way its axes run (no space), taken as LPS: {file}")
+        say(f"the header does not say which way its axes run (no space), LPS is assumed: {file}")
 
 
 def _head(file: Path, last: bytes | None) -> tuple[str, int]:
-    """The lines of a header, and where the voxels begin: behind the line that starts with ``last``, or an empty one."""
+    """The header's text and the offset of the voxels, after the line that starts with ``last`` or an empty line."""
     with file.open("rb") as stream:
         lines = []
         while stream.tell() < MOST_HEADER_BYTES and (line := stream.readline(MOST_HEADER_BYTES)):

@@ -1,4 +1,4 @@
-"""The image of a case: a file, or a folder of DICOM slices, as ``cfseg predict`` reads both."""
+"""Finds and reads the image of a case: a file, or a folder of DICOM slices, as ``cfseg predict`` reads both."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def find_case_images(
         cases: their names.
         images: the folder, or the file of the only case.
         file_ending: as in ``dataset.json``.
-        channel_needed: ``CASE`` without ``_0000`` may be a segmentation, and is no image.
+        channel_needed: do not take ``CASE`` without ``_0000``, which may be a segmentation.
 
     Raises:
-        ValueError: there is no such folder, no image of a case, or one file for several cases.
+        ValueError: there is no such folder, a case has no image, or there is one file for several cases.
     """
     names = list(cases)
     if not images.exists():
@@ -40,9 +40,9 @@ def find_case_images(
 
 def _image(name: str, images: Path, endings: Sequence[str], *, alone: bool) -> Path:
     files = [images / f"{name}{ending}" for ending in endings]
-    found = [file for file in files if file.is_file()]
-    if found:
-        return found[0]
+    existing = [file for file in files if file.is_file()]
+    if existing:
+        return existing[0]
     folder = images / name
     if folder.is_dir() and find_series(folder):
         return folder
@@ -60,7 +60,7 @@ def read_case_image(image: Path, *, series: int | None = None, slices: int | Non
     Args:
         image: a file, or a folder of DICOM slices.
         series: which of the folder's series, from 1.
-        slices: of the segmentation; without a number the only series of so many slices is taken.
+        slices: number of slices of the segmentation; without ``series``, the only series with so many is taken.
 
     Raises:
         ValueError: it cannot be read, or there are several series and no number.

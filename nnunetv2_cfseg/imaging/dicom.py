@@ -1,4 +1,4 @@
-"""A scan that is a folder of DICOM slices."""
+"""Finds and reads scans that are folders of DICOM slices."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from nnunetv2_cfseg.imaging.geometry import Volume, geometry_of
 from nnunetv2_cfseg.imaging.notices import say
 from nnunetv2_cfseg.imaging.read import check_spacing
 
-#: Share of the usual distance between slices by which one may differ, since an image has but one distance.
+#: Fraction of the usual distance between slices by which one may differ, since an image has only one distance.
 LARGEST_IRREGULARITY = 0.1
 #: Sine of the angle between the line of the slices and their normal, as with a tilted gantry.
 LARGEST_TILT = 0.01
-#: What tells series apart, by its tag: none of it names a patient.
+#: Tags that distinguish series, and how they are shown: none of them names a patient.
 TOLD = {
     "0008|0060": "{}", "0008|103e": '"{}"', "0018|1210": "kernel {}", "0018|0050": "slices of {} mm",
     "0028|0030": "pixels of {} mm", "0008|0008": "{}", "0020|0011": "number {}",
 }  # fmt: skip
 SERIES_UID = "0020|000e"
-#: Folders named in a message, files and folders looked into for it, and characters of a tag that it shows.
+#: For messages: how many folders are named, how many files are looked at, and how many characters of a tag are shown.
 MOST_NAMED, MOST_LOOKED_AT, LONGEST_TAG = 5, 5000, 60
 FOLDERS_DEEP = 4
 
@@ -39,12 +39,12 @@ class Series:
     """Slices that belong together, in order.
 
     Attributes:
-        files: one a slice.
-        spacing_mm: between slices, the usual one.
-        irregularity: largest share of it by which a distance differs.
+        files: one file for each slice.
+        spacing_mm: usual distance between slices.
+        irregularity: largest deviation of a distance, as a fraction of the usual one.
         tilt: sine of the angle between the line of the slices and their normal.
-        uid: the series' own.
-        description: modality, description, kernel, thickness, pixels and type, as the first slice has them.
+        uid: DICOM's Series Instance UID.
+        description: modality, description, kernel, thickness, pixels and type, as in the first slice.
     """
 
     files: tuple[Path, ...]
@@ -60,7 +60,7 @@ class Series:
 
 
 def is_dicom(file: Path) -> bool:
-    """Whether a file begins as DICOM files do."""
+    """Whether a file begins like a DICOM file; False if it cannot be read."""
     try:
         with file.open("rb") as stream:
             return stream.read(132)[128:] == b"DICM"
@@ -69,7 +69,7 @@ def is_dicom(file: Path) -> bool:
 
 
 def is_one_slice(file: Path) -> bool:
-    """Whether a DICOM file holds no more than one; what cannot be read is left to the reader."""
+    """Whether a DICOM file holds only one slice; False if it cannot be read, which the reader will report."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
     try:
@@ -80,62 +80,62 @@ def is_one_slice(file: Path) -> bool:
 
 
 def folders_of_slices(folder: Path) -> list[Path]:
-    """Folders below this one that hold DICOM, some of them where there are many."""
-    found: list[Path] = []
+    """Folders below this one that hold DICOM files; only the first ones if there are many."""
+    folders: list[Path] = []
     for file in islice(_files_below(folder, FOLDERS_DEEP), MOST_LOOKED_AT):
-        if file.parent != folder and file.parent not in found and file.name != "DICOMDIR" and is_dicom(file):
-            found.append(file.parent)
-            if len(found) > MOST_NAMED:
+        if file.parent != folder and file.parent not in folders and file.name != "DICOMDIR" and is_dicom(file):
+            folders.append(file.parent)
+            if len(folders) > MOST_NAMED:
                 break
-    return found
+    return folders
 
 
 def find_series(folder: Path, *, least: int = 2) -> list[Series]:
-    """Series of a folder that have slices enough to be volumes, the longest first.
+    """Series of a folder that have enough slices to be volumes, the longest first.
 
     Args:
-        least: slices.
+        least: fewest slices of a series.
     """
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # of every file that is no DICOM
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # it warns about every file that is no DICOM
     try:
-        ids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-        files = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), one) for one in ids]
+        uids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+        files = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in uids]
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(True)
     return sorted((_series(names) for names in files if len(names) >= least), key=lambda series: -len(series.files))
 
 
 def choose_series(folder: Path, number: int | None) -> Series:
-    """The only series of a folder, or that of a number, from 1.
+    """The only series of a folder, or the one with a number, from 1.
 
     Raises:
-        ValueError: there are several and no number, or none of that number; the message lists them.
+        ValueError: there are several and no number, or none has that number; the message lists them.
     """
-    found = find_series(folder)
-    listed = "".join(f"\n  {index}: {series}" for index, series in enumerate(found, start=1))
-    if not found:
+    series = find_series(folder)
+    listed = "".join(f"\n  {index}: {one_series}" for index, one_series in enumerate(series, start=1))
+    if not series:
         raise ValueError(_why_none(folder))
-    if number is None and len(found) > 1:
+    if number is None and len(series) > 1:
         raise ValueError(
-            f"one of {len(found)} DICOM series must be chosen with --series N: {printable(folder)}{listed}"
+            f"one of {len(series)} DICOM series must be chosen with --series N: {printable(folder)}{listed}"
         )
-    if number is not None and not 1 <= number <= len(found):
-        raise ValueError(f"--series must be from 1 to {len(found)}, got {number}: {printable(folder)}{listed}")
-    return found[(number or 1) - 1]
+    if number is not None and not 1 <= number <= len(series):
+        raise ValueError(f"--series must be from 1 to {len(series)}, got {number}: {printable(folder)}{listed}")
+    return series[(number or 1) - 1]
 
 
 def read_series(series: Series) -> Volume:
-    """Read a series, in HU.
+    """Read a series as a volume in HU.
 
     Raises:
-        ValueError: slices are missing, the gantry was tilted, a slice is no CT, does not say its pixels' size or its
-            unit is not HU, or a file cannot be read.
+        ValueError: slices are missing, the gantry was tilted, a slice is no CT, has no pixel size or another unit than
+            HU, or a file cannot be read.
     """
     folder = series.files[0].parent
     if not series.irregularity <= LARGEST_IRREGULARITY:
         raise ValueError(
             f"slices must follow one another at one distance, {series.spacing_mm:.3g} mm, and one is off by "
-            f"{100 * series.irregularity:.0f} %, so slices are missing, there twice or of several distances: {folder}"
+            f"{100 * series.irregularity:.0f} %, so slices are missing, repeated or unevenly spaced: {folder}"
         )
     if not series.tilt <= LARGEST_TILT:
         degrees = np.degrees(np.arcsin(min(series.tilt, 1)))
@@ -157,7 +157,7 @@ def read_series(series: Series) -> Volume:
 
 
 def _check_header(file: Path) -> None:
-    """What SimpleITK does not look at: it takes a missing pixel size for 1 mm, and any modality for CT."""
+    """Check what SimpleITK ignores: it takes a missing pixel size for 1 mm, and any modality for CT."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
     reader.ReadImageInformation()
@@ -168,14 +168,14 @@ def _check_header(file: Path) -> None:
     modality, unit = value(MODALITY), value(RESCALE_TYPE)
     if modality != "CT":
         raise ValueError(f"a scan must be CT, and its modality is {modality or 'not said'}: {file}")
-    if unit not in ("", "HU", "US"):  # US: unspecified, which many tools write of a CT in HU
+    if unit not in ("", "HU", "US"):  # US: unspecified, which many tools write for a CT in HU
         raise ValueError(f"a CT's values must be HU, and their rescale type is {unit}: {file}")
     sizes = value(PIXEL_SPACING).split("\\")
     if len(sizes) != 2 or not all(_is_positive(size) for size in sizes):
-        raise ValueError(f"pixels must be some mm apart, and the pixel spacing is {value(PIXEL_SPACING) or 'missing'}: "
-                         f"{file}")  # fmt: skip
+        raise ValueError(f"the pixel spacing must be two positive numbers of mm, and is "
+                         f"{value(PIXEL_SPACING) or 'missing'}: {file}")  # fmt: skip
     if value(LOSSY) == "01":
-        say(f"compressed with loss, so that HU are off by some: {file.parent}")
+        say(f"the scan is compressed with loss, so its HU are not exact: {file.parent}")
 
 
 def _is_positive(text: str) -> bool:
@@ -186,10 +186,10 @@ def _is_positive(text: str) -> bool:
 
 
 def _why_none(folder: Path) -> str:
-    """What a folder without a volume holds instead."""
+    """The error message for a folder without a volume; it says what the folder holds instead."""
     below = folders_of_slices(folder)
     if below:
-        named = ", ".join(printable(place.relative_to(folder)) for place in below[:MOST_NAMED])
+        named = ", ".join(printable(subfolder.relative_to(folder)) for subfolder in below[:MOST_NAMED])
         more = " and more" if len(below) > MOST_NAMED else ""
         return (
             f"-i must be the folder of one DICOM series, and the series are in its subfolders ({named}{more}): "
@@ -203,7 +203,7 @@ def _why_none(folder: Path) -> str:
 
 
 def _files_below(folder: Path, depth: int) -> Iterator[Path]:
-    """A few files of each folder, links to folders left out."""
+    """A few files of the folder and of each folder below it; links to folders are not followed."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
@@ -215,14 +215,14 @@ def _files_below(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _described(reader: sitk.ImageFileReader) -> str:
-    """What the header of a slice says of its series."""
-    told = []
+    """What the header of a slice says about its series, for a list of series."""
+    parts = []
     for tag, form in TOLD.items():
         text = reader.GetMetaData(tag).strip(" \0") if reader.HasMetaDataKey(tag) else ""
         if text:
             text = printable(text.replace("\\", " x " if tag == "0028|0030" else " "))
-            told.append(form.format(text[:LONGEST_TAG]))
-    return ", ".join(told)
+            parts.append(form.format(text[:LONGEST_TAG]))
+    return ", ".join(parts)
 
 
 def _series(names: tuple[str, ...]) -> Series:
@@ -244,7 +244,7 @@ def _series(names: tuple[str, ...]) -> Series:
         return Series((Path(names[0]),), 0.0, 0.0, 0.0, uid, description)
     steps = np.diff(positions, axis=0)
     along = steps @ normal
-    along *= np.sign(along.sum()) or 1  # one that goes back is as far off as can be
+    along *= np.sign(along.sum()) or 1  # a step backwards is negative, and so far off the usual distance
     usual = float(np.median(along))
     irregularity = float(np.abs(along / usual - 1).max()) if usual else np.inf
     across = np.linalg.norm(steps - (steps @ normal)[:, None] * normal, axis=1)

@@ -1,4 +1,4 @@
-"""What a DICOM slice says of pixels that were not measured."""
+"""Reads from a DICOM slice which value stands for pixels that were not measured."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ PADDING, SLOPE, INTERCEPT = "0028|0120", "0028|1053", "0028|1052"
 
 
 def padding_hu(file: Path) -> float | None:
-    """The Pixel Padding Value of a slice in HU: it is stored as the pixels are, before they are rescaled.
+    """The Pixel Padding Value of a slice in HU; the header stores it like the pixels, before rescaling.
 
-    None where there is none or it is no number. Some files name another value than they hold, which does no harm.
+    None if it is missing or no number. Some files name a value that they do not hold, which does no harm.
     """
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 Triple = tuple[float, float, float]
 #: Direction cosines of axes that run to the patient's left, back and head.
 STRAIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-#: Of a voxel: how far apart the corners of two grids may lie that are one grid. Files round what they say of a grid, in
-#: DICOM to 16 characters and in NIfTI to float32, which moves a corner by a thousandth of a voxel or so; what moves it
-#: by a twentieth was another grid.
+#: How far apart, in voxels, the corners of two equal grids may lie. Files round a grid's numbers, in DICOM to 16
+#: characters and in NIfTI to float32, which moves a corner by about a thousandth of a voxel; a twentieth is another
+#: grid.
 TOLERANCE_VOXELS = 0.05
 
 
@@ -30,7 +30,7 @@ class VolumeGeometry:
     """The voxels of an image with axes z, y, x.
 
     Indices are (z, y, x) as in arrays, points (x, y, z) as in SimpleITK: to the patient's left, back and head (LPS).
-    Nothing but indices depends on the order or the sense in which a file stores its axes.
+    Only indices depend on the order and direction in which a file stores its axes.
 
     Attributes:
         shape: along z, y, x.
@@ -51,7 +51,7 @@ class VolumeGeometry:
 
     @property
     def order(self) -> str:
-        """Which way the file's axes x, y, z run, such as ``LPS``; of an oblique image the nearest."""
+        """Which way the file's axes x, y, z run, such as ``LPS``; the nearest order for an oblique image."""
         return order_of(self.direction)
 
     @property
@@ -61,12 +61,12 @@ class VolumeGeometry:
 
     @property
     def voxel_ml(self) -> float:
-        """Volume of a voxel."""
+        """Volume of a voxel in ml."""
         return prod(self.spacing_mm) / 1000
 
     @property
     def slice_axis(self) -> int:
-        """The array's axis that is closest to head-foot: axial slices are those across it."""
+        """The array's axis that is closest to head-foot; axial slices lie across it."""
         return int(np.abs(np.reshape(self.direction, (3, 3))[2][::-1]).argmax())
 
     @property
@@ -78,12 +78,12 @@ class VolumeGeometry:
         """Points (..., 3) x, y, z in the patient.
 
         Args:
-            index: (..., 3) along z, y, x; between voxels and outside, too.
+            index: (..., 3) along z, y, x; may lie between voxels or outside.
         """
         return np.asarray(self.origin_mm) + np.asarray(index, float) @ self.steps_mm
 
     def slice_z_mm(self, index: int) -> float:
-        """Height of the middle of an axial slice."""
+        """Height in mm (the patient's z) of the middle of an axial slice."""
         middle = (np.array(self.shape) - 1) / 2
         middle[self.slice_axis] = index
         return float(self.position_mm(middle)[2])
@@ -96,7 +96,7 @@ class VolumeGeometry:
         return replace(self, origin_mm=_triple(self.position_mm(last)), direction=tuple(direction.ravel().tolist()))
 
     def transposed(self, axes: Sequence[int]) -> VolumeGeometry:
-        """The grid of an array whose axes are put in another order, as numpy's ``transpose`` takes it."""
+        """The grid of an array after numpy's ``transpose`` with these axes."""
         columns = np.reshape(self.direction, (3, 3))[:, ::-1][:, list(axes)][:, ::-1]
         z, y, x = (self.shape[axis] for axis in axes)
         return replace(
@@ -107,15 +107,15 @@ class VolumeGeometry:
         )
 
     def turned(self, order: str) -> VolumeGeometry:
-        """The grid of an array that is turned to another order of axes: every voxel keeps its place."""
-        how = turn(self.order, to=order)
-        return self.transposed(how.axes).flipped(how.flips)
+        """The grid of an array that is turned to another storage order: every voxel keeps its place."""
+        change = turn(self.order, to=order)
+        return self.transposed(change.axes).flipped(change.flips)
 
     def with_slices(self, edge: float, spacing_mm: float, count: int) -> VolumeGeometry:
         """Other slices along z.
 
         Args:
-            edge: of the first one, counted in slices of this grid from its first edge.
+            edge: start of the first new slice, in slices of this grid from its first edge.
             spacing_mm: of the new slices.
             count: of the new slices.
         """
@@ -129,7 +129,7 @@ class VolumeGeometry:
         )
 
     def image_of(self, values: np.ndarray) -> sitk.Image:
-        """An image of these values (z, y, x) in SimpleITK."""
+        """A SimpleITK image of these values (Z, Y, X) on this grid."""
         import SimpleITK as sitk
 
         image = sitk.GetImageFromArray(values)
@@ -156,7 +156,7 @@ class Volume:
         return Volume(turn(self.geometry.order, to=order).apply(self.values), self.geometry.turned(order))
 
     def to_sitk(self) -> sitk.Image:
-        """The same in SimpleITK."""
+        """The volume as a SimpleITK image."""
         return self.geometry.image_of(self.values)
 
 
@@ -167,10 +167,10 @@ def geometry_of(image: Any) -> VolumeGeometry:
 
 
 def grid_difference(found: VolumeGeometry, expected: VolumeGeometry) -> str | None:
-    """What makes two grids two, in words that go on from "must have its image's ..."; None where they are one.
+    """How two grids differ, as the end of a message "must have its image's ..."; None if they are the same grid.
 
-    Grids are one if they have the same number of voxels and all corners lie within :data:`TOLERANCE_VOXELS`. This is
-    the only comparison of grids in the package.
+    They are the same if they have the same shape and all corners lie within :data:`TOLERANCE_VOXELS`. This is the only
+    comparison of grids in the package.
     """
     if found.shape != expected.shape:
         return f"size {_numbers(expected.shape)} (z, y, x), got {_numbers(found.shape)}"
@@ -189,7 +189,7 @@ def grid_difference(found: VolumeGeometry, expected: VolumeGeometry) -> str | No
 
 
 def corner_distance(found: VolumeGeometry, expected: VolumeGeometry) -> float:
-    """How far the corners of two grids of one shape lie apart at most, in voxels of the second one."""
+    """The largest distance between corners of two grids of the same shape, in voxels of the second one."""
     to_voxels = np.linalg.inv(expected.steps_mm)
     corners = list(product(*((0, size - 1) for size in expected.shape)))
     apart = (found.position_mm(corners) - expected.position_mm(corners)) @ to_voxels

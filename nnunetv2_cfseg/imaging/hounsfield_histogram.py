@@ -1,4 +1,4 @@
-"""How often a scan has which values: padding set aside, and shares, peaks and quantiles of what was measured."""
+"""The histogram of a scan's measured values, without padding: fractions of voxels, peaks and quantiles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Voxels that are looked at; of larger scans every n-th.
+#: Most voxels that are looked at; in larger scans only every n-th.
 MOST_VOXELS = 1_000_000
 #: Nothing measured is far below air: scanners clip at -1024, and noise and the streaks of metal seldom pass -1100.
 LOWEST_HU = -1100.0
@@ -18,7 +18,7 @@ LOWEST_HU = -1100.0
 PADDING_WIDTH = 64.0
 #: Air has peaks from -1000 to -884 in the real scans here, and clipped or padded air lies at -1024.
 AIR_HU = (-1100.0, -870.0)
-#: What lies beyond is wrong whatever it is, and has no place in float32.
+#: Values beyond this are clipped: they are wrong in any case, and may not fit into float32.
 FARTHEST = 1e30
 BIN_HU = 8.0
 HISTOGRAM_HU = (-4096.0, 8192.0)
@@ -63,14 +63,14 @@ class Histogram:
 
     @cached_property
     def bins(self) -> NDArray[np.float64]:
-        """Share of voxels in each bin of ``BIN_HU``; what lies outside is in the outermost."""
+        """Share of voxels in each bin of ``BIN_HU``; values outside the range count in the outermost bins."""
         edges = np.arange(HISTOGRAM_HU[0], HISTOGRAM_HU[1] + 1, BIN_HU)
         clipped = np.clip(self.values, edges[0], edges[-1] - 1)
         return np.histogram(clipped, edges, weights=self.counts / self.counts.sum())[0]
 
     @cached_property
     def smooth(self) -> NDArray[np.float64]:
-        """``bins`` after a Gauss of sigma 16."""
+        """``bins``, smoothed by a Gaussian with a sigma of 16 HU."""
         kernel = np.exp(-0.5 * (np.arange(-6, 7) / 2) ** 2)
         return np.convolve(self.bins, kernel / kernel.sum(), "same")
 
@@ -83,7 +83,11 @@ class Histogram:
         return _center(first + int(self.smooth[first:last].argmax()))
 
     def fullest(self, low: float, half: int) -> tuple[float, float, float]:
-        """The fullest window from ``low`` on: its middle, its share, and the share of as much before it."""
+        """The fullest window of +-``half`` HU with its middle at ``low`` or above.
+
+        Returns:
+            The window's middle, its share, and the share of a window of the same width right below it.
+        """
         width = half // int(BIN_HU)
         sums = np.concatenate([[0], np.cumsum(self.bins)])
         middles = np.arange(int((low - HISTOGRAM_HU[0]) // BIN_HU), self.bins.size - width)
@@ -93,7 +97,7 @@ class Histogram:
 
     @cached_property
     def air_peak(self) -> tuple[float, float]:
-        """Where what is below -300 peaks, and the share of voxels near it, 0 where that is no peak."""
+        """Where values below -300 peak, and the share of voxels near that peak; 0 if it is no clear peak."""
         below = self.share(None, -300)
         if not below:
             return 0.0, 0.0
@@ -103,7 +107,7 @@ class Histogram:
 
     @cached_property
     def has_air(self) -> bool:
-        """Whether a good part of what is below -300 is where air is."""
+        """Whether a good part of the values below -300 is where air is."""
         return self.share(*AIR_HU) >= max(0.003, 0.3 * self.share(None, -300))
 
     @cached_property
@@ -114,7 +118,7 @@ class Histogram:
 
 
 def sample_of(values: NDArray[Any]) -> NDArray[np.float32]:
-    """At most ``MOST_VOXELS`` of the finite values: every n-th, n a prime that divides no side, to meet all columns."""
+    """At most ``MOST_VOXELS`` finite values: every n-th, with a prime n that divides no side, to reach all columns."""
     step = max(1, -(-values.size // MOST_VOXELS))
     while step > 1 and (not _is_prime(step) or any(side % step == 0 for side in values.shape)):
         step += 1
@@ -125,11 +129,11 @@ def sample_of(values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def set_aside(sample: NDArray[np.float32], *, declared: bool) -> Histogram:
-    """The histogram of a sample, without what was not measured: padding, and a value that fills what was cut away.
+    """The histogram of a sample without values that were not measured: padding, and the fill of parts cut away.
 
     Args:
-        sample: HU, as :func:`sample_of` gives it.
-        declared: whether the file said what its padding is, and that is left out already.
+        sample: HU, from :func:`sample_of`.
+        declared: the file says what its padding is, and the sample leaves it out already.
     """
     values, counts = np.unique(sample.astype(np.float64), return_counts=True)
     total = counts.sum()
@@ -140,26 +144,27 @@ def set_aside(sample: NDArray[np.float32], *, declared: bool) -> Histogram:
     kept = Histogram(values, counts, padding, declared)
     if values.size < 3:
         return kept
-    most = int(counts.argmax())
-    fill, share = float(values[most]), counts[most] / counts.sum()
-    is_spike = share >= 0.05 and counts[most] >= 0.5 * counts[np.abs(values - fill) <= BIN_HU].sum()
-    if not is_spike or fill <= -850 or kept.share(None, fill) >= 0.005 or counts.sum() - counts[most] <= 100:
+    commonest = int(counts.argmax())
+    count = counts[commonest]
+    fill, share = float(values[commonest]), count / counts.sum()
+    is_spike = share >= 0.05 and count >= 0.5 * counts[np.abs(values - fill) <= BIN_HU].sum()
+    if not is_spike or fill <= -850 or kept.share(None, fill) >= 0.005 or counts.sum() - count <= 100:
         return kept
-    others = np.arange(values.size) != most
-    return Histogram(values[others], counts[others], padding, declared, fill, float(counts[most] / total))
+    others = np.arange(values.size) != commonest
+    return Histogram(values[others], counts[others], padding, declared, fill, float(count / total))
 
 
 def _padding(values: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[float, ...]:
-    """Exact values below air that stand alone, the commonest first."""
+    """Exact values below air without others nearby, the commonest first."""
     low = values < LOWEST_HU
     total, values, counts = counts.sum(), values[low], counts[low]
-    found: list[float] = []
+    padding: list[float] = []
     for index in np.argsort(-counts, kind="stable")[:4]:
         near = np.abs(values - values[index]) <= PADDING_WIDTH
         is_alone = counts[index] >= max(0.001 * total, 0.5 * counts[near].sum())
-        if is_alone and all(abs(values[index] - other) > PADDING_WIDTH for other in found):
-            found.append(float(values[index]))
-    return tuple(found)
+        if is_alone and all(abs(values[index] - other) > PADDING_WIDTH for other in padding):
+            padding.append(float(values[index]))
+    return tuple(padding)
 
 
 def _center(index: int) -> float:

@@ -1,4 +1,4 @@
-"""What is odd about the values of a CT: each rule looks at one thing and answers with half a sentence, or nothing.
+"""Rules about the values of a CT: each checks one thing and returns half a sentence, or nothing if all is well.
 
 Reasons of :data:`REFUSALS` are clear and the file is refused; those of :data:`DOUBTS` are borderline and the file is
 accepted with a warning.
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from nnunetv2_cfseg.imaging.hounsfield_histogram import Histogram
 
-#: Least that lungs and airways show. Above it no scan has a peak of its own up to fat.
+#: Upper end of lungs and airways. Between it and fat no scan has a peak.
 LUNG_TOP_HU = -650.0
 #: A peak above it may be the edge of fat, or skin and air in one voxel.
 NO_PEAK_BELOW_HU = -400.0
@@ -18,18 +18,18 @@ NO_PEAK_BELOW_HU = -400.0
 SOFT_HU = (-200.0, 200.0)
 #: Where the commonest soft tissue lies: from fat at -112 in obese patients to 100 in plastic heads, and some tolerance.
 TISSUE_HU = (-150.0, 150.0)
-#: Blood in arteries with contrast, the brightest tissue but bone, can be this bright.
+#: Blood in arteries with contrast, the brightest tissue except bone, can be this bright.
 BRIGHTEST_TISSUE_HU = 600.0
 #: Scaled to 0 to 1, -1 to 1 or to a standard deviation of one, scans span less than this; noise alone spans more.
 NARROW_HU = 20.0
-#: Between this and the former, only a piece of one tissue can lie.
+#: A scan that spans more than NARROW_HU and less than this can only be a piece of one tissue.
 ONE_TISSUE_HU = 50.0
 
 Rule = Callable[[Histogram], str]
 
 
 def _narrow(v: Histogram) -> str:
-    """Scaled to 0 to 1, or to a mean of zero; both lie round 0, as a smooth piece of an organ does not. Or labels."""
+    """Values scaled to 0 to 1 or to zero mean, which lie around 0, unlike a smooth piece of an organ; or labels."""
     low, high = v.quantile(0.001), v.quantile(0.999)
     is_scaled = high - low < NARROW_HU and low <= 2 and high >= -2
     are_labels = high - low < ONE_TISSUE_HU and v.values.size < 5
@@ -59,16 +59,16 @@ def _nothing_but_air(v: Histogram) -> str:
 
 
 def _below_air(v: Histogram) -> str:
-    """Padding that was interpolated leaves some values between it and air."""
+    """Values far below air. Interpolated padding leaves some between itself and air."""
     share = v.share(None, -1350)
-    most = 0.1 if v.padding and v.has_air else 0.02
-    return f"{share:.0%} of them are below -1350, and nothing is below air" if share > most else ""
+    limit = 0.1 if v.padding and v.has_air else 0.02
+    return f"{share:.0%} of them are below -1350, and nothing is below air" if share > limit else ""
 
 
 def _air_that_passes_for_padding(v: Histogram) -> str:
-    """Air of one value at -2000, by a slope or an intercept that was applied twice, looks like padding of -2000.
+    """Air moved to -2000 by a slope or intercept that was applied twice, which looks like padding of -2000.
 
-    Where it is padding there is air or lung besides, and soft tissue.
+    With real padding there is also air or lung, and soft tissue.
     """
     doubled = [value for value in v.padding if -2100 <= value <= -1900]
     if not doubled or v.declared:
@@ -80,7 +80,7 @@ def _air_that_passes_for_padding(v: Histogram) -> str:
 
 
 def _high_peak(v: Histogram) -> str:
-    """Bone has no peak: it gets rarer from 200 on. A peak there is soft tissue or air that was moved."""
+    """A peak where bone is. Bone gets rarer from 200 on, so a peak is soft tissue or air that was moved."""
     if v.has_air or v.share(500) <= 0.1:
         return ""
     for half, part in ((160, 0.7), (64, 0.55)):
@@ -96,21 +96,21 @@ def _high_value(v: Histogram) -> str:
     if v.has_air:
         return ""
     high = v.values >= 500
-    most = v.counts[high].max(initial=0) / v.counts.sum()
-    if most > 0.05:
+    share = v.counts[high].max(initial=0) / v.counts.sum()
+    if share > 0.05:
         value = v.values[high][v.counts[high].argmax()]
-        return f"there is no air near -1000, and {most:.0%} of them are {value:g}"
+        return f"there is no air near -1000, and {share:.0%} of them are {value:g}"
     return ""
 
 
 def _high_fill(v: Histogram) -> str:
-    """Air of one value that was moved, and tissue with it."""
+    """Air of a single value that was moved, together with the tissue."""
     is_high = v.fill is not None and not -30 <= v.fill <= 30 and v.share(500) > 0.3 * v.share(-300)
     return f"none are below {v.fill:g}, which many are, and {v.share(500):.0%} are above 500" if is_high else ""
 
 
 def _stored(v: Histogram) -> str:
-    """As scanners store them: nothing below 0, and bone far above 1000. Dense bone alone is so, too, with its peak."""
+    """Values as scanners store them: nothing below 0, and bone far above 1000. Dense bone alone has its own peak."""
     lowest = 0 if v.fill is None or v.fill >= 0 else v.fill
     is_bone = 300 <= v.mode(None, None) < 900
     is_stored = lowest == 0 and v.share(None, 0) < 0.001 and v.share(1000) > 0.005 and not is_bone
@@ -166,7 +166,7 @@ def _clipped(v: Histogram) -> str:
 
 
 def _air_off(v: Histogram) -> str:
-    """By 70 to 350: farther off is refused, and a scanner of the real scans here is off by 116."""
+    """Air that is off by 70 to 350: more is refused, and one scanner of the real scans here is off by 116."""
     near = [value for value in v.padding if value > -1300]
     peak, share = v.air_peak
     if near:
@@ -176,8 +176,8 @@ def _air_off(v: Histogram) -> str:
     if v.share(None, -1060) > 0.1:
         return f"{v.share(None, -1060):.0%} of them are below -1060, and nothing is below air"
     between = (v.values > -930) & (v.values < LUNG_TOP_HU)
-    most = v.counts[between].max(initial=0) / v.counts.sum()
-    return f"{most:.0%} of them have one value near -900, above air" if most > 0.05 else ""
+    share = v.counts[between].max(initial=0) / v.counts.sum()
+    return f"{share:.0%} of them have one value near -900, above air" if share > 0.05 else ""
 
 
 def _tissue_off(v: Histogram) -> str:
@@ -187,13 +187,13 @@ def _tissue_off(v: Histogram) -> str:
 
 
 def _no_air_no_fat(v: Histogram) -> str:
-    """A piece of a head can be so, and a scan without its intercept of -1000."""
+    """Neither air nor fat, but bone: a piece of a head, or a scan without its intercept of -1000."""
     has_bone = v.share(1000) > 0.3 or (v.share(1000) > 0.005 and v.share(-50, 200) > 0.3)
     is_odd = v.share(None, -50) < 0.001 and has_bone
     return f"there is neither air nor fat, and {v.share(1000):.1%} of them are above 1000" if is_odd else ""
 
 
-#: In their order: each may rely on the ones before having found nothing.
+#: The order matters: each rule may rely on the earlier ones having found nothing.
 REFUSALS: tuple[Rule, ...] = (
     _narrow, _picture, _far_above, _nothing_but_air, _below_air, _air_that_passes_for_padding, _high_peak, _high_value,
     _high_fill, _stored, _air_moved, _no_soft_tissue,

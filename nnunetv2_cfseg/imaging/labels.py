@@ -1,4 +1,4 @@
-"""Label values of a segmentation."""
+"""Checks the label values of a segmentation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def check_labels(values: np.ndarray, known: set[int], file: str | Path) -> None:
     """Refuse a segmentation with label values that the dataset does not have.
 
     Raises:
-        ValueError: with the values and the file.
+        ValueError: there are such values; the message has them and the file.
     """
     unknown = sorted(set(np.unique(values).tolist()) - known)
     if unknown:

@@ -1,7 +1,7 @@
-"""NIfTI files: a header that says where its voxels lie, and voxels that are all there.
+"""Reads NIfTI files whose header says where the voxels lie and whose voxels are complete.
 
-SimpleITK and nibabel mend headers in silence: a spacing of 0, NaN or infinity becomes 1 mm, voxels that are missing
-become 0. So the header is looked at byte by byte before either of them sees it.
+SimpleITK and nibabel repair headers silently: a spacing of 0, NaN or infinity becomes 1 mm, and missing voxels become
+0. So the header's bytes are checked before either of them reads it.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from nnunetv2_cfseg.imaging.orientation import order_of
 ENDINGS = (".nii", ".nii.gz")
 HEADER_BYTES = 348
 MAGIC = (b"n+1", b"ni1")
-#: Relative: how far the sform's spacing may be from that of ``pixdim``.
+#: Largest relative difference between the spacings of the sform and of ``pixdim``.
 SPACING_TOLERANCE = 0.01
-#: Codes of an sform that is the scanner's; others map to an atlas.
+#: Codes of an sform in scanner coordinates; others map to an atlas.
 SCANNER_CODES = (1, 2)
-#: Deflate writes no less than a byte for so many.
+#: Deflate compresses at most this many bytes into one.
 MOST_BYTES_FOR_ONE = 1032
-#: Bytes behind the voxels that are read to see that a gzip is whole; no tool writes so many.
+#: Most bytes behind the voxels that are read to check that a gzip is complete; no tool writes so many.
 MOST_BYTES_BEHIND = 1 << 26
 CHUNK = 1 << 22
-#: What reading a broken gzip raises.
+#: Errors that reading a broken gzip raises.
 BROKEN = (OSError, EOFError, zlib.error)
 
 
@@ -43,7 +43,7 @@ def is_nifti(file: Path) -> bool:
 
 
 def read_header(file: Path) -> Any:
-    """nibabel's header of a NIfTI-1 file, as its bytes are.
+    """nibabel's header of a NIfTI-1 file, without its repairs.
 
     Raises:
         ValueError: the file is no NIfTI-1, does not say how far its voxels are apart, or is not one volume of numbers.
@@ -68,32 +68,32 @@ def read_header(file: Path) -> Any:
 
 
 def check_forms(header: Any, file: Path) -> None:
-    """Refuse a header whose qform, sform and pixdim contradict one another; say where it says nothing of its axes.
+    """Refuse a header whose qform, sform and pixdim contradict one another; warn if it does not say where axes run.
 
     Raises:
-        ValueError: qform and sform have axes run different ways, so that one calls left what is right for the other,
-            or the sform has another voxel size than pixdim.
+        ValueError: the axes of qform and sform run different ways, so that left in one is right in the other, or the
+            sform has another voxel size than pixdim.
     """
     has_sform, has_qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
-    is_atlas = int(header["sform_code"]) not in SCANNER_CODES and has_qform  # which may have stretched the head
+    is_atlas = int(header["sform_code"]) not in SCANNER_CODES and has_qform  # its sform may stretch the head
     spacing_mm = [float(mm) for mm in header["pixdim"][1:4]]
-    of_sform = np.linalg.norm(sform(header)[:3, :3], axis=0)
-    if has_sform and not is_atlas and not np.allclose(of_sform, spacing_mm, rtol=SPACING_TOLERANCE, atol=0):
+    sform_mm = np.linalg.norm(sform(header)[:3, :3], axis=0)
+    if has_sform and not is_atlas and not np.allclose(sform_mm, spacing_mm, rtol=SPACING_TOLERANCE, atol=0):
         raise ValueError(
             f"the header must say one voxel size, and its pixdim says {_numbers(spacing_mm)} mm and its sform "
-            f"{_numbers(of_sform)} mm: {file}"
+            f"{_numbers(sform_mm)} mm: {file}"
         )
     if not has_sform and not has_qform:
         say(
-            f"the header does not say which way its axes run (qform_code and sform_code are 0), taken as LPS, to the "
-            f"left, back and head: {file}"
+            f"the header does not say which way its axes run (qform_code and sform_code are 0), LPS is assumed (to the "
+            f"left, back and head): {file}"
         )
         return
     if not has_sform or not has_qform:
         return
     try:
         orders = [_order(form) for form in (sform(header), header.get_qform())]
-    except Exception as error:  # a quaternion that is none; nibabel has its own kinds
+    except Exception as error:  # an invalid quaternion; nibabel raises its own kinds of errors
         raise ValueError(f"the header's qform must be a rotation ({error}): {file}") from error
     if orders[0] != orders[1]:
         raise ValueError(
@@ -102,7 +102,7 @@ def check_forms(header: Any, file: Path) -> None:
 
 
 def read_values(file: Path, header: Any) -> np.ndarray:
-    """The voxels (Z, Y, X) in the file's own type; float32 where the file scales them.
+    """The voxels (Z, Y, X) in the file's own type; float32 if the file scales them.
 
     Args:
         header: of the file, from :func:`read_header`.
@@ -113,7 +113,7 @@ def read_values(file: Path, header: Any) -> np.ndarray:
     try:
         dtype, offset = header.get_data_dtype(), int(header.get_data_offset())
         slope, inter = header.get_slope_inter()
-    except Exception as error:  # nibabel raises its own kinds for types that it does not know
+    except Exception as error:  # nibabel raises its own kinds of errors for unknown types
         raise ValueError(f"the voxels must be numbers of a known type ({error}): {file}") from error
     if np.isinf([header["scl_slope"], header["scl_inter"]]).any():
         raise ValueError(
@@ -135,12 +135,12 @@ def read_values(file: Path, header: Any) -> np.ndarray:
 
 
 def _read_exactly(file: Path, offset: int, count: int) -> bytearray:
-    """Bytes of the voxels, all there; of a gzip everything behind them is read too, for its checksum."""
+    """All bytes of the voxels; in a gzip everything behind them is read too, for its checksum."""
     stored = file.stat().st_size
-    most = stored * MOST_BYTES_FOR_ONE if file.name.endswith(".gz") else stored
-    if offset < 0 or offset + count > most:
+    limit = stored * MOST_BYTES_FOR_ONE if file.name.endswith(".gz") else stored
+    if offset < 0 or offset + count > limit:
         raise ValueError(
-            f"the image is truncated: its header speaks of {count} bytes of voxels, and the file is {stored} bytes: "
+            f"the image is truncated: its header announces {count} bytes of voxels, and the file has {stored} bytes: "
             f"{file}"
         )
     try:
@@ -190,11 +190,11 @@ def _check_size(header: Any, file: Path) -> None:
 def _check_spacing(header: Any, file: Path) -> None:
     spacing_mm = [float(mm) for mm in header["pixdim"][1:4]]
     if not all(isfinite(mm) and mm > 0 for mm in spacing_mm):
-        raise ValueError(f"voxels must be some mm apart along each axis, and the header says {spacing_mm}: {file}")
+        raise ValueError(f"voxels must be a positive number of mm apart, and the header says {spacing_mm}: {file}")
 
 
 def sform(header: Any) -> np.ndarray:
-    """(3, 4), from a voxel (x, y, z, 1) to the patient's right, front and head in mm."""
+    """The sform (3, 4), which maps a voxel (x, y, z, 1) to mm towards the patient's right, front and head."""
     return np.array([header[f"srow_{axis}"] for axis in "xyz"], dtype=float)
 
 

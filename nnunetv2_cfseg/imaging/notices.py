@@ -1,4 +1,4 @@
-"""What a user should know of a file that is read all the same."""
+"""Warnings about files that are read all the same."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _SAID: set[str] = set()
 
 
 def say(text: str) -> None:
-    """Print a warning on stderr, once in a process."""
+    """Print a warning on stderr; the same text only once in a process."""
     if text not in _SAID:
         _SAID.add(text)
         print(f"warning: {text}", file=sys.stderr)
 
 
 def forget() -> None:
-    """Say everything again; for tests."""
+    """Print all warnings again, as in a new process; for tests."""
     _SAID.clear()

@@ -1,4 +1,4 @@
-"""Which way the axes of an image run, and turning an array from one order to another.
+"""Which way the axes of an image run, and how to turn an array from one storage order to another.
 
 An order is three letters for the file's axes x, y and z, as SimpleITK and nibabel write it: ``LPS`` runs to the
 patient's left, back (posterior) and head (superior); nibabel's ``RAS+`` is ``RAS``.
@@ -18,10 +18,10 @@ LPS, RAS = "LPS", "RAS"
 
 @dataclass(frozen=True)
 class Turn:
-    """How an array's last three axes z, y, x become those of another order; no voxel is interpolated.
+    """How to turn an array's last three axes z, y, x to another order; no voxel is interpolated.
 
     Attributes:
-        axes: for each axis of the result, which one it was.
+        axes: for each axis of the result, the axis it was before.
         flips: axes of the result that run the other way than before.
     """
 
@@ -50,8 +50,8 @@ def order_of(direction: Collection[float]) -> str:
     """The order of an image.
 
     Args:
-        direction: 3 x 3 direction cosines, row by row: column a is where the file's axis a (x, y, z) runs to. Of
-            oblique ones the nearest axes of the patient are taken, the clearest first.
+        direction: 3 x 3 direction cosines, row by row: column a is where the file's axis a (x, y, z) runs to. Oblique
+            axes get the nearest axes of the patient, the clearest one first.
     """
     cosines = np.reshape(list(direction), (3, 3)).astype(float)
     size = np.abs(cosines)
@@ -65,10 +65,10 @@ def order_of(direction: Collection[float]) -> str:
 
 
 def checked_order(order: str) -> str:
-    """An order that is one.
+    """Return the order if it is valid.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not three letters, one of each of L/R, P/A and S/I.
     """
     if not isinstance(order, str) or len(order) != 3 or sorted(map(_axis, order)) != [0, 1, 2]:
         raise ValueError(f"a storage order must be three letters such as LPS or RAS, one of each of L/R, P/A and S/I, "
@@ -77,7 +77,7 @@ def checked_order(order: str) -> str:
 
 
 def turn(order: str, to: str) -> Turn:
-    """How an array of one order becomes one of another."""
+    """How to turn an array from one order to another."""
     array, wanted = checked_order(order)[::-1], checked_order(to)[::-1]  # along the array's z, y, x
     patient = [_axis(letter) for letter in array]
     z, y, x = (patient.index(_axis(letter)) for letter in wanted)
@@ -86,5 +86,5 @@ def turn(order: str, to: str) -> Turn:
 
 
 def _axis(letter: str) -> int:
-    """The patient's axis 0, 1 or 2 that a letter is of; -1 of none."""
+    """The patient's axis 0, 1 or 2 that a letter belongs to; -1 for other letters."""
     return next((axis for axis, letters in enumerate(LETTERS) if letter in letters), -1)

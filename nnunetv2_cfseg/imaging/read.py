@@ -1,4 +1,4 @@
-"""The one reader of images, which takes nothing on trust."""
+"""Reads images; all images of the package are read here, and every header is checked."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from nnunetv2_cfseg.files.text_files import require_regular_file
 from nnunetv2_cfseg.imaging import attached, nifti
 from nnunetv2_cfseg.imaging.geometry import Volume, VolumeGeometry, geometry_of
 
-#: Deviation of the cosine of two axes from 0; files round direction cosines to some digits.
+#: Largest cosine of the angle between two axes; files round direction cosines to some digits.
 SHEAR_TOLERANCE = 5e-4
-#: Voxels of no scanner.
+#: No scanner has smaller or larger voxels.
 SMALLEST_MM, LARGEST_MM = 1e-3, 1e3
 PATIENT_AXES = ("from right to left", "from front to back", "from feet to head")
 
 
 def read_geometry(file: Path) -> VolumeGeometry:
-    """The grid of a file, by its header alone.
+    """The grid of a file; only its header is read.
 
     Raises:
-        ValueError: it cannot be read, is no file, is no volume, does not say how far its voxels are apart, or its axes
+        ValueError: it cannot be read, is no file or no volume, does not say how far its voxels are apart, or its axes
             are not at right angles (a tilted gantry).
     """
     return _read_geometry(file, _nifti_header(file))
 
 
 def _nifti_header(file: Path) -> Any:
-    """nibabel's header of a NIfTI file that is there; None for other formats."""
+    """nibabel's header of a NIfTI file; None for other formats. A missing file is refused."""
     require_regular_file(file)
     return nifti.read_header(file) if nifti.is_nifti(file) else None
 
@@ -56,7 +56,7 @@ def _read_geometry(file: Path, header: Any) -> VolumeGeometry:
     _check_right_angles(np.reshape(reader.GetDirection(), (3, 3)), file)
     if header is not None:
         if int(header["sform_code"]) in nifti.SCANNER_CODES:
-            # SimpleITK falls back to the qform, which cannot say that it is sheared.
+            # SimpleITK falls back to the qform, which cannot express shear.
             _check_right_angles(nifti.sform(header)[:, :3], file)
         nifti.check_forms(header, file)
     geometry = geometry_of(reader)
@@ -67,7 +67,7 @@ def _read_geometry(file: Path, header: Any) -> VolumeGeometry:
 
 
 def read_volume(file: Path) -> Volume:
-    """An image that is whole, in the type that its file stores; float32 where a NIfTI file scales it.
+    """Read a complete image, in the type that its file stores; float32 if a NIfTI file scales it.
 
     Raises:
         ValueError: what :func:`read_geometry` refuses, or voxels that are missing or damaged.
@@ -84,7 +84,7 @@ def read_volume(file: Path) -> Volume:
 
 
 def read_scan(file: Path) -> Volume:
-    """An image whose voxels are all numbers; labels need no such check, as they have to be whole numbers.
+    """Read an image whose voxels are all finite. Labels need no such check, as they have to be whole numbers.
 
     Raises:
         ValueError: what :func:`read_volume` refuses, or voxels that are NaN or infinite.
@@ -95,37 +95,37 @@ def read_scan(file: Path) -> Volume:
 
 
 def check_finite(values: np.ndarray, file: str | Path) -> None:
-    """Refuse voxels that are no numbers: nobody knows whether one stands for air, for water or for a mistake.
+    """Refuse voxels that are NaN or infinite: nobody knows whether they mean air, water or a mistake.
 
     Raises:
-        ValueError: with their count.
+        ValueError: there are some; the message has their count.
     """
     if values.dtype.kind != "f":
         return
     odd = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in values)
     if odd:
         raise ValueError(
-            f"every voxel must be a number, and {odd} of {values.size} are NaN or infinite, as where a scan was "
-            f"resampled or defaced; set them to what they stand for, mostly air (-1024): {file}"
+            f"every voxel must be a number, and {odd} of {values.size} are NaN or infinite, which resampling or "
+            f"defacing can cause; set them to what they stand for, mostly air (-1024): {file}"
         )
 
 
 def check_spacing(spacing_mm: tuple[float, ...], file: Path) -> None:
-    """Refuse a distance between voxels that is none.
+    """Refuse an impossible distance between voxels.
 
     Raises:
         ValueError: one is not between a micrometre and a metre.
     """
     if not all(SMALLEST_MM <= mm <= LARGEST_MM for mm in spacing_mm):
-        found = ", ".join(f"{mm:.6g}" for mm in spacing_mm)
+        spacing = ", ".join(f"{mm:.6g}" for mm in spacing_mm)
         raise ValueError(
-            f"voxels must be {SMALLEST_MM:g} to {LARGEST_MM:g} mm apart along each axis, got ({found}) along the "
+            f"voxels must be {SMALLEST_MM:g} to {LARGEST_MM:g} mm apart along each axis, got ({spacing}) along the "
             f"file's axes x, y, z: {file}"
         )
 
 
 def check_slice_axis(geometry: VolumeGeometry, file: Path) -> None:
-    """Refuse slices that do not follow one another along the patient.
+    """Refuse slices that do not follow one another from feet to head.
 
     Raises:
         ValueError: they run another way.
@@ -139,7 +139,7 @@ def check_slice_axis(geometry: VolumeGeometry, file: Path) -> None:
 
 
 def _check_attached(file: Path, *, voxels: bool) -> None:
-    """Look at the header of a MetaImage or NRRD, or at its compressed voxels."""
+    """Check the header of a MetaImage or NRRD, or its compressed voxels."""
     if file.suffix == ".mha":
         attached.check_metaimage(file, voxels=voxels)
     elif file.suffix == ".nrrd":
@@ -147,7 +147,7 @@ def _check_attached(file: Path, *, voxels: bool) -> None:
 
 
 def _path(file: Path) -> str:
-    """A name as SimpleITK takes it, which knows UTF-8 alone.
+    """A file's name for SimpleITK, which supports only UTF-8.
 
     Raises:
         ValueError: the name is not UTF-8.
@@ -177,7 +177,7 @@ def _sheared(how: str, file: Path) -> str:
 
 
 def _check_fits_memory(geometry: VolumeGeometry, file: Path) -> None:
-    """A header can speak of any size; one byte a voxel is the least that will be needed."""
+    """Refuse a size that cannot fit into memory: a header can claim any, and a voxel needs at least one byte."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     z, y, x = geometry.shape
     if z * y * x > memory:

@@ -1,4 +1,4 @@
-"""Label maps: finding, reading and comparing them."""
+"""Finds, reads and compares label maps."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ DTYPES = (np.uint8, np.uint16, np.int16, np.int32, np.int64, np.uint64)
 
 
 def case_files(folder: Path, file_ending: str) -> dict[str, Path]:
-    """The files of a folder by case, sorted; hidden ones are left out.
+    """The files of a folder by case name, sorted; hidden ones are left out.
 
     Raises:
-        ValueError: there is no such folder, or no such file in it.
+        ValueError: the folder does not exist, or holds no file with this ending.
     """
     if not folder.is_dir():
         raise ValueError(f"segmentations must lie in a folder, and there is none: {folder}")
@@ -31,7 +31,7 @@ def case_files(folder: Path, file_ending: str) -> dict[str, Path]:
 
 
 def read_segmentation(file: Path) -> Volume:
-    """Read a label map: integers of the smallest type that holds them.
+    """Read a label map; its values get the smallest integer type that holds them.
 
     Raises:
         ValueError: the file is missing or truncated, its image is not 3D, or it holds values that are no integers.
@@ -47,7 +47,7 @@ def check_same_grid(prediction: Volume, truth: Volume, *, file: Path) -> None:
         file: of the prediction, for the message.
 
     Raises:
-        ValueError: another size, spacing, origin or direction.
+        ValueError: size, spacing, origin or direction differ.
     """
     if difference := grid_difference(prediction.geometry, truth.geometry):
         raise ValueError(f"a prediction must have its reference's {difference}: {file}")

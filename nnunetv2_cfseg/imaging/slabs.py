@@ -1,4 +1,4 @@
-"""From thin slices to thick ones: averages over slabs of ``factor`` consecutive slices."""
+"""Makes thick slices from thin ones by averaging slabs of ``factor`` consecutive slices."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def average_slabs(volume: np.ndarray, factor: int) -> np.ndarray:
 
 
 def annotate_slabs(labels: np.ndarray, factor: int, *, threshold: float = 0.5, ignore: int | None = None) -> np.ndarray:
-    """What an annotator marks on thick slices: a voxel whose slab is lesion to at least ``threshold``.
+    """What an annotator marks on thick slices: a voxel if at least ``threshold`` of its slab is lesion.
 
-    The value marked is the most frequent one of the slab's lesion, the smaller one of two that are equally frequent.
-    Thin voxels with the value ``ignore`` may hold anything: where the mark depends on what they hold, it is ``ignore``.
+    It gets the most frequent lesion value of the slab, the smallest one if several are equally frequent. Thin voxels
+    with the value ``ignore`` may hold anything: if the mark depends on what they hold, it is ``ignore``.
 
     Args:
         labels: (Z, Y, X) of an integer type, 0 is background; Z is a multiple of the factor.
         factor: thin slices in a thick one.
-        threshold: share of the slab, above 0.
-        ignore: the value that says that nobody looked, if there is one.
+        threshold: fraction of the slab, above 0.
+        ignore: the value of voxels that nobody annotated, if there is one.
 
     Returns:
         (Z / factor, Y, X), the type of ``labels``.
@@ -47,13 +47,13 @@ def annotate_slabs(labels: np.ndarray, factor: int, *, threshold: float = 0.5, i
     unknown = _count(slabs, ignore) if ignore is not None else np.zeros((len(slabs), *labels.shape[1:]), np.int64)
     lesion = factor - _count(slabs, 0) - unknown
     values = [value for value in np.unique(labels) if value not in (0, ignore)]
-    thick, most = _most_frequent(slabs, values)
+    thick, highest = _most_frequent(slabs, values)
     if unknown.any():
         # An unknown voxel may hold a value that is nowhere in these labels, and a smaller one than the winner.
-        is_open = (unknown > most) | ((unknown == most) & (thick > 1))
+        is_open = (unknown > highest) | ((unknown == highest) & (thick > 1))
         for value in values:
             count = _count(slabs, value) + unknown
-            is_open |= (value != thick) & ((count > most) | ((count == most) & (value < thick)))
+            is_open |= (value != thick) & ((count > highest) | ((count == highest) & (value < thick)))
         thick[is_open & (unknown > 0)] = ignore
         thick[lesion < threshold * factor] = ignore
     thick[lesion + unknown < threshold * factor] = 0
@@ -61,14 +61,14 @@ def annotate_slabs(labels: np.ndarray, factor: int, *, threshold: float = 0.5, i
 
 
 def _most_frequent(slabs: np.ndarray, values: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """For each column of a slab the most frequent of some ascending values, and how often it is there."""
+    """The most frequent of some ascending values in each column of a slab, and how often it occurs there."""
     thick = np.zeros((len(slabs), *slabs.shape[2:]), slabs.dtype)
-    most = np.zeros(thick.shape, np.int64)
+    highest = np.zeros(thick.shape, np.int64)
     for value in values:
         count = _count(slabs, value)
-        thick[count > most] = value
-        most = np.maximum(most, count)
-    return thick, most
+        thick[count > highest] = value
+        highest = np.maximum(highest, count)
+    return thick, highest
 
 
 def _count(slabs: np.ndarray, value: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The orders in which the files of a dataset store their axes."""
+"""Finds the orders in which the files of a dataset store their axes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from nnunetv2_cfseg.imaging.read import read_geometry
 
 
 def storage_orders(files: Iterable[Path]) -> dict[str, list[Path]]:
-    """The files of each order, by their headers; the most frequent order first.
+    """The files of each order, from their headers; the most frequent order comes first.
 
     Raises:
         ValueError: a header cannot be read or makes no sense.
     """
-    found: dict[str, list[Path]] = {}
+    orders: dict[str, list[Path]] = {}
     for file in files:
-        found.setdefault(read_geometry(file).order, []).append(file)
-    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+        orders.setdefault(read_geometry(file).order, []).append(file)
+    return dict(sorted(orders.items(), key=lambda item: -len(item[1])))
 
 
 def listed(orders: Mapping[str, Sequence[Path]]) -> str:

@@ -1,7 +1,7 @@
-"""The one writer of images: written beside its place, read back, and only then put there.
+"""Writes images to a temporary file, reads them back, and only then moves them into place.
 
-SimpleITK reports no failed write of a NIfTI file: on a full disk or beyond a limit it leaves half a file and says
-nothing.
+SimpleITK does not report a failed write of a NIfTI file: on a full disk or beyond a size limit it silently leaves half
+a file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nnunetv2_cfseg.imaging import nifti
 from nnunetv2_cfseg.imaging.geometry import Volume, VolumeGeometry, grid_difference
 from nnunetv2_cfseg.imaging.read import read_volume
 
-#: Of a NIfTI header, what says where voxels lie.
+#: Fields of a NIfTI header that say where voxels lie.
 GEOMETRY_FIELDS = (
     "pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x",
     "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z",
@@ -32,38 +32,38 @@ def write_volume(values: np.ndarray, geometry: VolumeGeometry, file: Path, *, li
     Args:
         values: (Z, Y, X).
         geometry: of the same shape.
-        file: where it goes; its ending says the format.
-        like: a file on the same grid, whose geometry is copied byte for byte where both are NIfTI. Nothing else of its
-            header is, as it may name a patient.
+        file: to write; its ending determines the format.
+        like: a file on the same grid, whose geometry is copied byte for byte if both are NIfTI. Nothing else of its
+            header is copied, as it may name a patient.
 
     Raises:
-        OSError: the disk is full or cannot be written to, or what was written reads back otherwise.
+        OSError: the disk is full or cannot be written to, or the file reads back differently.
     """
     if like is not None and nifti.is_nifti(like) and nifti.is_nifti(file):
-        _written(file, values, geometry, lambda part: _write_nifti(values, like, part))
+        _write_checked(file, values, geometry, lambda path: _write_nifti(values, like, path))
     else:
         image = geometry.image_of(values)
-        _written(file, values, geometry, lambda part: sitk.WriteImage(image, str(part), useCompression=True))
+        _write_checked(file, values, geometry, lambda path: sitk.WriteImage(image, str(path), useCompression=True))
 
 
-def _written(file: Path, values: np.ndarray, geometry: VolumeGeometry, write: Callable[[Path], object]) -> None:
-    part = file.with_name(f".{os.getpid()}.{file.name}")  # formats go by a name's ending
+def _write_checked(file: Path, values: np.ndarray, geometry: VolumeGeometry, write: Callable[[Path], object]) -> None:
+    temporary = file.with_name(f".{os.getpid()}.{file.name}")  # the name's ending determines the format
     try:
-        write(part)
-        _check(read_volume(part), values, geometry)
-        os.replace(part, file)
+        write(temporary)
+        _check(read_volume(temporary), values, geometry)
+        os.replace(temporary, file)
     except (RuntimeError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1].replace(str(part), "").strip(" :")
+        reason = str(error).strip().splitlines()[-1].replace(str(temporary), "").strip(" :")
         raise OSError(f"an image cannot be written, is the disk full? ({reason}): {file}") from error
     finally:
-        part.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _check(found: Volume, values: np.ndarray, geometry: VolumeGeometry) -> None:
-    difference = grid_difference(found.geometry, geometry)
+def _check(written: Volume, values: np.ndarray, geometry: VolumeGeometry) -> None:
+    difference = grid_difference(written.geometry, geometry)
     if difference is not None:
         raise ValueError(f"it reads back with another grid, whose {difference}")
-    if not np.array_equal(found.values, values):
+    if not np.array_equal(written.values, values):
         raise ValueError("it reads back with other voxels")
 
 

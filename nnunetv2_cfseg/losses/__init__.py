@@ -1,4 +1,4 @@
-"""Losses of segmentation and of thin-thick training; needs torch alone."""
+"""Losses for segmentation and for thin-thick training; needs only torch."""
 
 from nnunetv2_cfseg.losses.label_space import LabelSpace
 from nnunetv2_cfseg.losses.segmentation import SegmentationLoss

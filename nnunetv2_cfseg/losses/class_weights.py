@@ -1,13 +1,13 @@
-r"""Class weights of the cross-entropy, against the long tail of rare classes.
+r"""Class weights of the cross-entropy, for datasets with rare classes.
 
-``inverse_frequency``: a class has a weight in inverse proportion to its voxels, up to a limit.
+``inverse_frequency``: the weight of a class is inversely proportional to its voxels, up to a limit.
 
 ``dynamic``: Fernando and Tsokos 2022, "Dynamically Weighted Balanced Loss: Class Imbalanced Learning and Confidence
 Calibration of Deep Neural Networks", IEEE TNNLS 33(7), 2940-2951, doi 10.1109/TNNLS.2020.3047335 (reference 11 of the
 method's paper): with p the probability of the true class j and :math:`w_j = \log(\max_i n_i / n_j) + 1`, a voxel's
-loss is :math:`-w_j^{1 - p} \log p - p (1 - p)`. A voxel of a rare class has its weight only as long as it is predicted
-badly. The second term, which is there for calibration, is that of the true class alone: with two classes the sum over
-both would be smallest at p = 0.81, and certain predictions would be penalised.
+loss is :math:`-w_j^{1 - p} \log p - p (1 - p)`. A voxel of a rare class has its weight only as long as its prediction
+is bad. The second term, for calibration, uses only the true class: with two classes the sum over both would be smallest
+at p = 0.81, and certain predictions would be penalised.
 
 Counts are voxels of each class in the training cases: (K,) for classes, background first; for regions (R, 2), voxels
 outside and inside each of them.
@@ -31,7 +31,7 @@ BALANCES = ("none", "inverse_frequency", "dynamic")
 
 
 class ClassWeights(nn.Module):
-    """Turns log-probabilities into losses; :func:`make_class_weights` makes one by its name.
+    """Turns log-probabilities into losses; :func:`make_class_weights` builds one from its name.
 
     Args:
         weights: (K,) of the classes, or (R, 2) for the outside and the inside of each region.
@@ -60,7 +60,7 @@ class ClassWeights(nn.Module):
         return self.losses(log_p)
 
     def losses(self, log_p: Tensor) -> tuple[Tensor, Tensor]:
-        """What :meth:`forward` returns, once it has checked the shape."""
+        """Compute what :meth:`forward` returns; the shape is checked already."""
         raise NotImplementedError
 
 
@@ -97,7 +97,7 @@ class Dynamic(ClassWeights):
 def make_class_weights(
     name: str, counts: Counts | None = None, *, labels: LabelSpace = CLASSES, **parameters: Any
 ) -> ClassWeights | None:
-    """The class weights that plans name as ``balance``.
+    """Build the class weights that plans name as ``balance``.
 
     Args:
         name: ``none``, ``inverse_frequency`` or ``dynamic``.
@@ -132,11 +132,11 @@ def make_class_weights(
 
 
 def inverse_frequency_weights(counts: Counts, *, max_ratio: float = 20.0) -> Tensor:
-    """Weights in inverse proportion to counts; their mean over the classes that occur is 1.
+    """Weights inversely proportional to the counts; their mean over the classes that occur is 1.
 
     Args:
         counts: (K,) or (R, 2); each region has its own row.
-        max_ratio: of the largest weight to the smallest.
+        max_ratio: limit of the ratio of the largest weight to the smallest.
 
     Returns:
         Float64 of the same shape. A class that does not occur has the largest weight of those that do.

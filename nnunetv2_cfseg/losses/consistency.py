@@ -1,4 +1,4 @@
-"""Terms of thin-thick training that need no label: features that agree, and thin predictions that are certain.
+"""Terms of thin-thick training that need no label: agreement of features, and certainty of thin predictions.
 
 Shapes: N blocks or crops, K classes (background first) or regions, Z Y X voxels, r thin slices in a thick one, E
 features, d y x tokens of a thick block; G groups of C classes, see :mod:`.label_space`.
@@ -22,14 +22,14 @@ STOP_GRADIENTS = ("thick", "thin", "none")
 def feature_loss(
     thin: Tensor, thick: Tensor, *, factor: int, kind: str = "mse", stop_gradient: str = "thick"
 ) -> Tensor:
-    """Distance of the slab's mean thin token from the thick token (the paper's section 3.6, third sentence).
+    """Distance between a slab's mean thin token and the thick token (the paper's section 3.6, third sentence).
 
     Args:
         thin: (N, E, r d, y, x).
         thick: (N, E, d, y, x).
         factor: r.
         kind: ``mse``, the mean of squares over tokens and features, or ``cosine``, the mean of 1 - cos.
-        stop_gradient: the side that gets no gradient, ``thick``, ``thin`` or ``none``. With ``none`` the features of
+        stop_gradient: the side that gets no gradient: ``thick``, ``thin`` or ``none``. With ``none``, the features of
             both sides may collapse to a constant.
 
     Returns:
@@ -57,9 +57,9 @@ def feature_loss(
 
 
 def thin_entropy(logits: Tensor, labels: LabelSpace, *, valid: Tensor | None = None) -> Tensor:
-    """Mean entropy of a prediction, 1 where all classes are equally likely and 0 where it is certain.
+    """Mean entropy of a prediction; a voxel has 1 if all classes are equally likely and 0 if it is certain.
 
-    A slab's fraction can be reached by slices that are half lesion; this term asks for slices that are certain
+    Slices with probabilities near one half can give a slab the right fraction; this term asks for certain slices
     (Grandvalet and Bengio 2004, "Semi-supervised learning by entropy minimization").
 
     Args:

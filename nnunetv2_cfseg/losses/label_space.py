@@ -1,4 +1,4 @@
-"""What the channels of a prediction mean: classes of which a voxel has one, or regions that may overlap.
+"""What the channels of a prediction mean: classes, of which a voxel has one, or regions, which may overlap.
 
 Shapes: N blocks or crops, K classes (background first) or regions, Z Y X voxels. A group is a set of classes of which a
 voxel has exactly one: all K classes are one group, and each of R regions is a group of two, outside and inside.
@@ -15,12 +15,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """How logits and targets are to be read; the number of classes is that of the logits' channels.
+    """How to interpret logits and targets; the number of classes is the number of the logits' channels.
 
     Attributes:
-        regions: the channels are regions, which may overlap, so that each has a sigmoid of its own. Otherwise they are
+        regions: the channels are regions, which may overlap, so that each has its own sigmoid. Otherwise they are
             classes, background first, which share a softmax.
-        ignore_label: value of the voxels that nobody annotated, None if there are none. With regions it only says that
+        ignore_label: value of the voxels that nobody annotated, None if there are none. With regions it only means that
             targets have one more channel, the last one, which is true at these voxels.
     """
 
@@ -32,7 +32,7 @@ class LabelSpace:
         return logits.sigmoid() if self.regions else logits.softmax(1)
 
     def foreground(self, x: Tensor) -> Tensor:
-        """The channels of (N, K, Z, Y, X) without background: all of the regions, or (N, K - 1, Z, Y, X)."""
+        """The channels of (N, K, Z, Y, X) without background: all regions, or the last K - 1 classes."""
         return x if self.regions else x[:, 1:]
 
     def one_hot_groups(self, probabilities: Tensor) -> Tensor:
@@ -56,5 +56,5 @@ class LabelSpace:
         return torch.stack([F.logsigmoid(-logits), F.logsigmoid(logits)], dim=2)
 
 
-#: Each voxel has one class, and all voxels were annotated.
+#: Each voxel has exactly one class, and all voxels were annotated.
 CLASSES = LabelSpace()

@@ -1,16 +1,16 @@
-r"""Soft thin targets from a thick label and its neighbours: where within a slab one label gives way to the next.
+r"""Soft thin targets from a thick label and its neighbours: a ramp where one label changes to the next within a slab.
 
-A slab whose neighbours have its own label has that label on every slice. Where a neighbour's label differs, there is a
-surface somewhere between the middles of the two slabs, and the slices on its far side have the neighbour's label: j
-slices at the slab's lower end that of the slab below, k at its upper end that of the slab above, and the rest its own.
-How large j and k may be follows from how annotators mark: they mark a slab when a fraction tau of it is lesion, and
-give it the class that fills most of that. So of a marked slab of r slices at most
-:math:`r - \lceil r \tau \rceil` are background, and of the others at most half are of another class than its own; of
-an unmarked slab at most :math:`\lceil r \tau \rceil - 1` are lesion.
+A slab whose neighbours have the same label has that label on every slice. Where a neighbour's label differs, there is a
+surface somewhere between the middles of the two slabs, and the slices beyond it have the neighbour's label: j slices at
+the slab's lower end have the label of the slab below, k at its upper end that of the slab above, and the rest its own.
+How large j and k may be follows from how annotators mark: they mark a slab if a fraction tau of it is lesion, and give
+it the class that fills most of the lesion. So in a marked slab of r slices at most :math:`r - \lceil r \tau \rceil` are
+background, and at most half of the others have another class than its own; in an unmarked slab at most
+:math:`\lceil r \tau \rceil - 1` are lesion.
 
-Every place of the surface is equally likely. Places within the neighbouring slab leave this one whole, so j = 0 has the
-weight of 1 + the largest number of slices that the neighbour may give up. A slice's target is the probability of each
-label: a ramp from one to the other.
+Every position of the surface is equally likely. If it lies within the neighbouring slab, this slab is not split, so
+j = 0 has the weight of 1 + the largest number of slices that the neighbour may give up. A slice's target is the
+probability of each label: a ramp from one to the other.
 
 Shapes: N blocks or crops, K classes (background first) or regions, D slabs of r slices, Y X rows and columns; G groups
 of C classes, see :mod:`.label_space`.
@@ -30,7 +30,7 @@ from nnunetv2_cfseg.losses.slab import SlabOperator
 from nnunetv2_cfseg.losses.slices import repeat_slices
 from nnunetv2_cfseg.losses.targets import Target
 
-#: What a neighbouring slab is: of the same label, of another label and not marked, of another label and marked.
+#: A neighbouring slab has the same label, another label without a mark, or another label with a mark.
 SAME, BACKGROUND, LESION = 0, 1, 2
 
 
@@ -54,18 +54,18 @@ class Marks:
 
     @classmethod
     def read(cls, thick: Target) -> Marks:
-        """The marks of D slabs, from a thick target of D + 2 slices."""
+        """Read the marks of D slabs from a thick target of D + 2 slices."""
         marks = thick.labels.one_hot_groups(thick.probabilities)  # (N, G, C, D + 2, Y, X)
         below, own, above = marks[:, :, :, :-2], marks[:, :, :, 1:-1], marks[:, :, :, 2:]
         if thick.valid is None:
             return cls(below, own, above, None, thick.labels)
-        valid = thick.valid.unsqueeze(1)  # where a label that was not annotated begins is not known either
+        valid = thick.valid.unsqueeze(1)  # it is unknown where the label of a slab without annotation begins
         below = torch.where(valid[:, :, :, :-2], below, own)
         above = torch.where(valid[:, :, :, 2:], above, own)
         return cls(below, own, above, thick.valid[:, :, 1:-1], thick.labels)
 
     def change(self) -> Tensor:
-        """Where the slab before or the one after has another mark, (N, G, D, Y, X) bool."""
+        """Where the slab before or after has another mark, (N, G, D, Y, X) bool."""
         return ~((self.below & self.own).any(2) & (self.above & self.own).any(2))
 
     def at(self, is_open: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -79,7 +79,7 @@ class LinearRampSlab(SlabOperator):
 
     Args:
         factor: r.
-        tau: fraction of a slab from which it is marked, in (0, 1].
+        tau: fraction of a slab that must be lesion before it is marked, in (0, 1].
 
     Attributes:
         marked: slices of lesion in a slab that is just marked.
@@ -101,7 +101,7 @@ class LinearRampSlab(SlabOperator):
     def compare(
         self, thin_logits: Tensor, thick: Target, *, progress: float, seen: Tensor | None
     ) -> tuple[Tensor, Target]:
-        """The thin logits as they are, and the probability of each class on each slice."""
+        """The unchanged thin logits, and the probability of each class on each slice."""
         marks = Marks.read(thick)
         is_open = marks.change()
         return thin_logits, self.soft_target(marks, is_open, self.ramp(*marks.at(is_open)))
@@ -116,8 +116,8 @@ class LinearRampSlab(SlabOperator):
 
         Args:
             marks: of the slabs.
-            is_open: M of them, (N, G, D, Y, X) bool.
-            probabilities: of the classes on the slices of those, (M, C, r).
+            is_open: which M slabs are open, (N, G, D, Y, X) bool.
+            probabilities: of the classes on the slices of open slabs, (M, C, r).
         """
         groups = marks.own.to(probabilities.dtype).repeat_interleave(self.factor, dim=3)
         self.columns(groups)[is_open] = probabilities
@@ -132,26 +132,26 @@ class LinearRampSlab(SlabOperator):
 
 
 def ramps(factor: int, marked: int) -> Tensor:
-    """Probability of each slice of a slab to have the label of the slab below, its own, and that of the slab above.
+    """Probability that each slice of a slab has the label of the slab below, its own, or that of the slab above.
 
     Args:
         factor: r.
         marked: slices of lesion in a slab that is just marked.
 
     Returns:
-        (2, 3, 3, 3, r): whether the slab is marked; what the slab below is; what the one above is; whose label; slices.
+        (2, 3, 3, 3, r): whether the slab is marked; kind of the slab below; kind of the one above; whose label; slices.
     """
 
     def fits(own: int, background: int, lesion: int) -> bool:
-        """Whether a slab with so many slices of other labels still gets its own mark."""
+        """Whether a slab with these numbers of slices of other labels still gets its own mark."""
         if own == BACKGROUND:
             return lesion < marked
         return background <= factor - marked and 2 * lesion <= factor - background
 
     def places_within(neighbour: int, own: int) -> int:
-        """Places of a surface within the neighbouring slab, its border with this one included."""
-        of_own = ((n, 0) if own == BACKGROUND else (0, n) for n in range(factor + 1))
-        return sum(fits(neighbour, background, lesion) for background, lesion in of_own)
+        """Number of places of a surface within the neighbouring slab, including its border with this one."""
+        counts = ((n, 0) if own == BACKGROUND else (0, n) for n in range(factor + 1))
+        return sum(fits(neighbour, background, lesion) for background, lesion in counts)
 
     table = torch.zeros(2, 3, 3, 3, factor)
     for own, below, above in product((BACKGROUND, LESION), range(3), range(3)):
@@ -174,5 +174,5 @@ def ramps(factor: int, marked: int) -> Tensor:
 
 
 def _kind(side: Tensor, own: Tensor) -> Tensor:
-    """What a neighbouring slab is, (M,), from marks (M, C)."""
+    """The kind of a neighbouring slab (``SAME``, ``BACKGROUND`` or ``LESION``), (M,), from marks (M, C)."""
     return torch.where((side & own).any(1), SAME, torch.where(side[:, 0], BACKGROUND, LESION))

@@ -1,4 +1,4 @@
-"""The operators on slabs, by the names that plans give them."""
+"""Builds operators on slabs from the names in plans."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ OPERATORS: dict[str, type[SlabOperator]] = {
 
 
 def slab_operator(name: str, *, factor: int, threshold: float = 0.5, **parameters: Any) -> SlabOperator:
-    """The operator that plans name.
+    """Build the operator with a name.
 
     Args:
         name: ``mean``, ``annotator``, ``copy``, ``transition`` or ``count``.
         factor: r.
-        threshold: fraction of a slab from which annotators marked it, in (0, 1]: ``tau`` of operators that have one.
+        threshold: fraction of a slab from which annotators marked it, in (0, 1]; the default of ``tau``.
         parameters: ``tau`` and ``temperature`` of :class:`SlabAnnotator`; ``tau`` of :class:`LinearRampSlab`; ``tau``,
-            ``begin``, ``end``, ``reach`` and ``coupling`` of :class:`PoissonBinomialSlab`; the others take none. A
-            ``tau`` wins over the threshold.
+            ``begin``, ``end``, ``reach`` and ``coupling`` of :class:`PoissonBinomialSlab`; the others take none.
 
     Raises:
         ValueError: an unknown name or parameter, or a value out of range.

@@ -1,4 +1,4 @@
-r"""Soft thin targets from how many slices of a slab are lesion, given its mark and what the network sees.
+r"""Soft thin targets from the number of lesion slices in a slab, given its mark and the network's prediction.
 
 An annotator marks a voxel when at least :math:`k = \lceil r \tau \rceil` of its slab's r slices are lesion. Let
 :math:`p_s` be the network's probability of the class on slice s. If slices are independent given the image, the number
@@ -6,23 +6,23 @@ N of lesion slices follows the Poisson binomial distribution. The likelihood of 
 mark :math:`P(N < k)`. Its gradient with respect to the logit of slice s is :math:`q_s - p_s`, where
 :math:`q_s = P(s \text{ is lesion} \mid \text{mark})`: that of cross-entropy against the soft target q, which is the
 expectation step of learning from incomplete labels (Dempster, Laird and Rubin 1977). It needs no temperature, and its
-gradient stays large where the network sees no lesion yet; that of ``annotator`` vanishes there.
+gradient stays large where the network sees no lesion yet, whereas the gradient of ``annotator`` vanishes there.
 
-One mark does not tell which slices are lesion. But slabs begin anywhere in a lesion, and the network does not see
-where, so a surface that is predicted one slice too high is wrong in every r-th slab: the likelihood of all marks
-together locates surfaces to the slice. The slabs before and after help a network that sees little of a lesion, because
-lesion lies next to slabs that are marked rather than next to those that are not. Their marks change the log-odds of the
-first and the last slice by ``coupling``, and by half as much with each slice further in.
+One mark does not say which slices are lesion. But slabs begin anywhere in a lesion, and the network does not see where,
+so a surface that is predicted one slice too high is wrong in every r-th slab: the likelihood of all marks together
+locates surfaces to the slice. The slabs before and after help a network that sees little of a lesion, because lesion
+is more likely next to marked slabs than next to unmarked ones. Their marks change the log-odds of the first and the
+last slice by ``coupling``, and by half as much with each slice further in.
 
 A slab is open if the mark changes from slab to slab within ``reach`` voxels of it in the plane. Elsewhere surfaces are
 vertical, and every slice has the label of its slab. A slice of an open slab can only have a label that was marked
 within the same distance in the slab itself, in the one before or in the one after.
 
 A network in training predicts less lesion than there is, and its errors must not become its targets. So its log-odds
-are shifted, by one number a class, until as much lesion is expected before marks are known as after (Saerens et al.
-2002, "Adjusting the outputs of a classifier to new a priori probabilities"); that shift makes the marks most likely. It
-changes a little with each step. It is not a weight of the network, but it is in ``state_dict``, so that a training can
-be continued with it.
+are shifted by one number for each class, until the expected amount of lesion is the same before and after the marks are
+known (Saerens et al. 2002, "Adjusting the outputs of a classifier to new a priori probabilities"); this shift maximises
+the likelihood of the marks. It changes a little with each step. It is not a weight of the network, but it is in
+``state_dict``, so that a training can be continued with it.
 
 A network that does not know yet what a lesion is can satisfy marks in many ways. So training begins with the ramp of
 :mod:`.linear_ramp` and moves to the likelihood: the target is a mixture of both, and the fraction of q grows from 0 to
@@ -49,25 +49,25 @@ from nnunetv2_cfseg.losses.targets import Target, in_full_precision
 
 #: Lower limits of the ramp's and the network's probabilities, so that a mark can contradict them.
 LEAST_OF_RAMP, LEAST_OF_NETWORK = 1e-3, 1e-6
-#: Limit of the shift, in log-odds, and what a step adds to it for each unit of what the marks add to the log-volume.
+#: Limit of the shift, in log-odds, and what a step adds to it for each unit that the marks add to the log-volume.
 LARGEST_SHIFT, SHIFT_RATE = 4.0, 0.1
-#: Of the log-odds of all slices of a slab together: float32 holds products of their probabilities.
+#: Limit of the summed log-odds of all slices of a slab, so that float32 can hold products of their probabilities.
 LARGEST_LOG_ODDS = 80.0
 
 
 class PoissonBinomialSlab(LinearRampSlab, StepwiseState):
-    """The probability of each class on the slices of a slab, given how it was marked and what the network sees.
+    """The probability of each class on the slices of a slab, given its mark and the network's prediction.
 
     Args:
         factor: r.
-        tau: fraction of a slab from which it is marked, in (0, 1].
+        tau: fraction of a slab that must be lesion before it is marked, in (0, 1].
         begin: fraction of the training after which the network's prediction is used, in [0, 1].
         end: fraction of the training from which the ramp is no longer used, from ``begin`` to 1.
-        reach: voxels in the plane within which a change from slab to slab leaves a slab's slices open, at least 0.
+        reach: a slab is open if the mark changes from slab to slab within so many voxels in the plane, at least 0.
         coupling: log-odds that a slab's mark adds to the slice next to it, at least 0.
 
     Attributes:
-        shift: what is added to the network's logits of each class, (G, C), or a single 0 before the first call.
+        shift: added to the network's logits of each class, (G, C); a single 0 before the first call.
 
     Raises:
         ValueError: any of these out of range.
@@ -99,9 +99,9 @@ class PoissonBinomialSlab(LinearRampSlab, StepwiseState):
     def compare(
         self, thin_logits: Tensor, thick: Target, *, progress: float, seen: Tensor | None
     ) -> tuple[Tensor, Target]:
-        """The thin logits as they are, and the probability of each class on each slice; moves the shift.
+        """The unchanged thin logits, and the probability of each class on each slice; moves the shift.
 
-        Where a slice was not seen, the ramp stands for the network's prediction.
+        For a slice that was not seen, the ramp replaces the network's prediction.
         """
         fraction = self.fraction_of_likelihood(progress)
         if not fraction:
@@ -128,7 +128,7 @@ class PoissonBinomialSlab(LinearRampSlab, StepwiseState):
             return thin_logits, self.soft_target(marks, is_open, mixture)
 
     def _open(self, marks: Marks, possible: Tensor) -> Tensor:
-        """Slabs whose slices are to be found, (N, G, D, Y, X) bool, from the classes that are possible in them."""
+        """Which slabs are open, (N, G, D, Y, X) bool, from their marks and the classes that are possible in them."""
         is_open = nearby(marks.change(), reach=self.reach) & (possible.sum(2) > 1)
         return is_open if marks.valid is None else is_open & marks.valid
 
@@ -145,11 +145,11 @@ class PoissonBinomialSlab(LinearRampSlab, StepwiseState):
             group: of each slab, (M,).
         """
         grouped = logits.unsqueeze(2 if labels.regions else 1)
-        of_open = in_full_precision(self.columns(grouped)[is_open])
+        open_logits = in_full_precision(self.columns(grouped)[is_open])
         if labels.regions:
-            of_open = torch.cat([torch.zeros_like(of_open), of_open], dim=1)
-        self.shift = self.shift.expand(is_open.shape[1], of_open.shape[1])
-        shifted = of_open + self.shift[group].unsqueeze(2)
+            open_logits = torch.cat([torch.zeros_like(open_logits), open_logits], dim=1)
+        self.shift = self.shift.expand(is_open.shape[1], open_logits.shape[1])
+        shifted = open_logits + self.shift[group].unsqueeze(2)
         return shifted.masked_fill(~is_possible, -math.inf).softmax(1).clamp_min(LEAST_OF_NETWORK)
 
     def odds_of_neighbours(self, below: Tensor, own: Tensor, above: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ class PoissonBinomialSlab(LinearRampSlab, StepwiseState):
 
         Args:
             before: probabilities of the classes in M slabs, (M, C, r), before their marks are known.
-            after: the same once they are known.
+            after: the same after their marks are known.
             group: of each slab, (M,).
         """
         groups, classes = len(self.shift), before.shape[1]
@@ -177,7 +177,7 @@ class PoissonBinomialSlab(LinearRampSlab, StepwiseState):
         self.move("shift", moved.clamp(-LARGEST_SHIFT, LARGEST_SHIFT))
 
     def fraction_of_likelihood(self, progress: float) -> float:
-        """How much of the target is the likelihood's, in [0, 1], at a point of the training."""
+        """Fraction of the target that comes from the likelihood, in [0, 1], at a point of the training."""
         if progress >= self.end:
             return 1.0
         span = self.end - self.begin
@@ -185,7 +185,7 @@ class PoissonBinomialSlab(LinearRampSlab, StepwiseState):
 
 
 def counted(own: Tensor) -> Tensor:
-    """Which classes are counted in slabs with these marks, (M, C) bool: the mark, or all but the first without one."""
+    """Which classes are counted in slabs with these marks, (M, C) bool: the marked one, else all except the first."""
     first = torch.arange(own.shape[1], device=own.device) == 0
     return torch.where(own[:, :1], ~first, own)
 
@@ -194,8 +194,8 @@ def posterior(p: Tensor, own: Tensor, *, marked: int) -> Tensor:
     """Probability of each class on each slice, given the mark of the slab.
 
     Args:
-        p: what is known without the mark, (M, C, r), probabilities up to a factor of each slice; on each slice at least
-            two classes are above 0, the mark among them.
+        p: probabilities without the mark, (M, C, r), up to a factor for each slice; on each slice at least two classes
+            are above 0, including the mark.
         own: the mark, one of C, (M, C) bool; the first class is background, or outside.
         marked: k, slices of lesion in a slab that is just marked.
 
@@ -209,10 +209,10 @@ def posterior(p: Tensor, own: Tensor, *, marked: int) -> Tensor:
 
 
 def posterior_of_count(logits: Tensor, is_marked: Tensor, *, marked: int) -> Tensor:
-    """Probability of each slice to be inside, given whether at least ``marked`` of its slab's slices are.
+    """Probability that each slice is inside, given whether at least ``marked`` slices of its slab are.
 
     Args:
-        logits: of each slice to be inside, before the mark is known, (M, r); clamped to what float32 can hold.
+        logits: that each slice is inside, before the mark is known, (M, r); clamped to what float32 can hold.
         is_marked: (M, 1) bool.
         marked: k, from 1 to r.
 
@@ -232,11 +232,11 @@ def count_probabilities(p_in: Tensor, p_out: Tensor) -> Tensor:
     """Probabilities of how many of r independent slices are inside: the Poisson binomial distribution.
 
     Args:
-        p_in: of each slice to be inside, (M, r).
-        p_out: of each slice to be outside, as precise.
+        p_in: probability that each slice is inside, (M, r).
+        p_out: probability that it is outside, which is more precise than 1 - p_in.
 
     Returns:
-        (M, r + 1), of 0 to r slices.
+        (M, r + 1), for 0 to r slices.
     """
     counts = p_in.new_ones(len(p_in), 1)
     for inside, outside in zip(p_in.split(1, 1), p_out.split(1, 1), strict=True):
@@ -245,7 +245,7 @@ def count_probabilities(p_in: Tensor, p_out: Tensor) -> Tensor:
 
 
 def classes_nearby(thick: Target, *, reach: int) -> Tensor:
-    """Which classes were marked in a slab, in the one before or in the one after.
+    """Which classes were marked in a slab or in the one before or after.
 
     Args:
         thick: of D + 2 slices.
@@ -255,13 +255,13 @@ def classes_nearby(thick: Target, *, reach: int) -> Tensor:
         (N, G, C, D, Y, X) bool.
     """
     marks = thick.labels.one_hot_groups(thick.probabilities)  # (N, G, C, D + 2, Y, X)
-    given = marks if thick.valid is None else marks & thick.valid.unsqueeze(1)
-    in_plane = nearby(given.flatten(1, 2), reach=reach).unflatten(1, marks.shape[1:3])
+    annotated = marks if thick.valid is None else marks & thick.valid.unsqueeze(1)
+    in_plane = nearby(annotated.flatten(1, 2), reach=reach).unflatten(1, marks.shape[1:3])
     return in_plane[:, :, :, :-2] | in_plane[:, :, :, 1:-1] | in_plane[:, :, :, 2:]
 
 
 def nearby(x: Tensor, *, reach: int) -> Tensor:
-    """Whether x, (N, C, D, Y, X) bool, is true within so many voxels in the plane."""
+    """Whether x, (N, C, D, Y, X) bool, is true within ``reach`` voxels in the plane."""
     dilated = x.float()
     for window in ((1, 2 * reach + 1, 1), (1, 1, 2 * reach + 1)):
         dilated = F.max_pool3d(dilated, window, stride=1, padding=[size // 2 for size in window])

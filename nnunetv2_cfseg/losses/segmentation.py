@@ -2,8 +2,8 @@
 
 The values are those of nnU-Net's ``DC_and_CE_loss`` and ``DC_and_BCE_loss`` as its trainer builds them (Isensee et al.
 2021, "nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation"); a contract test
-compares them. Beyond nnU-Net's losses it offers class weights (:mod:`.class_weights`) and computes in float32 whatever
-the precision of the logits. No branch depends on the data, so that ``torch.compile`` makes one graph.
+compares them. In addition it offers class weights (:mod:`.class_weights`) and always computes in float32, whatever the
+precision of the logits. No branch depends on the data, so that ``torch.compile`` makes one graph.
 
 Shapes: N blocks or crops, K classes (background first) or regions, Z Y X voxels.
 """
@@ -16,7 +16,7 @@ from nnunetv2_cfseg.losses.class_weights import ClassWeights
 from nnunetv2_cfseg.losses.label_space import CLASSES, LabelSpace
 from nnunetv2_cfseg.losses.targets import Target, in_full_precision, read_target
 
-#: nnU-Net's; a class that is neither in the target nor predicted has a Dice of 1.
+#: As in nnU-Net; a class that is neither in the target nor predicted gets a Dice of 1.
 SMOOTH = 1e-5
 
 
@@ -25,8 +25,8 @@ class SegmentationLoss(nn.Module):
 
     Args:
         labels: what the channels are; ignored voxels carry no gradient.
-        batch_dice: one Dice a class over all N, instead of one for each of them.
-        class_weights: what :func:`~.class_weights.make_class_weights` makes, for the cross-entropy; ``None`` for equal
+        batch_dice: one Dice for each class over all N, instead of one for each of the N.
+        class_weights: for the cross-entropy, from :func:`~.class_weights.make_class_weights`; ``None`` for equal
             weights.
     """
 
@@ -39,11 +39,11 @@ class SegmentationLoss(nn.Module):
         self.class_weights = class_weights
 
     def forward(self, logits: Tensor, target: Tensor | Target) -> Tensor:
-        """The loss, a scalar; at its least -1.
+        """The loss, a scalar of at least -1.
 
         Args:
             logits: (N, K, Z, Y, X).
-            target: of the same voxels, as :func:`~.targets.read_target` takes it, or read.
+            target: of the same voxels, as :func:`~.targets.read_target` takes or returns it.
 
         Raises:
             ValueError: the shapes do not fit.
@@ -65,7 +65,7 @@ def soft_dice_loss(logits: Tensor, target: Target, *, batch_dice: bool = False) 
     Args:
         logits: (N, K, Z, Y, X) in full precision.
         target: of the same voxels.
-        batch_dice: one Dice a class over all N, instead of one for each of them.
+        batch_dice: one Dice for each class over all N, instead of one for each of the N.
 
     Returns:
         A scalar in [-1, 0].
@@ -83,12 +83,12 @@ def soft_dice_loss(logits: Tensor, target: Target, *, batch_dice: bool = False) 
 
 
 def cross_entropy_loss(logits: Tensor, target: Target, *, class_weights: ClassWeights | None = None) -> Tensor:
-    """Cross-entropy of classes, or the mean binary one of regions, over the valid voxels.
+    """Cross-entropy of classes, or mean binary cross-entropy of regions, over the valid voxels.
 
     Args:
         logits: (N, K, Z, Y, X) in full precision.
         target: of the same voxels.
-        class_weights: ``None`` for equal ones.
+        class_weights: ``None`` for equal weights.
 
     Returns:
         A scalar, 0 if no voxel is valid.

@@ -1,25 +1,25 @@
-r"""How a thin prediction is compared with a thick label: operators on slabs.
+r"""Operators on slabs, which compare a thin prediction with a thick label.
 
 A thick slice is the average of the ``factor`` r thin slices of its slab. For one voxel of it with label y let
 :math:`p_s` be the thin probabilities of the class and f their mean.
 
 ``mean`` (the paper's, section 3.6) takes f as the probability of y. Its cross-entropy is :math:`-\log f` for y = 1 and
-:math:`-\log(1 - f)` for y = 0. It falls with every :math:`p_s` that comes nearer to y, and is 0 only where all of them
-equal y: it is minimised only by copying the label to every thin slice. If three slices of five are truly lesion, the
-truth costs :math:`-\log 0.6 = 0.51`.
+:math:`-\log(1 - f)` for y = 0. It falls with every :math:`p_s` that gets closer to y, and is 0 only if all of them
+equal y: it is minimised only by copying the label to every thin slice. If three slices of five are really lesion, the
+true labels cost :math:`-\log 0.6 = 0.51`.
 
 ``annotator`` models the annotator, who marks a voxel when enough of its slab is lesion:
 :math:`P(y = 1 | f) = \sigma((f - \tau) / T)`. Its cross-entropy for y = 1 is :math:`\log(1 + e^{-(f - \tau) / T})`, at
 most :math:`e^{-|f - \tau| / T}` for every thin prediction on the label's side of :math:`\tau`. So for a small T the
-copy is hardly better than the truth: at f = 0.6 and :math:`\tau` = 0.5 by 0.31 with T = 0.1, and by 0.007 with
-T = 0.02. Which of these predictions is right has to be learnt from the image, through the weights shared with the thick
-prediction.
+copy costs hardly less than the true labels: at f = 0.6 and :math:`\tau` = 0.5 it is 0.31 less with T = 0.1, and 0.007
+less with T = 0.02. The network has to learn from the image which of these predictions is right, through the weights
+shared with the thick prediction.
 
 ``copy`` repeats the label on every thin slice: the baseline. ``transition`` (:mod:`.linear_ramp`) repeats it where it
 does not change from slab to slab, and ``count`` (:mod:`.poisson_binomial`) models the annotator exactly.
 
 All return logits rather than probabilities, so that the loss of :mod:`.segmentation` applies to them, and nothing
-overflows or becomes infinite where a probability is 0 or 1.
+overflows or becomes infinite if a probability is 0 or 1.
 
 Shapes: N blocks or crops, K classes (background first) or regions, D thick slices, r D thin ones, Y X rows and columns.
 """
@@ -38,13 +38,13 @@ from nnunetv2_cfseg.losses.targets import Target, in_full_precision
 
 
 class SlabOperator(nn.Module):
-    """Makes a thin prediction and a thick target comparable; :func:`~.operators.slab_operator` makes one by its name.
+    """Makes a thin prediction and a thick target comparable; :func:`~.operators.slab_operator` builds one by name.
 
     Args:
         factor: r.
 
     Attributes:
-        reads_neighbours: the thick target must also have the slab before and the one after.
+        reads_neighbours: the thick target must also have the slabs before and after.
 
     Raises:
         ValueError: the factor is below 1.
@@ -61,14 +61,14 @@ class SlabOperator(nn.Module):
     def forward(
         self, thin_logits: Tensor, thick: Target, *, progress: float = 1.0, seen: Tensor | None = None
     ) -> tuple[Tensor, Target]:
-        """Logits and the target that they are to be compared with, both on the operator's own grid, thick or thin.
+        """Logits and the target to compare them with, both on the operator's own grid, thick or thin.
 
         Args:
             thin_logits: (N, K, r D, Y, X).
-            thick: of D slices; of D + 2, with the slab before and the one after, if the operator reads neighbours.
-            progress: how much of the training is done, in [0, 1].
+            thick: of D slices; of D + 2, with the slabs before and after, if the operator reads neighbours.
+            progress: fraction of the training that is done, in [0, 1].
             seen: slices that the network predicted, (N, 1, r D, 1, 1) bool; all by default. The logits of the others
-                mean nothing, and what is returned for them, or for their slab, must not be used.
+                are meaningless, and the results for them, or for their slab, must not be used.
 
         Raises:
             ValueError: the last slab is incomplete, or the target is on another grid.
@@ -85,7 +85,7 @@ class SlabOperator(nn.Module):
     def compare(
         self, thin_logits: Tensor, thick: Target, *, progress: float, seen: Tensor | None
     ) -> tuple[Tensor, Target]:
-        """What :meth:`forward` returns, once it has checked the shapes."""
+        """Compute what :meth:`forward` returns; the shapes are checked already."""
         raise NotImplementedError
 
 
@@ -107,9 +107,9 @@ class SlabAnnotator(SlabOperator):
 
     Args:
         factor: r.
-        tau: fraction of the slab from which a class is marked, in (0, 1]; one for all, or one for each foreground
-            class or region.
-        temperature: T, above 0; how sharply annotators decide, the smaller the sharper.
+        tau: fraction of the slab that a class must fill to be marked, in (0, 1]; one for all, or one for each
+            foreground class or region.
+        temperature: T, above 0; the smaller, the more sharply annotators decide.
 
     Raises:
         ValueError: any of these out of range.
@@ -141,17 +141,17 @@ class SlabCopy(SlabOperator):
     def compare(
         self, thin_logits: Tensor, thick: Target, *, progress: float, seen: Tensor | None
     ) -> tuple[Tensor, Target]:
-        """The thin logits as they are, and a thin target."""
+        """The unchanged thin logits, and a thin target."""
         return thin_logits, thick.repeat(self.factor)
 
 
 def annotator_logits(fractions: Tensor, labels: LabelSpace, *, tau: Tensor | float, temperature: float) -> Tensor:
     r"""Logits of what an annotator marks, from the fractions of a slab.
 
-    A region is marked with probability :math:`\sigma((f - \tau) / T)`. Of classes at most one is marked: any foreground
-    with :math:`\sigma((F - \tau) / T)`, F the whole fraction of foreground, and then the class that fills most of the
-    slab, softmax(:math:`f_k / T`). With one foreground class this is the formula for regions. With several, the
-    background does not become less likely because there are more classes. As T falls to 0 it becomes
+    A region is marked with probability :math:`\sigma((f - \tau) / T)`. At most one class is marked: any foreground
+    with :math:`\sigma((F - \tau) / T)`, where F is the whole fraction of foreground, and then the class that fills most
+    of the slab, softmax(:math:`f_k / T`). With one foreground class this is the formula for regions. With several, the
+    background does not become less likely just because there are more classes. As T falls to 0, it becomes
     :func:`nnunetv2_cfseg.imaging.slabs.annotate_slabs`. Each class's probability rises with its own fraction.
 
     Args:
@@ -165,12 +165,13 @@ def annotator_logits(fractions: Tensor, labels: LabelSpace, *, tau: Tensor | flo
         (N, K, D, Y, X).
 
     Raises:
-        ValueError: the number of tau is neither 1 nor that of the foreground classes or regions.
+        ValueError: there are neither one tau nor as many as foreground classes or regions.
     """
     foreground = labels.foreground(fractions)
     channels = foreground.shape[1]
     if isinstance(tau, Tensor) and tau.numel() not in (1, channels):
-        raise ValueError(f"tau must be one number or {channels}, one a foreground class or region, got {tau.numel()}")
+        raise ValueError(f"tau must be one number or {channels}, one for each foreground class or region, "
+                         f"got {tau.numel()}")  # fmt: skip
     if labels.regions:
         return (fractions - tau) / temperature
     anything = (foreground.sum(1, keepdim=True) - tau) / temperature  # (N, 1 or K - 1, D, Y, X)

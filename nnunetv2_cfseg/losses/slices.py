@@ -44,7 +44,7 @@ def place_in_slabs(x: Tensor, offset: Tensor, factor: int) -> tuple[Tensor, Tens
 
     Returns:
         (N, K, r (D + 1), Y, X), the slices in their places, and (N, 1, r (D + 1), 1, 1) bool, which slices these are.
-        The values of all others mean nothing.
+        The values of all other slices are meaningless.
     """
     n, channels, slices, *in_plane = x.shape
     index = torch.arange(slices + factor, device=x.device) - offset.to(x.device).unsqueeze(1)  # (N, r (D + 1))

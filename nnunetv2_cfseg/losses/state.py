@@ -1,4 +1,4 @@
-"""What a loss learns from step to step, as part of a checkpoint."""
+"""Keeps what a loss learns from step to step in the checkpoint."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 
 class StepwiseState(nn.Module):
-    """A module with buffers that change with every step, and that get their shape in the first step.
+    """A module with buffers that get their shape in the first step and change with every step.
 
-    ``state_dict`` holds them, and ``load_state_dict`` takes the shape that was saved.
+    ``state_dict`` holds them, and ``load_state_dict`` restores them in the shape that was saved.
 
     Attributes:
         follows: names of these buffers.
@@ -19,7 +19,7 @@ class StepwiseState(nn.Module):
     follows: ClassVar[tuple[str, ...]] = ()
 
     def move(self, name: str, value: Tensor) -> None:
-        """Set a buffer to its next value; entries that are not finite, as after an overflow, stay as they were."""
+        """Set a buffer to its next value; entries that are not finite, as after an overflow, keep their old value."""
         setattr(self, name, value.where(value.isfinite(), getattr(self, name)))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:

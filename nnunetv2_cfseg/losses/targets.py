@@ -1,4 +1,4 @@
-"""What a prediction is compared with: which class is true where, where that is known, and where it is a guess.
+"""What a prediction is compared with: the true class of each voxel, where it is known, and where it is only a guess.
 
 Shapes: N blocks or crops, K classes (background first) or regions, Z Y X voxels.
 """
@@ -20,7 +20,7 @@ class Target:
     """What is true at each voxel, on the grid of the prediction that it is compared with.
 
     Attributes:
-        probabilities: (N, K, Z, Y, X), that class k, or region k, is there; bool where nothing is soft.
+        probabilities: (N, K, Z, Y, X) of each class or region; bool if nothing is soft.
         labels: what the K channels are.
         valid: (N, 1, Z, Y, X) bool, voxels that were annotated; None if all were.
         soft: (N, 1 or K, Z, Y, X) bool, voxels whose probabilities are a guess; None if none are.
@@ -33,12 +33,12 @@ class Target:
     soft: Tensor | None = None
 
     def only(self, where: Tensor) -> Target:
-        """The same target, valid where ``where`` is true as well; bool, broadcasts to (N, 1, Z, Y, X)."""
+        """The same target, valid only where ``where`` is true, too; it is bool and broadcasts to (N, 1, Z, Y, X)."""
         valid = where.expand(self.probabilities[:, :1].shape) if self.valid is None else self.valid & where
         return replace(self, valid=valid)
 
     def repeat(self, factor: int) -> Target:
-        """The thin target, (N, K, r Z, Y, X), that has each slice r times."""
+        """The thin target, (N, K, r Z, Y, X), that repeats each slice r times."""
         return self._along_z(lambda x: repeat_slices(x, factor))
 
     def without_neighbours(self) -> Target:
@@ -54,8 +54,8 @@ def read_target(target: Tensor, shape: Sequence[int], labels: LabelSpace) -> Tar
     """Read a target as nnU-Net writes it.
 
     Args:
-        target: labels (N, 1, Z, Y, X), or regions (N, R, Z, Y, X), with the ignored voxels as one more channel, the
-            last one, if there is an ignore label.
+        target: labels (N, 1, Z, Y, X), or regions (N, R, Z, Y, X); regions have the ignored voxels as one more channel
+            at the end if there is an ignore label.
         shape: (N, K, Z, Y, X), of the prediction that it is compared with.
         labels: what its channels and values are.
 
@@ -80,5 +80,5 @@ def read_target(target: Tensor, shape: Sequence[int], labels: LabelSpace) -> Tar
 
 
 def in_full_precision(x: Tensor) -> Tensor:
-    """Half precision becomes float32, in which sums over thousands of voxels and logarithms are taken."""
+    """Convert half precision to float32, for logarithms and sums over thousands of voxels; others are unchanged."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

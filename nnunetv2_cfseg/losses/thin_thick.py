@@ -1,10 +1,10 @@
 """The joint loss of thin-thick training.
 
-Gang 2025 (arXiv 2502.05396), section 3.6: thick predictions are supervised by thick labels, the slabs of thin
-predictions by the same labels, and the mean of the thin features of a slab should equal the thick features. The
-defaults differ from the paper in the operator on slabs (see :mod:`.slab`), in the weights (that of features is 0), and
-in the gradient of the feature term, which the thick side does not get. The paper's own settings are
-``operator="mean"``, ``stop_gradient="none"`` and equal weights.
+Gang 2025 (arXiv 2502.05396), section 3.6: thick labels supervise thick predictions and the slabs of thin predictions,
+and the mean of the thin features of a slab should equal the thick features. The defaults differ from the paper in the
+operator on slabs (see :mod:`.slab`), in the weights (the feature term has weight 0), and in the gradient of the feature
+term, which the thick side does not get. The paper's own settings are ``operator="mean"``, ``stop_gradient="none"`` and
+equal weights.
 
 Thick and thin blocks show different places, except for the columns whose features are compared.
 
@@ -33,22 +33,22 @@ from nnunetv2_cfseg.losses.targets import Target, read_target
 THICK_TERMS = ("thick", "feature")
 THIN_TERMS = ("slab", "entropy")
 TERMS = ("thick", "slab", "feature", "entropy")
-#: The feature term gained nothing where it was measured, and the columns that it needs make blocks less varied.
+#: The feature term did not help in our measurements, and the columns that it needs make blocks less varied.
 DEFAULT_WEIGHTS = {"thick": 0.5, "slab": 1.0, "feature": 0.0}
 
-#: ``count`` teaches a network its own errors if it sees less than annotators did; this one is never far off.
+#: ``count`` teaches a network its own errors if it sees less than annotators did; ``transition`` is never far off.
 DEFAULT_OPERATOR = "transition"
 
 
 @dataclass(frozen=True)
 class ThinThickSettings:
-    """The loss's settings, as the plans hold them; all values are plain, ``dataclasses.asdict`` writes them.
+    """The loss's settings as in the plans; all values are plain, so that ``dataclasses.asdict`` can write them.
 
     Attributes:
         weights: of the terms, at least 0: ``thick``, ``slab``, ``feature`` and ``entropy`` (of the thin prediction).
-            One not named has weight 0.
+            Terms that are left out have weight 0.
         operator: ``transition``, ``count``, ``annotator``, ``mean`` or ``copy``, see :func:`~.operators.slab_operator`.
-        operator_parameters: of the operator; a ``tau`` here wins over the pairs' threshold.
+        operator_parameters: of the operator; a ``tau`` here overrides the pairs' threshold.
         feature: ``mse`` or ``cosine``.
         stop_gradient: side of the feature term that gets no gradient: ``thick``, ``thin`` or ``none``.
         balance: ``none``, ``inverse_frequency`` or ``dynamic``, see :func:`~.class_weights.make_class_weights`.
@@ -81,7 +81,7 @@ class ThinThickSettings:
         """Read a section of the plans.
 
         Raises:
-            ValueError: an entry that does not exist, or one out of range.
+            ValueError: an entry is unknown or out of range.
         """
         names = [entry.name for entry in fields(cls)]
         if not isinstance(section, Mapping):
@@ -94,11 +94,11 @@ class ThinThickSettings:
             raise ValueError(f"the thin-thick loss has a value of another type ({error})") from error
 
     def _check_parameters(self) -> None:
-        """Build what the parameters are for, so that plans are refused before training."""
+        """Build the operator and the class weights, so that bad plans are refused before training."""
         if reserved := {"factor", "threshold", "labels", "regions", "ignore_label", "counts"} & (
             self.operator_parameters.keys() | self.balance_parameters
         ):
-            raise ValueError(f"parameters must not name what the dataset says, got {', '.join(sorted(reserved))}")
+            raise ValueError(f"parameters must not set what comes from the dataset, got {', '.join(sorted(reserved))}")
         slab_operator(self.operator, factor=1, **self.operator_parameters)
         make_class_weights(self.balance, (1, 1), **self.balance_parameters)
 
@@ -112,11 +112,11 @@ class ThinThickLoss(nn.Module):
     Args:
         settings: what the plans say.
         factor: r, thin slices in a thick one.
-        threshold: fraction of a slab from which annotators marked it, in (0, 1]; ``tau`` of operators that have one.
+        threshold: fraction of a slab from which annotators marked it, in (0, 1]; the default of an operator's ``tau``.
         labels: what the channels are; ignored voxels carry no gradient, thin or thick, except in the feature term,
             which needs no label.
-        batch_dice: one Dice a class over all N.
-        class_counts: voxels of each class in the training cases, where ``settings.balance`` needs them.
+        batch_dice: one Dice for each class over all N.
+        class_counts: voxels of each class in the training cases, if ``settings.balance`` needs them.
 
     Raises:
         ValueError: any of these, or the settings, out of range.
@@ -139,12 +139,12 @@ class ThinThickLoss(nn.Module):
         self.labels = labels
         class_weights = make_class_weights(settings.balance, class_counts, labels=labels, **settings.balance_parameters)
         self.segmentation = SegmentationLoss(labels, batch_dice=batch_dice, class_weights=class_weights)
-        # Checkpoints know these two by their names.
+        # Checkpoints use the names of these two.
         self.volume = AdaptiveLogitMargin()
         self.slab = slab_operator(settings.operator, factor=factor, threshold=threshold, **settings.operator_parameters)
 
     def thick_terms(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """``thick``, the supervised loss of thick blocks.
+        """The term ``thick``: the supervised loss of thick blocks.
 
         Args:
             logits: (N, K, D, Y, X).
@@ -156,7 +156,7 @@ class ThinThickLoss(nn.Module):
         return {"thick": self.segmentation(logits, target)} if "thick" in self.weights else {}
 
     def feature_terms(self, *, thick: Tensor, thin: Tensor) -> dict[str, Tensor]:
-        """``feature``, the distance between the features of both views of columns.
+        """The term ``feature``: the distance between the thin and the thick features of columns.
 
         Args:
             thick: (M, E, d, y, x).
@@ -171,14 +171,14 @@ class ThinThickLoss(nn.Module):
         return {"feature": feature_loss(thin, thick, factor=self.factor, kind=kind, stop_gradient=stop)}
 
     def thin_terms(self, logits: Tensor, slabs: Tensor, *, offset: Tensor, progress: float = 1.0) -> dict[str, Tensor]:
-        """``slab``, thin blocks compared with the labels of their slabs, and ``entropy``, that of their prediction.
+        """The terms ``slab``, which compares thin blocks with the labels of their slabs, and ``entropy``.
 
         Args:
             logits: (L, K, r D, Y, X).
-            slabs: (L, 1 or R, D + 3, Y, X), the thick labels of the D + 1 slabs that these slices touch, of the slab
-                before and of the one after.
+            slabs: (L, 1 or R, D + 3, Y, X), the thick labels of the D + 1 slabs that these slices touch, and of the
+                slabs before and after.
             offset: (L,), how many slices of the first of the D + 1 slabs come before the thin logits.
-            progress: how much of the training is done, in [0, 1].
+            progress: fraction of the training that is done, in [0, 1].
 
         Raises:
             ValueError: shapes that do not fit.
@@ -206,6 +206,6 @@ class ThinThickLoss(nn.Module):
         return sum(weighted[1:], weighted[0])
 
     def _read_slabs(self, slabs: Tensor, placed: Tensor) -> Target:
-        """The thick target of the slabs of thin logits (L, K, r (D + 1), Y, X), of the one before and the one after."""
+        """The thick target of the slabs of thin logits (L, K, r (D + 1), Y, X), and of the slabs before and after."""
         n, channels, count, _, *in_plane = split_slabs(placed, self.factor).shape
         return read_target(slabs, (n, channels, count + 2, *in_plane), self.labels)

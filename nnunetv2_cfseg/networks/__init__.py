@@ -1,4 +1,4 @@
-"""Networks without convolution; needs torch alone."""
+"""Networks without convolution; needs only torch."""
 
 from nnunetv2_cfseg.networks.block_center import BlockCenterTransformer
 

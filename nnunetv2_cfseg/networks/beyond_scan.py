@@ -1,6 +1,6 @@
 """What a block sees where it reaches beyond the ends of a scan.
 
-A scan ends where the scanner stopped, not where the patient does. nnU-Net fills up with zeros, which in normalised
+A scan ends where the scanner stopped, not where the patient does. nnU-Net pads with zeros, which in normalised
 intensity is the mean of the foreground: a tissue.
 
 Shapes: C channels, Z Y X voxels.
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-#: ``mean``: zeros, as nnU-Net; ``edge``: the outermost voxels again and again; ``air``: -1000 HU; ``reflect``: the scan
+#: ``mean``: zeros, as in nnU-Net; ``edge``: the outermost voxels, repeated; ``air``: -1000 HU; ``reflect``: the scan
 #: mirrored at its outermost voxels.
 MODES = ("mean", "edge", "air", "reflect")
 AIR_HU = -1000.0
@@ -24,11 +24,11 @@ AIR_HU = -1000.0
 
 @dataclass(frozen=True)
 class BeyondScan:
-    """How a scan is continued.
+    """How a scan is continued beyond its ends.
 
     Attributes:
         mode: one of :data:`MODES`.
-        air: normalised intensity of air for each channel, of the mode ``air``.
+        air: normalised intensity of air for each channel; needed for the mode ``air``.
 
     Raises:
         ValueError: an unknown mode, or ``air`` without its intensities.
@@ -45,10 +45,10 @@ class BeyondScan:
 
     @classmethod
     def of_windows(cls, mode: str, channels: Sequence[Mapping[str, Any] | None]) -> BeyondScan:
-        """From what :class:`~.windows.WindowBank` knows of each channel: the mean and std of its normalisation.
+        """Make it from the channels of a :class:`~.windows.WindowBank`: the mean and std of their normalisation.
 
         Raises:
-            ValueError: an unknown mode, or ``air`` where a channel is not CT.
+            ValueError: an unknown mode, or ``air`` with a channel that is not CT.
         """
         if mode != "air":
             return cls(mode)
@@ -56,25 +56,25 @@ class BeyondScan:
             raise ValueError(
                 "beyond_scan 'air' needs CT windows for every channel, and the network has a channel without"
             )
-        return cls(mode, tuple((AIR_HU - one["mean"]) / one["std"] for one in channels if one))
+        return cls(mode, tuple((AIR_HU - channel["mean"]) / channel["std"] for channel in channels if channel))
 
     @property
     def shows_scan(self) -> bool:
-        """Whether what lies beyond is voxels of the scan, not a constant."""
+        """Whether voxels of the scan are repeated beyond its ends, rather than a constant."""
         return self.mode in ("edge", "reflect")
 
     def places(
         self, size: int, before: int, behind: int, *, first: int | Tensor = 0, last: int | Tensor | None = None,
         device: torch.device | None = None,
     ) -> Tensor:  # fmt: skip
-        """Which voxel of an axis is seen at each place of the continued one, (before + size + behind,) int64.
+        """Which voxel of an axis is seen at each place of the continued axis, (before + size + behind,) int64.
 
         Args:
             size: voxels of the axis.
             before: places before its first voxel.
             behind: places behind its last voxel.
-            first: the first voxel that is of the scan.
-            last: the last voxel that is of the scan; None for that of the axis.
+            first: the first voxel that belongs to the scan.
+            last: the last voxel that belongs to the scan; None for the last one of the axis.
             device: of the result.
         """
         places = torch.arange(-before, size + behind, device=device)
@@ -82,7 +82,7 @@ class BeyondScan:
         last = torch.as_tensor(size - 1 if last is None else last, device=device)
         if self.mode == "edge":
             return places.maximum(first).minimum(last)
-        # There and back again: 0 1 2 1 0 1 2 for three voxels; a single one is repeated.
+        # Back and forth: 0 1 2 1 0 1 2 for three voxels; a single one is repeated.
         period = (2 * (last - first)).clamp_min(1)
         folded = torch.remainder(places - first, period)
         return first + torch.minimum(folded, period - folded).minimum(last - first)
@@ -93,9 +93,9 @@ class BeyondScan:
         Args:
             volume: (..., C, Z, Y, X) of any type.
             pads: voxels before and behind each axis, z, y, x.
-            zeros_end_it: planes at the volume's ends that hold nothing but zeros are beyond the scan as well: nnU-Net
-                fills scans up with them that are smaller than its tiles. In normalised CT there are no others. The
-                mode ``mean`` leaves them as they are.
+            zeros_end_it: planes of zeros at the volume's ends lie beyond the scan as well: nnU-Net pads scans that are
+                smaller than its tiles with them. Normalised CT has no other such planes. The mode ``mean`` leaves them
+                as they are.
 
         Returns:
             (..., C, Z', Y', X'), the same tensor if nothing is added.
@@ -125,7 +125,7 @@ class BeyondScan:
 
 
 def _ends(volume: Tensor) -> list[tuple[Any, Any]]:
-    """For each axis of (..., C, Z, Y, X) the first and last plane that is not zero; its ends where every one is."""
+    """The first and last plane of each axis of (..., C, Z, Y, X) that is not zero; the axis' ends if all are zero."""
     filled = (volume != 0).flatten(0, -4).any(0)
     ends = []
     for axis, size in enumerate(filled.shape):
@@ -136,5 +136,5 @@ def _ends(volume: Tensor) -> list[tuple[Any, Any]]:
     return ends
 
 
-#: nnU-Net's way.
+#: Padding with zeros, as in nnU-Net.
 ZEROS = BeyondScan()

@@ -37,7 +37,7 @@ class BlockCenterTransformer(nn.Module):
 
     Args:
         input_channels: C.
-        num_classes: P, background included.
+        num_classes: P, including background.
         patch_size: w, voxels of a patch along z, y, x.
         block_patches: n, patches of a block along z, y, x.
         center_patches: c, patches of the centre; n - c must be even so that the centre is in the middle.
@@ -51,10 +51,10 @@ class BlockCenterTransformer(nn.Module):
         decoder: ``linear`` (the paper's), ``voxel`` or ``all_tokens``.
         voxel_features: features a voxel that the voxel decoder reads from a token.
         voxel_hidden: width of the voxel decoder's MLP.
-        windows: what :class:`~.windows.WindowBank` takes, or ``None`` for none.
+        windows: the channels of a :class:`~.windows.WindowBank`; ``None`` for no windows.
         beyond_scan: what blocks see beyond the ends of a volume, see :data:`.beyond_scan.MODES`; ``air`` needs windows
             for every channel. No weight depends on it.
-        chunk_blocks: blocks encoded at once by the dense forward; changes memory and speed, not the result.
+        chunk_blocks: blocks that the dense forward encodes at once; changes memory and speed, not the result.
         deep_supervision: there is one output, so this must be False.
 
     Raises:
@@ -87,15 +87,45 @@ class BlockCenterTransformer(nn.Module):
         deep_supervision: bool = False,
     ) -> None:
         super().__init__()
+        hidden_dim = round(embed_dim * ffn_ratio)
         _check_counts(
             input_channels=input_channels,
             num_classes=num_classes,
             embed_dim=embed_dim,
-            hidden_dim=round(embed_dim * ffn_ratio),
+            hidden_dim=hidden_dim,
             voxel_features=voxel_features,
             voxel_hidden=voxel_hidden,
             chunk_blocks=chunk_blocks,
         )
+        self._set_sizes(patch_size, block_patches, center_patches)
+        if windows is not None and len(windows) != input_channels:
+            raise ValueError(f"windows must have an entry for each of {input_channels} channels, got {len(windows)}")
+        if deep_supervision:
+            raise ValueError("deep_supervision must be False: a block-centre network has one output")
+        self.input_channels, self.num_classes = input_channels, num_classes
+        self.embed_dim, self.chunk_blocks = embed_dim, chunk_blocks
+
+        self.windows = WindowBank([None] * input_channels if windows is None else windows)
+        self.beyond_scan = self.continued_by(beyond_scan)
+        channels = self.windows.out_channels
+        patch_voxels = self.patch_size[0] * self.patch_size[1] * self.patch_size[2]
+        self.embedding = nn.Linear(channels * patch_voxels, embed_dim)
+        self.position = PositionCode(position, self.block_patches, embed_dim)
+        self.encoder = Encoder(embed_dim, depth, num_heads, hidden_dim, norm=norm, activation=activation)
+        self.decoder = build_decoder(
+            decoder, embed_dim, num_classes, patch_voxels,
+            tokens=prod(self.block_patches), centers=len(self.center_indices),
+            in_channels=channels, features=voxel_features, hidden=voxel_hidden,
+        )  # fmt: skip
+        self.apply(self.initialize)
+
+    def _set_sizes(
+        self,
+        patch_size: int | Sequence[int],
+        block_patches: int | Sequence[int],
+        center_patches: int | Sequence[int],
+    ) -> None:
+        """Check and set the sizes of patches, blocks and centres, and which of a block's tokens are its centre."""
         self.patch_size = as_size3(patch_size, "patch_size")
         self.block_patches = as_size3(block_patches, "block_patches")
         self.center_patches = as_size3(center_patches, "center_patches")
@@ -104,44 +134,21 @@ class BlockCenterTransformer(nn.Module):
                 "center_patches must be at most block_patches and differ from it by an even number, "
                 f"got {self.center_patches} in {self.block_patches}"
             )
-        if windows is not None and len(windows) != input_channels:
-            raise ValueError(f"windows must have an entry for each of {input_channels} channels, got {len(windows)}")
-        if deep_supervision:
-            raise ValueError("deep_supervision must be False: a block-centre network has one output")
-        self.input_channels = input_channels
-        self.num_classes = num_classes
-        self.embed_dim = embed_dim
-        self.chunk_blocks = chunk_blocks
         centers = torch.tensor(center_token_indices(self.block_patches, self.center_patches))
         self.register_buffer("center_indices", centers, persistent=False)
 
-        self.windows = WindowBank([None] * input_channels if windows is None else windows)
-        self.beyond_scan = self.continued_by(beyond_scan)
-        channels = self.windows.out_channels
-        patch_voxels = self.patch_size[0] * self.patch_size[1] * self.patch_size[2]
-        self.embedding = nn.Linear(channels * patch_voxels, embed_dim)
-        self.position = PositionCode(position, self.block_patches, embed_dim)
-        self.encoder = Encoder(
-            embed_dim, depth, num_heads, round(embed_dim * ffn_ratio), norm=norm, activation=activation
-        )
-        self.decoder = build_decoder(
-            decoder, embed_dim, num_classes, patch_voxels, tokens=prod(self.block_patches), centers=len(centers),
-            in_channels=channels, features=voxel_features, hidden=voxel_hidden,
-        )  # fmt: skip
-        self.apply(self.initialize)
-
     @staticmethod
     def initialize(module: nn.Module) -> None:
-        """Xavier weights and zero biases, as in the original transformer; nnU-Net applies it once more."""
+        """Set Xavier weights and zero biases, as in the original transformer; nnU-Net calls this once more."""
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
 
     def continued_by(self, mode: str) -> BeyondScan:
-        """How a mode continues scans of the network's channels.
+        """How a mode continues scans with the network's channels.
 
         Raises:
-            ValueError: an unknown mode, or ``air`` where a channel has no windows.
+            ValueError: an unknown mode, or ``air`` with a channel without windows.
         """
         return BeyondScan.of_windows(mode, self.windows.channels)
 
@@ -163,8 +170,8 @@ class BlockCenterTransformer(nn.Module):
         Args:
             x: (B, C, Z, Y, X) in nnU-Net's normalised intensity, of any size. ``beyond_scan`` continues it as
                 far as blocks reach.
-            centers_only: x is a batch of whole blocks, (B, C, *block_size), and only their centres are wanted.
-            with_features: of whole blocks, also give the centre tokens X^K that the logits were made of.
+            centers_only: x is a batch of whole blocks, (B, C, *block_size), and only their centres are predicted.
+            with_features: also return the centre tokens X^K from which the logits were made; needs ``centers_only``.
 
         Returns:
             (B, P, Z, Y, X), every block's prediction of its own centre; with ``centers_only`` (B, P, *center_size),
@@ -176,7 +183,7 @@ class BlockCenterTransformer(nn.Module):
         """
         self._check_input(x)
         if with_features and not centers_only:
-            raise ValueError("with_features needs centers_only; forward_features gives those of a volume")
+            raise ValueError("with_features needs centers_only; forward_features gives the features of a volume")
         if not centers_only:
             return self._uncompiled(self._forward_dense)(x)
         logits, features = self._forward_blocks(x)
@@ -184,16 +191,16 @@ class BlockCenterTransformer(nn.Module):
 
     @staticmethod
     def _uncompiled(method: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        """Under torch.compile the dense loop would be unrolled, dozens of encoders for every size of volume.
+        """Keep a method out of torch.compile, which would unroll the dense loop into dozens of encoders for each size.
 
-        A decorator would say the same, and import torch's compiler, for more than a second, where nothing is compiled.
+        A decorator would do the same, but always import torch's compiler, which takes more than a second.
         """
         return torch.compiler.disable(method) if torch.compiler.is_compiling() else method
 
     def _forward_dense(self, x: Tensor) -> Tensor:
         """(B, C, Z, Y, X) to (B, P, Z, Y, X), ``chunk_blocks`` blocks at a time."""
         patches, indices, grid = self._gather_plan(x)
-        tokens = self.embedding(patches)  # (B g, D): once a patch, however many blocks hold it
+        tokens = self.embedding(patches)  # (B g, D): each patch once, however many blocks hold it
         center_patches = select_tokens(indices, self.center_indices)  # (B blocks, Q)
         logits = [
             self.decode(self.encode(tokens[chunk]), patches[centers])
@@ -210,7 +217,7 @@ class BlockCenterTransformer(nn.Module):
             x: as in :meth:`forward`.
 
         Returns:
-            (B, D, g_z, g_y, g_x), one token for each patch of x, x filled up to whole centres.
+            (B, D, g_z, g_y, g_x), one token for each patch of x after padding to whole centres.
         """
         self._check_input(x)
         patches, indices, grid = self._gather_plan(x)
@@ -221,11 +228,11 @@ class BlockCenterTransformer(nn.Module):
         return unpatch_centers(features, x.shape[0], grid, self.center_patches, (1, 1, 1))
 
     def encode(self, tokens: Tensor) -> Tensor:
-        """Embedded patches of M blocks, (M, N, D), to what the decoder reads: centre tokens X^K, (M, Q, D), or all."""
+        """Embedded patches of M blocks, (M, N, D), to the tokens that the decoder reads: centres, (M, Q, D), or all."""
         return self.encoder(self.position(tokens), None if self.decoder.reads_all_tokens else self.center_indices)
 
     def center_features(self, encoded: Tensor) -> Tensor:
-        """The centre tokens X^K, (M, Q, D), of what :meth:`encode` gives."""
+        """The centre tokens X^K, (M, Q, D), among the tokens that :meth:`encode` returns."""
         return select_tokens(encoded, self.center_indices) if self.decoder.reads_all_tokens else encoded
 
     def decode(self, features: Tensor, patches: Tensor) -> Tensor:
@@ -257,7 +264,7 @@ class BlockCenterTransformer(nn.Module):
         return patches.flatten(0, 1), indices, centers
 
     def _centers_to_volume(self, centers: Tensor, batch: int, grid: tuple[int, ...], shape: Sequence[int]) -> Tensor:
-        """(B blocks, Q, P w^3) to (B, P, Z, Y, X), without what fills the last centres up."""
+        """(B blocks, Q, P w^3) to (B, P, Z, Y, X), without the padding of the last centres."""
         volume = unpatch_centers(centers, batch, grid, self.center_patches, self.patch_size)
         z, y, x = shape
         return volume[..., :z, :y, :x]

@@ -2,7 +2,7 @@
 
 Shapes: M blocks, N tokens and Q centre tokens a block, D width, P classes, w^3 voxels a patch, C windowed channels, F
 features.
-The output layers' names contain ``.seg_layers.``: nnU-Net's pretrained-weight loader leaves exactly those out.
+The output layers' names contain ``.seg_layers.``: nnU-Net's pretrained-weight loader skips exactly those.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ DECODERS = ("linear", "voxel", "all_tokens")
 
 
 class LinearDecoder(nn.Module):
-    """Each centre token straight to w^3 x P logits (Eq. 10, the paper's)."""
+    """A linear map from each centre token to w^3 x P logits (Eq. 10, the paper's)."""
 
     deep_supervision = False  # nnU-Net switches this on every network; there is one output here
     reads_all_tokens = False
@@ -25,14 +25,14 @@ class LinearDecoder(nn.Module):
         self.seg_layers = nn.ModuleList([nn.Linear(embed_dim, num_classes * patch_voxels)])
 
     def forward(self, tokens: Tensor, voxels: Tensor) -> Tensor:
-        """(M, Q, D) to (M, Q, P, w^3); ``voxels`` is not looked at."""
+        """(M, Q, D) to (M, Q, P, w^3); ``voxels`` is not used."""
         return self.seg_layers[0](tokens).unflatten(-1, (self.num_classes, -1))
 
 
 class AllTokensDecoder(nn.Module):
-    """All tokens of a block together to the logits of its centre (Karimi et al. 2021).
+    """A linear map from all tokens of a block to the logits of its centre (Karimi et al. 2021).
 
-    Its weights grow with tokens times centre voxels: it is for small blocks with a centre of one patch.
+    The number of weights grows with tokens times centre voxels, so it is for small blocks with a centre of one patch.
     """
 
     deep_supervision = False
@@ -44,14 +44,14 @@ class AllTokensDecoder(nn.Module):
         self.seg_layers = nn.ModuleList([nn.Linear(tokens * embed_dim, centers * num_classes * patch_voxels)])
 
     def forward(self, tokens: Tensor, voxels: Tensor) -> Tensor:
-        """(M, N, D) to (M, Q, P, w^3); ``voxels`` is not looked at."""
+        """(M, N, D) to (M, Q, P, w^3); ``voxels`` is not used."""
         return self.seg_layers[0](tokens.flatten(1)).unflatten(-1, self.shape)
 
 
 class VoxelDecoder(nn.Module):
-    """The linear map plus a pointwise MLP on what the token says of a voxel and the voxel's own intensities.
+    """The linear map plus a pointwise MLP on the token's features of a voxel and the voxel's own intensities.
 
-    A token alone cannot redraw edges that its embedding blurred. No voxel looks at another one here either.
+    A token alone cannot restore edges that its embedding blurred. Each voxel is decoded without its neighbours.
     """
 
     deep_supervision = False
@@ -90,7 +90,7 @@ def build_decoder(
     features: int,
     hidden: int,
 ) -> LinearDecoder | VoxelDecoder | AllTokensDecoder:
-    """The decoder of that name.
+    """Build the decoder with a name.
 
     Args:
         tokens: N, and ``centers`` Q: for ``all_tokens``.

@@ -42,7 +42,7 @@ class MultiHeadAttention(nn.Module):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Scaled dot-product attention (Eq. 5); on a CPU that trains in float32: its backward pass is slow in bfloat16."""
+    """Scaled dot-product attention (Eq. 5); in training on a CPU in float32, as its backward is slow in bfloat16."""
     if q.device.type != "cpu" or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(q, k, v)
     precision = torch.promote_types(q.dtype, torch.float32)
@@ -96,9 +96,9 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A stack of layers of which the last computes the centre's tokens alone, unless the decoder reads all.
+    """A stack of layers; the last one computes only the centre's tokens, unless the decoder reads all.
 
-    Where nothing reads the other tokens of the last layer, leaving them out changes no number.
+    Nothing reads the other tokens of the last layer then, so leaving them out does not change the result.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Encoder(nn.Module):
         self.final_norm = nn.LayerNorm(embed_dim) if norm == "pre" else nn.Identity()
 
     def forward(self, tokens: Tensor, center_indices: Tensor | None) -> Tensor:
-        """(M, N, D) to the centre tokens X^K, (M, Q, D); to all, (M, N, D), with None."""
+        """(M, N, D) to the centre tokens X^K, (M, Q, D); to all tokens, (M, N, D), if ``center_indices`` is None."""
         for layer in self.layers[:-1]:
             tokens = layer(tokens)
         return self.final_norm(self.layers[-1](tokens, center_indices))

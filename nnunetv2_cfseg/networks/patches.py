@@ -19,7 +19,7 @@ Size3 = tuple[int, int, int]
 
 
 def as_size3(value: int | Sequence[int], name: str) -> Size3:
-    """Return ``value`` as three positive ints (Z, Y, X); one int stands for all axes.
+    """Return ``value`` as three positive ints (Z, Y, X); a single int is used for all axes.
 
     Raises:
         ValueError: not one or three whole numbers >= 1.
@@ -105,7 +105,7 @@ def pad_for_blocks(
 ) -> Tensor:
     """Continue a volume so that centres tile it and each of them has its whole block around it.
 
-    The end of each axis is filled up to whole centres, then h patches are added on both sides. See
+    The end of each axis is padded to whole centres, then h patches are added on both sides. See
     :meth:`.BeyondScan.extend` for ``zeros_end_it``.
     """
     pads = block_pads(volume.shape[2:], patch_size, block_patches, center_patches)
@@ -115,7 +115,7 @@ def pad_for_blocks(
 def block_pads(
     shape: Sequence[int], patch_size: Size3, block_patches: Size3, center_patches: Size3
 ) -> list[tuple[int, int]]:
-    """Voxels that :func:`pad_for_blocks` puts before and behind each axis."""
+    """Voxels that :func:`pad_for_blocks` adds before and behind each axis."""
     pads = []
     for size, w, n, c in zip(shape, patch_size, block_patches, center_patches, strict=True):
         halo = (n - c) // 2 * w
@@ -124,7 +124,7 @@ def block_pads(
 
 
 def block_token_indices(grid: Size3, block_patches: Size3, center_patches: Size3, device: torch.device) -> Tensor:
-    """For every block on a padded patch grid, the flat indices of its tokens.
+    """The flat indices of the tokens of every block on a padded patch grid.
 
     Blocks start every c patches, so that their centres tile the grid without its halo.
 

@@ -15,10 +15,10 @@ def sine_cosine_3d(block_patches: Size3, embed_dim: int) -> Tensor:
 
     Args:
         block_patches: n, tokens of a block along z, y, x.
-        embed_dim: D >= 6; what three even parts leave over is zero.
+        embed_dim: D >= 6; the remainder after three even parts is zero.
 
     Returns:
-        (N, D) in [-1, 1], tokens in z, y, x order; every token has a code of its own.
+        (N, D) in [-1, 1], tokens in z, y, x order; all tokens have different codes.
 
     Raises:
         ValueError: D is too small to code three axes.

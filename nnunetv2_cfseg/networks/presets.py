@@ -1,4 +1,4 @@
-"""Named settings of the network; a planner adds sizes where a preset leaves them open."""
+"""Named settings of the network; a planner adds the sizes that a preset leaves open."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # Gang 2025, Eq. 1 to 10 to the letter.
+    # Gang 2025, exactly Eq. 1 to 10.
     "paper": {
         "center_patches": 1,
         "norm": "post",
@@ -29,8 +29,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "decoder": "linear",
         "window_names": [],
     },
-    # What measured best on a small budget. Of a block of 4 x 4 x 4 patches the middle 2 x 2 x 2 are predicted: they see
-    # as far as the middle one of 3 x 3 x 3, for 8 tokens each instead of 27.
+    # Measured best on a small budget. The middle 2 x 2 x 2 patches of a block of 4 x 4 x 4 are predicted: they see as
+    # far as the middle one of 3 x 3 x 3, and need 8 tokens each instead of 27.
     "default": {
         "block_patches": 4,
         "center_patches": 2,

@@ -1,7 +1,7 @@
 """CT intensity: from nnU-Net's normalised values back to HU, and through a bank of windows.
 
-nnU-Net clips CT to the foreground's percentiles, which hides most of the scan. Plans of this package clip as wide
-as CT, and the network looks through several windows at once, as a radiologist does.
+nnU-Net clips CT to the foreground's percentiles, which hides most of the scan. Plans of this package keep the whole
+range of CT, and the network looks through several windows at once, as a radiologist does.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ WINDOWS_HU: dict[str, tuple[float, float]] = {
 
 
 class WindowBank(nn.Module):
-    """Each CT channel becomes one channel a window: a ramp from -1 at the window's lower end to 1 at its upper.
+    """Turns each CT channel into one channel per window: a ramp from -1 at the window's lower end to 1 at its upper.
 
     Args:
-        channels: for every input channel ``None`` (passed on as it is: not CT) or a dict with nnU-Net's ``mean`` and
+        channels: for every input channel ``None`` (not CT, passed on as it is) or a dict with nnU-Net's ``mean`` and
             ``std`` in HU, which undo its normalisation, and ``windows_hu``, a list of (lower, upper).
 
     Raises:

@@ -1,7 +1,7 @@
 """The ``cfseg`` section of a configuration in the plans: all keys that this package adds to nnU-Net's own.
 
 Planners write it (:meth:`CFSegSection.to_plans`); trainers, the preprocessor and prediction read it
-(:meth:`CFSegSection.from_plans`). A field's default is what planners write where nothing says otherwise.
+(:meth:`CFSegSection.from_plans`). A field's default is what planners write unless told otherwise.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ SECTION = "cfseg"
 #: More blocks than any machine trains on in a step.
 MOST_BLOCKS = 100_000
 MOST_FACTOR = 1000
-#: Fraction of a thick slice from which annotators mark it, where nobody says otherwise.
+#: Default fraction of a thick slice that must be lesion before annotators mark it.
 MAJORITY = 0.5
-#: What plans without a key were trained with, where that is not today's default: they were made before it was read.
+#: Values for plans that lack a key because they are older than it, if today's default is another.
 BEFORE_THE_KEY: Mapping[str, Any] = {"hard_background_fraction": 0.0}
 
 Fraction = Annotated[Real, Field(ge=0, le=1)]
@@ -52,10 +52,10 @@ class ThinThickSection(Document):
 
 
 class CFSegSection(Document):
-    """The section; every value is checked when it is made.
+    """The section; every value is checked on construction.
 
     Raises:
-        ValueError: pydantic's, for a value out of range; use :meth:`from_plans` or :meth:`planned` for one sentence.
+        ValueError: pydantic's, if a value is out of range; :meth:`from_plans` and :meth:`planned` raise one sentence.
     """
 
     preset: str | None = Field(None, description="preset that the network was planned with; for the record")
@@ -110,10 +110,10 @@ class CFSegSection(Document):
 
     @classmethod
     def planned(cls, **values: Any) -> CFSegSection:
-        """The section of new plans.
+        """Make the section of new plans.
 
         Raises:
-            ValueError: a value out of range.
+            ValueError: a value is out of range.
         """
         return check_document(values, cls, "new plans", at=SECTION)
 
@@ -121,13 +121,13 @@ class CFSegSection(Document):
     def from_plans(
         cls, configuration: Mapping[str, Any], *, file: str = "the plans", at: str = SECTION
     ) -> CFSegSection:
-        """Read it from a configuration that is complete with what it inherits.
+        """Read the section of a configuration that includes what it inherits.
 
-        Keys of earlier versions are read with a warning. A key that is left out means what it meant to the version
-        that made the plans.
+        Keys of earlier versions are read with a warning. A missing key means what it meant to the version that made
+        the plans.
 
         Args:
-            file: that the plans are of, for messages.
+            file: that the plans are from, for messages.
             at: keys that lead to the section, for messages.
 
         Raises:
@@ -139,7 +139,7 @@ class CFSegSection(Document):
         return check_document({**BEFORE_THE_KEY, **with_new_names(section, file=file)}, cls, file, at=at)
 
     def to_plans(self) -> dict[str, Any]:
-        """Plain values for a configuration of the plans; ``thin_thick`` only where there is one."""
+        """Plain values for a configuration of the plans; ``thin_thick`` is left out if it is None."""
         content = self.model_dump(mode="json")
         if self.thin_thick is None:
             del content["thin_thick"]

@@ -1,4 +1,4 @@
-"""nnU-Net's checkpoints, read without running the code that a pickle may hold."""
+"""Reads nnU-Net's checkpoints without running code that a pickle may hold."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 
 
 class InitArgs(Document):
-    """What its trainer was built from."""
+    """What the trainer was built from."""
 
     configuration: str
 
@@ -45,9 +45,9 @@ def read_checkpoint(
     """Load an nnU-Net checkpoint.
 
     Args:
-        trust: run what it may hold.
-        any_network: it may be of another library's, whose weights are integers, too, and stored once for several
-            names; to be compared with the network's own before they are used.
+        trust: allow code in the file to run.
+        any_network: do not check the weights, as those of another library's network may be integers or shared between
+            names; compare them with the network's own before use.
 
     Raises:
         ValueError: it is missing, truncated, not a checkpoint of nnU-Net, or can run code and is not trusted.
@@ -59,32 +59,32 @@ def read_checkpoint(
     try:
         with safe_globals(HARMLESS):
             content = torch.load(file, map_location=device, weights_only=not trust)
-    except Exception as error:  # unpickling what is no checkpoint can raise anything
+    except Exception as error:  # unpickling a file that is no checkpoint can raise anything
         if is_out_of_memory(error):
             raise
         raise ValueError(f"the checkpoint cannot be read, it is truncated or no checkpoint: {file}") from error
     if not isinstance(content, dict) or not isinstance(content.get("network_weights"), dict):
-        raise ValueError(f"the checkpoint must hold nnU-Net's 'network_weights' and does not: {file}")
+        raise ValueError(f"the checkpoint has no 'network_weights'; nnU-Net's checkpoints must have them: {file}")
     if not any_network:
         check_tensors(content["network_weights"], file)
     return content
 
 
 def read_model_checkpoint(file: Path, *, trust: bool = False) -> tuple[Checkpoint, dict[str, Tensor]]:
-    """What a checkpoint says of its model, and its weights.
+    """What a checkpoint says about its model, and its weights.
 
     Raises:
-        ValueError: as :func:`read_checkpoint`, or an entry that is missing or does not fit.
+        ValueError: as :func:`read_checkpoint`, or an entry is missing or does not fit.
     """
     content = read_checkpoint(file, trust=trust)
     return check_document(content, Checkpoint, str(file)), content["network_weights"]
 
 
 def check_tensors(weights: Mapping[Any, Any], file: str | Path) -> None:
-    """Look at whether weights are dense floating-point tensors that are no larger than their file.
+    """Check that weights are dense floating-point tensors that are no larger than their file.
 
     Raises:
-        ValueError: with the name of one that is not.
+        ValueError: one is not, and the message names it; or together they are too large.
     """
     total = 0
     for name, value in weights.items():
@@ -96,7 +96,7 @@ def check_tensors(weights: Mapping[Any, Any], file: str | Path) -> None:
 
 
 def check_finite(weights: Mapping[str, Tensor], file: str | Path) -> None:
-    """Refuse weights with which nothing would be found.
+    """Refuse weights that are not finite, because such a network finds nothing.
 
     Raises:
         ValueError: one of them holds NaN or infinity.
@@ -124,7 +124,7 @@ def check_weights_fit(network: nn.Module, weights: Mapping[str, Tensor], file: s
 
 
 def _require_harmless(file: str | Path) -> None:
-    """Refuse what can run code, and archives that unpack to more than they are."""
+    """Refuse files that can run code, and archives that unpack to more than their own size."""
     with open(file, "rb") as stream:
         start = stream.read(4)
     if start != ZIP:
@@ -136,14 +136,14 @@ def _require_harmless(file: str | Path) -> None:
             entries = archive.infolist()
         is_program = any(entry.filename.endswith("/constants.pkl") for entry in entries)
         unknown = [] if is_program else _unknown_globals(file)
-    except Exception as error:  # a broken archive, or a pickle that is none, can raise anything
+    except Exception as error:  # a broken archive or pickle can raise anything
         raise ValueError(f"the checkpoint cannot be read, it is truncated or no checkpoint: {file}") from error
     if is_program:
         raise _can_run_code("it is a TorchScript program", file)
     if unknown:
         raise _can_run_code(f"it calls {', '.join(unknown[:3])}", file)
     if sum(entry.file_size for entry in entries) > Path(file).stat().st_size:
-        raise ValueError(f"the checkpoint must not be compressed, and unpacks to more than it is: {file}")
+        raise ValueError(f"the checkpoint unpacks to more than its own size; it must not be compressed: {file}")
 
 
 def _unknown_globals(file: str | Path) -> list[str]:
@@ -154,7 +154,7 @@ def _unknown_globals(file: str | Path) -> list[str]:
 def _can_run_code(why: str, file: str | Path) -> ValueError:
     return ValueError(
         f"the checkpoint can run code while it is loaded ({why}), so it is refused; --trust_checkpoint of cfseg "
-        f"predict, export and refine_labels lets it, as nnU-Net's own commands always do: {file}"
+        f"predict, export and refine_labels allows it, as nnU-Net's own commands always do: {file}"
     )
 
 
@@ -166,5 +166,5 @@ def _is_dense(value: Tensor) -> bool:
 
 
 def without_prefix(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a network that was wrapped for several GPUs, under their own names."""
+    """Weights without the prefix that wrapping a network for several GPUs adds to their names."""
     return {name.removeprefix("module."): value for name, value in weights.items()}

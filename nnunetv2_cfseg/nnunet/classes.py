@@ -1,4 +1,4 @@
-"""The classes that a dataset's segmentations show, as nnU-Net reads them from ``dataset.json``."""
+"""The classes of a dataset's segmentations, as nnU-Net reads them from ``dataset.json``."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Classes:
 
     Attributes:
         foreground: in nnU-Net's order, without background.
-        ignore: label value of voxels that nobody scores, or None.
-        values: all values that a segmentation may hold, that of ``ignore`` included.
+        ignore: label value of voxels that are not scored, or None.
+        values: all values that a segmentation may hold, including ``ignore``.
     """
 
     foreground: tuple[SegmentationClass, ...]
@@ -55,7 +55,7 @@ def read_classes(dataset_json: Path) -> Classes:
     come in the order of ``dataset.json``, and each is a class.
 
     Raises:
-        ValueError: no ``dataset.json``, or labels that nnU-Net does not take.
+        ValueError: there is no ``dataset.json``, or nnU-Net does not accept its labels.
     """
     content = read_dataset(dataset_json)
     labels = content["labels"]
@@ -76,7 +76,7 @@ def read_classes(dataset_json: Path) -> Classes:
 
 
 def read_dataset(dataset_json: Path) -> dict[str, Any]:
-    """Read what an evaluation needs of a ``dataset.json``: ``labels`` and ``file_ending``.
+    """Read a ``dataset.json``; its ``labels`` and ``file_ending``, which an evaluation needs, are checked.
 
     Raises:
         ValueError: it is missing, no JSON object, or lacks an entry.
@@ -92,7 +92,7 @@ def _labels(entries: Mapping[str, tuple[int, ...]]) -> tuple[SegmentationClass, 
 def _regions(
     labels: Mapping[str, Any], entries: Mapping[str, tuple[int, ...]], class_order: Any
 ) -> tuple[SegmentationClass, ...]:
-    """A value that stands alone keeps the key of a label; in a list of one it has that of a region."""
+    """All entries as regions: a single value gets the key of a label, a list of one value that of a region."""
     regions = tuple(
         SegmentationClass(name, values, str(values if isinstance(labels[name], list) else values[0]))
         for name, values in entries.items()
@@ -107,7 +107,9 @@ def _check_distinct(foreground: tuple[SegmentationClass, ...]) -> None:
     if not foreground:
         raise ValueError("labels must name a class besides background, got none")
     names: dict[str, str] = {}
-    for one in foreground:
-        if one.key in names:
-            raise ValueError(f"classes must differ in their labels, got {one.key} for {names[one.key]} and {one.name}")
-        names[one.key] = one.name
+    for entry in foreground:
+        if entry.key in names:
+            raise ValueError(
+                f"classes must differ in their labels, got {entry.key} for {names[entry.key]} and {entry.name}"
+            )
+        names[entry.key] = entry.name

@@ -1,4 +1,4 @@
-"""nnU-Net's ``dataset.json``."""
+"""Reads and checks nnU-Net's ``dataset.json``."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from nnunetv2_cfseg.files.schema import Document, FileEnding, Whole, check_docum
 from nnunetv2_cfseg.files.text_files import read_json
 
 BACKGROUND, IGNORE = "background", "ignore"
-#: Of what segmentations are written in, 16 bits without a sign.
+#: Segmentations are written in 16 bits without a sign.
 GREATEST_LABEL = 65535
-#: Of what regions are written with while a scan is segmented, 16 bits with a sign.
+#: While a scan is segmented, regions are written in 16 bits with a sign.
 GREATEST_REGION_LABEL = 32767
 MOST_CHANNELS = 100
 
 
 def _label(value: Any) -> tuple[int, ...]:
-    """A label value, or those of a region."""
+    """A label value, or the values of a region, as a tuple."""
     values = value if isinstance(value, list | tuple) else [value]
     if not values or len(values) > GREATEST_LABEL + 1:
-        raise ValueError("must be a label value or a list of some")
-    return tuple(_label_value(one) for one in values)
+        raise ValueError("must be a label value or a list of label values")
+    return tuple(_label_value(item) for item in values)
 
 
 def _label_value(value: Any) -> int:
-    """nnU-Net's older files have text for numbers."""
+    """A label value, also as text, as in older files of nnU-Net."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 5:
         value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= GREATEST_LABEL:
-        raise ValueError(f"must be a whole number from 0 to {GREATEST_LABEL}, or a list of some")
+        raise ValueError(f"must be a whole number from 0 to {GREATEST_LABEL}, or a list of such numbers")
     return value
 
 
@@ -43,13 +43,13 @@ ChannelNames = Annotated[dict[str, str], Field(min_length=1, max_length=MOST_CHA
 
 
 class DatasetJson(Document):
-    """What is read of it.
+    """The entries of ``dataset.json`` that are read.
 
     Attributes:
-        labels: of each name the label values, several for a region.
+        labels: the label values of each name, several for a region.
         file_ending: of images and labels.
-        channel_names: in order; those of a raw dataset.
-        regions_class_order: where labels are regions, of each region the label that is written.
+        channel_names: in order; raw datasets need them.
+        regions_class_order: if labels are regions, the label that is written for each region.
     """
 
     labels: Annotated[dict[str, Label], Field(min_length=1)]
@@ -72,14 +72,14 @@ class DatasetJson(Document):
 
 
 class RawDatasetJson(DatasetJson):
-    """That of a raw dataset, of which nnU-Net needs more."""
+    """The ``dataset.json`` of a raw dataset, in which nnU-Net needs more entries."""
 
     channel_names: ChannelNames
     num_training: Annotated[Whole, Field(ge=0)] = Field(alias="numTraining")
 
 
 def read_dataset_json(file: Path, kind: type[DatasetJson] = DatasetJson) -> dict[str, Any]:
-    """Read the file, as it is, after a look at what it holds.
+    """Read and check the file, and return its content unchanged.
 
     Raises:
         ValueError: there is none, it is no JSON, or an entry is missing or does not fit.
@@ -90,13 +90,13 @@ def read_dataset_json(file: Path, kind: type[DatasetJson] = DatasetJson) -> dict
 
 
 def check_heads(dataset: DatasetJson, file: str) -> None:
-    """Look at whether a network's outputs can be written as the labels.
+    """Check that a network's outputs can be written as the labels.
 
-    nnU-Net takes the number of the greatest output for the label, so labels count from 0 without a gap; of regions each
-    has its place in ``regions_class_order``.
+    nnU-Net takes the index of the largest output as the label, so labels must count from 0 without a gap. Regions need
+    an entry each in ``regions_class_order``.
 
     Raises:
-        ValueError: with the labels and the file.
+        ValueError: they cannot; the message has the labels and the file.
     """
     named = {name: values for name, values in dataset.labels.items() if name != IGNORE}
     values = list(label_values(named))
@@ -107,7 +107,7 @@ def check_heads(dataset: DatasetJson, file: str) -> None:
         if values != list(range(len(values))) or len(values) != len(named):
             raise ValueError(f"labels must be 0, 1, 2 and so on, each once, got {_few(values, named)}: {file}")
         return
-    regions = [name for name, some in named.items() if set(some) != {0}]
+    regions = [name for name, region_values in named.items() if set(region_values) != {0}]
     order = dataset.regions_class_order
     if order is None or len(order) != len(regions):
         raise ValueError(
@@ -115,18 +115,18 @@ def check_heads(dataset: DatasetJson, file: str) -> None:
         )
     if unknown := [value for value in order if value not in values or not 0 < value <= GREATEST_REGION_LABEL]:
         raise ValueError(
-            f"regions_class_order must be of the labels {short(values[1:])} up to {GREATEST_REGION_LABEL}, got "
+            f"regions_class_order must only have the labels {short(values[1:])} up to {GREATEST_REGION_LABEL}, got "
             f"{short(unknown[0])}: {file}"
         )
 
 
 def label_values(labels: Mapping[str, Any]) -> tuple[int, ...]:
-    """All values that a segmentation may hold by the labels of a ``dataset.json``, sorted; a region names several."""
+    """All values that the ``labels`` of a ``dataset.json`` allow in a segmentation, sorted; a region has several."""
     return tuple(sorted({value for entry in labels.values() for value in _label(entry)}))
 
 
 def ignored_value(labels: Mapping[str, Any]) -> int | None:
-    """The value of voxels that nobody looked at, where the labels have one."""
+    """The value of voxels that nobody annotated; None if the labels have no ``ignore``."""
     return _label(labels[IGNORE])[0] if IGNORE in labels else None
 
 
@@ -136,12 +136,12 @@ def is_of_regions(dataset: DatasetJson) -> bool:
 
 
 def _few(values: list[int], named: Mapping[str, tuple[int, ...]]) -> str:
-    every = sorted(value for some in named.values() for value in some)
+    every = sorted(value for entry in named.values() for value in entry)
     return str(every if len(every) <= 10 else [*every[:10], "..."]) if every != values else str(values[:10])
 
 
 def without_files(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What prediction and evaluation need, to pass on: no lists of files, which can name patients and folders."""
+    """The entries that prediction and evaluation need, without lists of files, which can name patients and folders."""
     kept = ("channel_names", "modality", "labels", "regions_class_order", "file_ending", "numTraining",
             "overwrite_image_reader_writer")  # fmt: skip
     return {key: content[key] for key in kept if key in content}

@@ -1,4 +1,4 @@
-"""nnU-Net's datasets: which one an id or a name means, where it lies, and which cases and folds it has."""
+"""Finds nnU-Net's datasets by id or name, with their folders, cases and folds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONGEST_NAME = 100
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset in nnU-Net's folders, whatever is there of it.
+    """A dataset in nnU-Net's folders; not all of them need to exist.
 
     Attributes:
         name: such as ``Dataset501_Heads``.
@@ -28,22 +28,22 @@ class Dataset:
 
     @property
     def raw(self) -> Path:
-        """Its folder of scans and labels."""
+        """Folder of scans and labels."""
         return Path(os.environ[RAW]) / self.name
 
     @property
     def preprocessed(self) -> Path:
-        """Its folder of plans and preprocessed cases."""
+        """Folder of plans and preprocessed cases."""
         return Path(os.environ[PREPROCESSED]) / self.name
 
     @property
     def number(self) -> str:
-        """Its id, as nnU-Net's commands take it."""
+        """The dataset's id, as nnU-Net's commands take it."""
         return dataset_number(self.name)
 
     @property
     def splits_file(self) -> Path | None:
-        """Its folds: the preprocessed dataset's file, or the raw one's, which planning takes over."""
+        """File of the folds: the preprocessed dataset's, or the raw one's, which planning copies; None without any."""
         files = (folder / SPLITS for folder in (self.preprocessed, self.raw))
         return next((file for file in files if file.is_file()), None)
 
@@ -60,10 +60,10 @@ class Dataset:
 
 
 def find_dataset(dataset: str | int, folders: Sequence[str] | None = None, *, what: str = "a dataset") -> Dataset:
-    """The one dataset that an id or a name means.
+    """Find the dataset with an id or a name.
 
     Args:
-        folders: those of nnU-Net's folders in which it may lie; None for all that are set.
+        folders: variables of nnU-Net's folders to search; None for all that are set.
         what: is to be named, for the message.
 
     Raises:
@@ -71,23 +71,23 @@ def find_dataset(dataset: str | int, folders: Sequence[str] | None = None, *, wh
     """
     folders = [name for name in FOLDERS if os.environ.get(name)] if folders is None else folders
     require_folders(folders or FOLDERS)
-    places = [Path(os.environ[name]) for name in folders]
+    parents = [Path(os.environ[name]) for name in folders]
     is_id = str(dataset).isascii() and str(dataset).isdigit() and len(str(dataset)) < 10
     wanted = f"Dataset{int(dataset):03d}_" if is_id else str(dataset)
-    found = sorted({
+    names = sorted({
         folder.name
-        for place in places
-        if place.is_dir()
-        for folder in place.iterdir()
+        for parent in parents
+        if parent.is_dir()
+        for folder in parent.iterdir()
         if (folder.name.startswith(wanted) if is_id else folder.name == wanted) and folder.is_dir()
     })  # fmt: skip
-    if len(found) != 1:
-        several = f": {', '.join(found[:5])}" if found else ""
+    if len(names) != 1:
+        several = f": {', '.join(names[:5])}" if names else ""
         raise ValueError(
             f"{what} must be the id or the name of one dataset in {' or '.join(folders)}, got {str(dataset)[:200]!r}, "
-            f"which {len(found)} fit{several}"
+            f"which {len(names)} fit{several}"
         )
-    return Dataset(found[0])
+    return Dataset(names[0])
 
 
 def dataset_number(dataset: str) -> str:
@@ -96,10 +96,10 @@ def dataset_number(dataset: str) -> str:
 
 
 def new_dataset_folder(parent: Path, dataset_id: int, name: str) -> Path:
-    """Where nnU-Net will look for a dataset that is to be made.
+    """The folder for a new dataset, where nnU-Net will look for it.
 
     Raises:
-        ValueError: an id or a name that nnU-Net cannot read, or an id that another dataset has.
+        ValueError: nnU-Net cannot read the id or the name, or another dataset has the id.
     """
     if not 1 <= dataset_id <= 999:
         raise ValueError(f"a dataset id must be from 1 to 999, got {dataset_id}")
@@ -110,5 +110,5 @@ def new_dataset_folder(parent: Path, dataset_id: int, name: str) -> Path:
     folder = parent / f"Dataset{dataset_id:03d}_{name}"
     for other in sorted(parent.glob(f"Dataset{dataset_id:03d}*")):
         if other.is_dir() and other.name != folder.name:
-            raise ValueError(f"a dataset id must belong to one dataset, and {dataset_id} is that of {other}")
+            raise ValueError(f"the dataset id {dataset_id} is taken by {other}; an id must belong to one dataset")
     return folder

@@ -1,4 +1,4 @@
-"""nnU-Net's environment: its three folders, and where it finds this package's trainers."""
+"""nnU-Net's environment variables: its three folders, and where it finds this package's trainers."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 EXT_TRAINER = "nnUNet_extTrainer"
-#: Steer training: a seed, and seconds for trainers that end with ``_timed``.
+#: Variables for training: a seed, and the seconds that trainers whose names end with ``_timed`` get.
 SEED_VARIABLE, BUDGET_VARIABLE = "CFSEG_SEED", "CFSEG_TIME_BUDGET_S"
 #: The folder that nnU-Net has to search for this package's trainers.
 EXT_FOLDER = str(Path(__file__).parents[1] / "nnunet_ext")
 
 
 def missing_folders(names: Sequence[str] = FOLDERS) -> list[str]:
-    """Which of nnU-Net's folder variables are not set."""
+    """The names of nnU-Net's folder variables that are not set."""
     return [name for name in names if not os.environ.get(name)]
 
 
 def require_folders(names: Sequence[str] = FOLDERS) -> None:
-    """Stop where nnU-Net would fail later.
+    """Refuse to go on without nnU-Net's folders, as nnU-Net would fail later.
 
     Raises:
         ValueError: a variable is not set; the message names all that are missing.
@@ -47,11 +47,11 @@ def missing_sentence(missing: list[str]) -> str:
 
 
 def ext_trainer_path() -> str:
-    """The folders in which nnU-Net's commands find this package's trainers, after any that are set already."""
+    """The value of ``nnUNet_extTrainer``: this package's trainer folder, after any folders that are set already."""
     others = [path for path in os.environ.get(EXT_TRAINER, "").split(os.pathsep) if path and path != EXT_FOLDER]
     return os.pathsep.join([*others, EXT_FOLDER])
 
 
 def ext_trainer_export() -> str:
-    """The shell line that sets them."""
+    """The shell line that sets ``nnUNet_extTrainer``."""
     return f"export {EXT_TRAINER}={shlex.quote(ext_trainer_path())}"

@@ -1,4 +1,4 @@
-"""nnU-Net's plans, as far as prediction needs them, within limits that any machine can bear."""
+"""Reads the parts of nnU-Net's plans that prediction needs, within limits that any machine can handle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIMIT_BYTES = 4 * 2**20
 NETWORK_CLASS = "nnunetv2_cfseg.networks.BlockCenterTransformer"
 #: More ancestors than any plans have.
 MOST_ANCESTORS = 20
-#: Of a block. Attention grows with its square.
+#: Most tokens of a block. Attention grows with their square.
 MOST_TOKENS = 2**15
 MOST_PATCH_VOXELS = 2**18
 
@@ -31,9 +31,9 @@ StandardDeviation = Annotated[Real, Field(ge=1e-3, le=1e6)]
 
 
 def _size3(value: Any) -> tuple[int, int, int]:
-    """One number stands for all axes."""
+    """Three sizes z, y, x; a single number is used for all axes."""
     values = value if isinstance(value, list | tuple) else [value] * 3
-    if len(values) != 3 or not all(_is_size(one) for one in values):
+    if len(values) != 3 or not all(_is_size(size) for size in values):
         raise ValueError(f"must be one or three whole numbers from 1 to {GREATEST_SIZE}")
     z, y, x = map(int, values)
     return z, y, x
@@ -56,7 +56,7 @@ class Window(Document):
 
 
 class NetworkSizes(Document):
-    """Of ``arch_kwargs``, what decides how large the network is. The rest is the network's own to judge."""
+    """The entries of ``arch_kwargs`` that determine the network's size. The network checks the others itself."""
 
     patch_size: Size3
     block_patches: Size3
@@ -79,7 +79,7 @@ class NetworkSizes(Document):
 
 
 class Architecture(Document):
-    """The network."""
+    """The network's class and its arguments."""
 
     network_class_name: str
     arch_kwargs: dict[str, Any]
@@ -92,7 +92,7 @@ class Resampling(Document):
 
 
 class ConfigurationPlans(Document):
-    """A configuration, complete with what it inherits."""
+    """A configuration, including what it inherits."""
 
     architecture: Architecture
     spacing: tuple[Spacing, Spacing, Spacing]
@@ -124,7 +124,7 @@ class Intensities(Document):
 
 
 class Plans(Document):
-    """All of it."""
+    """The top level of the plans."""
 
     dataset_name: PlainName | None = None
     plans_name: PlainName | None = None
@@ -141,13 +141,13 @@ class Plans(Document):
 
 
 class ReaderPlans(Document):
-    """What an evaluation needs of plans."""
+    """The entries of plans that an evaluation needs."""
 
     image_reader_writer: str
 
 
 def read_plans(file: Path) -> dict[str, Any]:
-    """Read plans, as they are, after a look at their top level.
+    """Read plans, check their top level, and return them unchanged.
 
     Raises:
         ValueError: there are none, they are no JSON, or an entry is missing or does not fit.
@@ -158,10 +158,10 @@ def read_plans(file: Path) -> dict[str, Any]:
 
 
 def resolve(plans: Mapping[str, Any], name: str, file: str = "plans.json") -> dict[str, Any]:
-    """A configuration with what it inherits, as nnU-Net puts it together.
+    """A configuration merged with what it inherits, as nnU-Net does it.
 
     Raises:
-        ValueError: the plans have no configurations, or it, or one that it inherits from, is not among them, or they
+        ValueError: the plans have no configurations; the configuration or one that it inherits from is missing; or they
             inherit from each other.
     """
     configurations = configurations_of(plans, file)
@@ -169,32 +169,32 @@ def resolve(plans: Mapping[str, Any], name: str, file: str = "plans.json") -> di
     following: Any = name
     while True:
         if not isinstance(following, str) or following not in configurations:
-            what = f"configurations.{chain[-1]}.inherits_from" if chain else "the configuration"
-            raise ValueError(f"{what} must be one of {_few(configurations)}, got {short(following)}: {file}")
+            origin = f"configurations.{chain[-1]}.inherits_from" if chain else "the configuration"
+            raise ValueError(f"{origin} must be one of {_few(configurations)}, got {short(following)}: {file}")
         if following in chain or len(chain) == MOST_ANCESTORS:
             raise ValueError(f"configurations must not inherit from each other, {' from '.join(chain)}: {file}")
         chain.append(following)
         if "inherits_from" not in configurations[following]:
             break
         following = configurations[following]["inherits_from"]
-    merged = {key: value for one in reversed(chain) for key, value in configurations[one].items()}
+    merged = {key: value for ancestor in reversed(chain) for key, value in configurations[ancestor].items()}
     merged.pop("inherits_from", None)
     return merged
 
 
 def configurations_of(plans: Mapping[str, Any], file: str = "plans.json") -> Mapping[str, Mapping[str, Any]]:
-    """The configurations of plans, as they stand there.
+    """The configurations of plans by name, without what they inherit.
 
     Raises:
         ValueError: there are none, or they are no mappings.
     """
     configurations = plans.get("configurations")
-    if not isinstance(configurations, dict) or not all(isinstance(one, dict) for one in configurations.values()):
+    if not isinstance(configurations, dict) or not all(isinstance(entry, dict) for entry in configurations.values()):
         raise ValueError(f"plans must have configurations by their names: {file}")
     return configurations
 
 
-def _few(names: Iterable[str], most: int = 10) -> str:
-    """Names for a message."""
+def _few(names: Iterable[str], limit: int = 10) -> str:
+    """The first names for a message, and how many more there are."""
     every = [name if len(name) <= 60 else f"{name[:57]}..." for name in names]
-    return ", ".join(every if len(every) <= most else [*every[:most], f"and {len(every) - most} more"])
+    return ", ".join(every if len(every) <= limit else [*every[:limit], f"and {len(every) - limit} more"])

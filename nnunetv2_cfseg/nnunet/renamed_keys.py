@@ -19,38 +19,38 @@ RENAMED: dict[str, str] = {
 
 
 def with_new_names(section: Mapping[str, Any], *, file: str = "the plans") -> dict[str, Any]:
-    """The section with today's names; what it had by others is said once in a process.
+    """The section with today's names; a warning, once in a process, names the old ones.
 
     Raises:
-        ValueError: a key is there by its old and by its new name.
+        ValueError: a key has both its old and its new name.
     """
     content = dict(section)
     renamed = [f"{old} is now {new}" for old, new in RENAMED.items() if _rename(content, old, new, file)]
     if renamed:
-        say(f"plans of an earlier version are read, in which keys of the cfseg section had other names: "
+        say(f"these plans are from an earlier version, in which keys of the cfseg section had other names: "
             f"{', '.join(renamed)}")  # fmt: skip
     return content
 
 
 def new_path(path: str) -> str:
-    """Today's name of a path in the section, which may be an old one."""
+    """Today's name for a path in the section, which may be an old or a new one."""
     return RENAMED.get(path, path)
 
 
 def _rename(content: dict[str, Any], old: str, new: str, file: str) -> bool:
-    """Rename a key of nested mappings, which are copied on the way; whether it was there."""
+    """Rename a key of nested mappings, which are copied on the way, and return whether it was there."""
     *parents, old_key = old.split(".")
     new_key = new.rpartition(".")[2]
-    place = content
+    mapping = content
     for parent in parents:
-        if not isinstance(place.get(parent), Mapping):
+        if not isinstance(mapping.get(parent), Mapping):
             return False
-        inner = dict(place[parent])
-        place[parent] = inner
-        place = inner
-    if old_key not in place:
+        inner = dict(mapping[parent])
+        mapping[parent] = inner
+        mapping = inner
+    if old_key not in mapping:
         return False
-    if new_key in place:
+    if new_key in mapping:
         raise ValueError(f"{old} was renamed to {new}, and both are there; remove {old}: {file}")
-    place[new_key] = place.pop(old_key)
+    mapping[new_key] = mapping.pop(old_key)
     return True

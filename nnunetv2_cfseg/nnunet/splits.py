@@ -1,4 +1,4 @@
-"""``splits_final.json``, the folds of nnU-Net's cross-validation."""
+"""Reads and writes ``splits_final.json``, the folds of nnU-Net's cross-validation."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from nnunetv2_cfseg.files.text_files import read_any_json
 
 SPLITS = "splits_final.json"
 MOST_FOLDS = 1000
-#: How many nnU-Net makes where a dataset brings none.
+#: How many folds nnU-Net makes for a dataset without any.
 NNUNET_FOLDS = 5
 
 Folds = list[dict[str, list[str]]]
 
 
 class Fold(Document):
-    """Names of its cases."""
+    """The case names of a fold."""
 
     train: list[PlainName]
     val: list[PlainName]
 
 
 class Splits(Document):
-    """The file, which is a list."""
+    """The folds; the file is a bare list of them."""
 
     folds: Annotated[list[Fold], Field(max_length=MOST_FOLDS)]
 

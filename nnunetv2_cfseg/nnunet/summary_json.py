@@ -1,4 +1,4 @@
-"""nnU-Net's ``summary.json`` of a validation, as far as the model card shows it."""
+"""Reads the parts of nnU-Net's validation ``summary.json`` that the model card shows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pydantic import Field, PlainValidator
 
 from nnunetv2_cfseg.files.schema import Document, read_document
 
-#: It has an entry for each class of each case.
+#: Largest file; it has an entry for each class of each case.
 LIMIT_BYTES = 256 * 2**20
 
 
 def _dice(value: Any) -> float:
-    """NaN where no validation case has the class: nnU-Net writes NaN, and this package null."""
+    """Dice of a class, NaN if no validation case has it: nnU-Net writes NaN for that, and this package null."""
     if value is None:
         return nan
     if isinstance(value, int | float) and not isinstance(value, bool) and (0 <= value <= 1 or value != value):
@@ -24,21 +24,21 @@ def _dice(value: Any) -> float:
 
 
 class ClassMean(Document):
-    """Of a class, over the cases."""
+    """Means of a class over the cases."""
 
     dice: Annotated[float, PlainValidator(_dice)] = Field(alias="Dice")
 
 
 class Summary(Document):
-    """Means of each class, by nnU-Net's key of it."""
+    """Means of all classes, by nnU-Net's keys."""
 
     mean: dict[str, ClassMean]
 
 
 def read_mean_dice(file: Path) -> dict[str, float]:
-    """Mean Dice of each class, by nnU-Net's key of it: ``1``, or ``(1, 2)`` for a region.
+    """Mean Dice of each class, by nnU-Net's key: ``1``, or ``(1, 2)`` for a region.
 
     Raises:
         ValueError: there is none, it is no JSON, or an entry is missing or does not fit.
     """
-    return {key: one.dice for key, one in read_document(file, Summary, limit_bytes=LIMIT_BYTES).mean.items()}
+    return {key: mean.dice for key, mean in read_document(file, Summary, limit_bytes=LIMIT_BYTES).mean.items()}

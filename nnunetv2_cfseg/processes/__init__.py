@@ -1,1 +1,1 @@
-"""Processes that end with the one that started them, and the memory that they may take."""
+"""Starts processes that end with the one that started them, and checks that there is memory for them."""

@@ -19,15 +19,16 @@ from uuid import uuid4
 from nnunetv2_cfseg.processes import process_guard
 from nnunetv2_cfseg.processes.process_guard import FAMILY_VARIABLE, end_family
 
-#: Seconds that stopped processes have to end by themselves.
+#: Seconds that processes have to exit after SIGTERM.
 GRACE_S = 5.0
 
 
 class Family:
     """Processes that are ended when this one dies, even if it is killed with SIGKILL.
 
-    A member is what has ``environment`` in its environment, and all that it starts. While the family is entered, a
-    small process in a session of its own watches this one (:mod:`nnunetv2_cfseg.processes.process_guard`).
+    Members are the processes that are started with ``environment`` in their environment, and all their descendants.
+    Inside the ``with`` block, a small process in its own session watches this one
+    (:mod:`nnunetv2_cfseg.processes.process_guard`).
     """
 
     def __init__(self) -> None:
@@ -51,22 +52,22 @@ class Family:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Send the guard away; members that still run are left alone."""
+        """Stop the guard; members that are still running are left alone."""
         if self._guard is not None:
             self._guard.kill()
             self._guard.wait()
 
     def end(self) -> None:
-        """End all members now, but for the one that keeps account of multiprocessing's resources for this process."""
+        """End all members now, except multiprocessing's resource tracker of this process."""
         tracker = getattr(resource_tracker, "_resource_tracker", None)
         end_family(self.name, grace_s=GRACE_S, spare={getattr(tracker, "_pid", None) or 0})
 
 
 @contextmanager
 def children_end_with_this_process() -> Iterator[None]:
-    """All processes that are started meanwhile end with this one, and at once where an error leaves the context.
+    """End all processes started in this context together with this one, and at once if the context ends in an error.
 
-    For libraries that start processes by themselves. Forked processes are no members, spawned ones are.
+    This is for libraries that start processes themselves. It covers spawned processes, but not forked ones.
     """
     with Family() as family:
         before = os.environ.get(FAMILY_VARIABLE)
@@ -84,7 +85,7 @@ def children_end_with_this_process() -> Iterator[None]:
 
 
 def end_with(other_end: Connection) -> None:
-    """End this process when the other end is closed, as it is by the death of the process that holds it."""
+    """End this process when the other end of the pipe is closed, which happens when the process that holds it dies."""
     threading.Thread(target=_wait_and_exit, args=(other_end,), daemon=True).start()
 
 
@@ -94,13 +95,13 @@ def _wait_and_exit(other_end: Connection) -> None:
 
 
 def end_group(process: subprocess.Popen) -> None:
-    """End a process and all that it started; it must lead a group of its own."""
+    """End a process and all processes that it started; it must lead its own process group."""
     for number, patience_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, 1.0)):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
-            process.poll()  # a dead child stays in its group until it is asked for
+            process.poll()  # a dead child stays in its group until it is waited for
             if not _group_exists(process.pid):
                 return
             time.sleep(0.05)
@@ -115,13 +116,13 @@ def _group_exists(group: int) -> bool:
 
 
 def end_with_parent(parent: int) -> None:
-    """Let this process end as soon as another one has ended, whatever ended that: ``kill -9`` runs no clean-up.
+    """End this process as soon as its parent has ended, even if the parent was killed with ``kill -9``.
 
-    Call it first thing in the process that is to end. On Linux the kernel sees to it, where ``parent`` is the parent;
-    elsewhere a thread looks every second.
+    Call it first in the child process. On Linux the kernel does this if ``parent`` is the parent; otherwise a thread
+    checks every second.
 
     Args:
-        parent: process id of the one that started this one, its parent.
+        parent: id of the process that started this one.
     """
     if os.getppid() == parent and _killed_by_the_kernel_with_parent() and os.getppid() == parent:
         return
@@ -129,24 +130,24 @@ def end_with_parent(parent: int) -> None:
 
 
 def _killed_by_the_kernel_with_parent() -> bool:
-    """Ask Linux to kill this process when its parent ends; whether it will."""
+    """Ask Linux to kill this process when its parent ends, and return whether it will."""
     set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
     prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
     return prctl is not None and prctl(set_parent_death_signal, signal.SIGKILL) == 0
 
 
 def _end_after(parent: int) -> None:
-    while os.getppid() == parent:  # a dead one that nobody has asked for still exists, but is a parent no more
+    while os.getppid() == parent:  # a zombie still exists, but is no longer the parent
         time.sleep(1.0)
     os._exit(1)
 
 
 def process_exists(pid: int) -> bool:
-    """Whether a process of this machine has that id."""
+    """Whether a process with this id exists on this machine."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # it belongs to another user
         return True
     return True

@@ -1,4 +1,4 @@
-"""How much memory there is, and one sentence where it is too little."""
+"""How much memory there is, and errors of one sentence when it is too little."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-#: In what numpy, torch, SimpleITK and threading raise where memory is short.
+#: Texts in the errors that numpy, torch, SimpleITK and threading raise when memory runs out.
 SIGNS = ("can't allocate memory", "out of memory", "bad allocation", "bad_alloc", "can't start new thread",
          "cannot allocate memory", "unable to allocate")  # fmt: skip
 #: Where Linux says how much a container may have.
 CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-#: What a process needs beside its work: threads, pipes, code that is loaded late.
+#: What a process needs besides its work: threads, pipes, code that is loaded late.
 SPARE_BYTES = 200 << 20
 GB = 1e9
 
 
 def machine_bytes() -> int:
-    """Memory of the machine, or of the container that this process runs in."""
+    """Memory in bytes of the machine, or of the container that this process runs in."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for file in CONTAINER_LIMITS:
         with suppress(OSError, ValueError):  # not there, or "max"
@@ -28,7 +28,7 @@ def machine_bytes() -> int:
 
 
 def allowed_bytes() -> int | None:
-    """Memory that this process may still ask for (``ulimit -v``); None without a limit."""
+    """Bytes of memory that this process may still allocate (``ulimit -v``); None without a limit."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return None
@@ -43,8 +43,8 @@ def require_memory(needed: int, what: str, *, processes: int = 1) -> None:
 
     Args:
         needed: bytes that each process needs.
-        what: needs them, as the subject of a sentence.
-        processes: that work at once.
+        what: who needs them, as the subject of a sentence.
+        processes: how many work at once.
 
     Raises:
         ValueError: it is more than the machine has, or than a process is allowed.
@@ -56,16 +56,16 @@ def require_memory(needed: int, what: str, *, processes: int = 1) -> None:
         raise ValueError(f"{what} needs about {needed / GB:.1f} GB of memory, and there are {machine / GB:.1f} GB")
     if needed * processes > machine:
         raise ValueError(
-            f"{what} needs about {needed / GB:.1f} GB of memory, and {processes} processes at once more than the "
+            f"{what} needs about {needed / GB:.1f} GB of memory, and {processes} processes at once need more than the "
             f"{machine / GB:.1f} GB that there are; take fewer (-np)"
         )
 
 
 def require_room_for_processes() -> None:
-    """Refuse to start processes where ``ulimit -v`` leaves no room: they would fail half-way, in many words.
+    """Refuse to start processes if ``ulimit -v`` leaves no room for them: they would fail half-way with long errors.
 
     Raises:
-        MemoryError: there is none.
+        MemoryError: there is no room.
     """
     allowed = allowed_bytes()
     if allowed is not None and allowed < SPARE_BYTES:
@@ -74,7 +74,7 @@ def require_room_for_processes() -> None:
 
 @contextmanager
 def in_one_sentence() -> Iterator[None]:
-    """Raise what libraries raise where memory is short as an OSError with a sentence.
+    """Turn what libraries raise when memory runs out into an OSError with one sentence.
 
     Raises:
         OSError: memory ran out.

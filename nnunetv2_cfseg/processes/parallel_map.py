@@ -1,4 +1,4 @@
-"""Work in processes that never outlive the one that started them."""
+"""Runs a function on many jobs, in processes that never outlive the one that started them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXP
 
 
 def parallel_map(function: Callable[[Job], Result], jobs: Sequence[Job], *, num_processes: int) -> Generator[Result]:
-    """Call the function on every job, begun in their order, and yield what it returns as each is done.
+    """Call the function on every job, started in order, and yield each result as soon as it is there.
 
-    One process is this one; more are spawned, with a thread each. After an error or Ctrl-C they all end at once, in
-    the middle of their jobs, and so they do when this process is killed and when the iterator is closed or dropped
-    before its end. Nothing is called before the first result is asked for.
+    With one process the jobs run in this one; more are spawned, with one thread each. They all end at once, in the
+    middle of their jobs, after an error or Ctrl-C, when this process is killed, and when the iterator is closed or
+    dropped before its end. Nothing is called before the first result is requested. Errors of the function are passed
+    on.
 
     Raises:
-        ChildProcessError: a process was killed. What the function raises is raised as well.
+        ChildProcessError: a process was killed.
         OSError: memory ran out.
     """
     work = _Work(function)
@@ -49,8 +50,7 @@ def parallel_map(function: Callable[[Job], Result], jobs: Sequence[Job], *, num_
                 yield future.result()
         except BrokenProcessPool as error:
             raise ChildProcessError(
-                f"each process must live to its end, and one of {num_processes} was killed; where memory was short "
-                f"fewer help"
+                f"one of {num_processes} processes was killed; if memory was short, try fewer"
             ) from error
         except BaseException:
             open_end.close()
@@ -58,20 +58,20 @@ def parallel_map(function: Callable[[Job], Result], jobs: Sequence[Job], *, num_
 
 
 def checked_processes(count: int, flag: str = "-np") -> int:
-    """A number of processes that a machine can run.
+    """Return the number of processes if the machine can run as many.
 
     Raises:
         ValueError: it is below 1, or far beyond the machine's cores.
     """
-    most = max(64, 4 * (os.cpu_count() or 1))
-    if not 1 <= count <= most:
-        raise ValueError(f"{flag} must be from 1 to {most} processes, got {count}")
+    limit = max(64, 4 * (os.cpu_count() or 1))
+    if not 1 <= count <= limit:
+        raise ValueError(f"{flag} must be from 1 to {limit} processes, got {count}")
     return count
 
 
 @dataclass(frozen=True)
 class _Work(Generic[Job, Result]):
-    """A function, whose lack of memory is one sentence."""
+    """A function that fails with one sentence if memory runs out."""
 
     function: Callable[[Job], Result]
 
@@ -81,12 +81,12 @@ class _Work(Generic[Job, Result]):
 
 
 def start_worker(listener: Connection) -> None:
-    """What a process does first: leave Ctrl-C to the one that started it, use one thread, and end with that one.
+    """Set up a new process: ignore Ctrl-C, use one thread, and end with the process that started it.
 
     Args:
-        listener: of a pipe whose other end the process holds that started this one.
+        listener: one end of a pipe; the process that started this one holds the other end.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the first one acts
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the main one handles it
     os.environ.update(dict.fromkeys(THREADS, "1"))
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     end_with(listener)

@@ -2,9 +2,9 @@
 
     python process_guard.py PID FAMILY
 
-The processes of a family have its name in their environment variable ``CFSEG_FAMILY``, which all that they start
-inherit, so they are found wherever they are: in other sessions and process groups, and when their parents have died.
-Needs ``/proc`` (Linux); it imports the standard library alone, for it starts beside every command.
+The processes of a family have its name in their environment variable ``CFSEG_FAMILY``. Their children inherit it, so
+they are found even in other sessions and process groups, and after their parents have died. This needs ``/proc``
+(Linux). It imports only the standard library, because it is started with every command.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from contextlib import suppress
 #: Names of the families that a process belongs to, separated by spaces.
 FAMILY_VARIABLE = "CFSEG_FAMILY"
 POLL_S = 0.2
-#: Seconds that processes have to notice by themselves that their parent died, and to clean up after SIGTERM.
+#: Seconds that processes have to notice that their parent died, and to clean up after SIGTERM.
 PATIENCE_S, GRACE_S = 0.5, 2.0
 KILL_S = 2.0
 
 
 def main() -> None:
-    """Wait for the process, then end what it left."""
+    """Wait for the process to end, then end the processes it left behind."""
     pid, family = int(sys.argv[1]), sys.argv[2]
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    while os.getppid() == pid:  # the parent of an orphan is another
+    while os.getppid() == pid:  # an orphan gets another parent
         time.sleep(POLL_S)
     if not wait_for_end(family, PATIENCE_S):
         end_family(family, grace_s=GRACE_S)
 
 
 def end_family(family: str, *, grace_s: float, spare: Collection[int] = ()) -> None:
-    """End all processes of a family: ask them, and kill those that are still there after ``grace_s`` seconds.
+    """End all processes of a family: send SIGTERM, and kill those that are still there after ``grace_s`` seconds.
 
     Args:
-        spare: ids of processes that are left alone, as this one is.
+        spare: ids of processes to leave alone, besides this one.
     """
     for pid in members(family, spare):
         send(pid, signal.SIGTERM)
@@ -47,13 +47,13 @@ def end_family(family: str, *, grace_s: float, spare: Collection[int] = ()) -> N
         return
     deadline = time.monotonic() + KILL_S
     while time.monotonic() < deadline and (left := members(family, spare)):
-        for pid in left:  # those that were started since, too
+        for pid in left:  # including those that were started in the meantime
             send(pid, signal.SIGKILL)
         time.sleep(0.02)
 
 
 def members(family: str, spare: Collection[int] = ()) -> list[int]:
-    """Ids of the processes of a family that are running; zombies have no environment and are none."""
+    """Ids of the running processes of a family; zombies have no environment and are left out."""
     own = os.getpid()
     with suppress(OSError):
         ids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
@@ -62,19 +62,19 @@ def members(family: str, spare: Collection[int] = ()) -> list[int]:
 
 
 def families(pid: int) -> list[str]:
-    """The families of a process; none where it has ended or is somebody else's."""
+    """Names of a process's families; empty if it has ended or belongs to another user."""
     start = f"{FAMILY_VARIABLE}=".encode()
     try:
         with open(f"/proc/{pid}/environ", "rb") as stream:
             variables = stream.read().split(b"\0")
     except OSError:
         return []
-    found = [line.removeprefix(start) for line in variables if line.startswith(start)]
-    return [name for line in found for name in line.decode(errors="replace").split()]
+    values = [variable.removeprefix(start) for variable in variables if variable.startswith(start)]
+    return [name for value in values for name in value.decode(errors="replace").split()]
 
 
 def wait_for_end(family: str, timeout_s: float, spare: Collection[int] = ()) -> bool:
-    """Whether all processes of a family end within some seconds."""
+    """Wait for all processes of a family to end, and return whether they did within ``timeout_s`` seconds."""
     deadline = time.monotonic() + timeout_s
     while members(family, spare):
         if time.monotonic() > deadline:

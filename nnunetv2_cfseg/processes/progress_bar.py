@@ -18,15 +18,15 @@ def progress_bar(
     unit: str = "case",
     show: bool = True,
 ) -> Any:
-    """tqdm's bar, which in a log file, where each change is a line of its own, changes every ten seconds.
+    """tqdm's bar, updated only every ten seconds in a log file, where each update is a new line.
 
     Args:
-        items: to go through; None for a bar that is moved by hand.
-        doing: what goes on, a word or two before the bar.
-        total: how many there are; None for the length of the items.
-        done: of them, by an earlier run.
-        unit: what they are.
-        show: whether there is a bar.
+        items: to iterate over; None for a bar that is updated by hand.
+        doing: a word or two shown before the bar.
+        total: number of items; None for the length of ``items``.
+        done: number of items that an earlier run did.
+        unit: what an item is called.
+        show: whether to show the bar.
     """
     return tqdm(
         items,

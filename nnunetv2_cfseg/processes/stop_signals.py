@@ -1,4 +1,4 @@
-"""Signals that end a run as an error does, with its clean-up, instead of on the spot."""
+"""Lets signals end a run like an error, with clean-up, instead of on the spot."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-#: What ends a job: a scheduler or ``kill``, and a closed terminal.
+#: What ends a job: SIGTERM from a scheduler or ``kill``, and SIGHUP from a closed terminal.
 JOB_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 STOP_SIGNALS = (signal.SIGINT, *JOB_SIGNALS)
 
 
 class Stopped(SystemExit):
-    """Raised where a signal came; the exit status is 128 and its number, as a shell has it."""
+    """Raised when a signal arrives; the exit status is 128 plus its number, as in a shell."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -23,7 +23,6 @@ class Stopped(SystemExit):
 
 
 def _interrupted(number: int) -> BaseException:
-    """What Ctrl-C raises in Python."""
     return KeyboardInterrupt()
 
 
@@ -31,14 +30,15 @@ def _interrupted(number: int) -> BaseException:
 def stopped_by_signals(
     numbers: Collection[signal.Signals] = STOP_SIGNALS, *, raising: Callable[[int], BaseException] = _interrupted
 ) -> Iterator[None]:
-    """Within it signals raise an exception, once: what cleans up is not interrupted by a second one.
+    """Raise an exception on the first signal and ignore later ones, so that they do not interrupt the clean-up.
 
-    One that is ignored, as SIGHUP under nohup, stays ignored. Only a process's main thread can ask for this; in others
-    nothing changes. Forked workers inherit the handlers, and are ended on the spot instead: the clean-up is not theirs.
+    Signals that are ignored already, such as SIGHUP under nohup, stay ignored. This works only in a process's main
+    thread; in other threads it does nothing. Forked workers inherit the handlers, but end on the spot, as the clean-up
+    is not their job.
 
     Args:
-        numbers: of the signals; by default Ctrl-C, kill and a closed terminal.
-        raising: the exception of a signal; by default KeyboardInterrupt.
+        numbers: the signals; by default Ctrl-C, kill and a closed terminal.
+        raising: makes the exception from a signal's number; by default KeyboardInterrupt.
     """
     owner = os.getpid()
 
@@ -65,6 +65,6 @@ def stopped_by_signals(
 
 
 def end_by_signals(numbers: Collection[signal.Signals] = JOB_SIGNALS) -> None:
-    """In a forked worker: signals end it on the spot."""
+    """Let signals end this process on the spot; for forked workers, which inherit their parent's handlers."""
     for number in numbers:
         signal.signal(number, signal.SIG_DFL)

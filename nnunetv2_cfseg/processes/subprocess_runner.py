@@ -1,4 +1,4 @@
-"""Commands that are run into a log file, and end with the process that runs them."""
+"""Runs commands that print to a log file and end with the process that runs them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from nnunetv2_cfseg.errors.failure_reason import failure_reason
 from nnunetv2_cfseg.processes.lifetime import Family, end_group
 
-#: Bytes of a log, from its end, in which the reason of a failure is looked for.
+#: Bytes at the end of a log that are searched for the reason of a failure.
 LOG_TAIL = 1 << 18
 
 
@@ -22,8 +22,8 @@ class CommandError(ValueError):
     """A command failed.
 
     Attributes:
-        reason: why, in a sentence.
-        log: file with all that the command printed.
+        reason: why, in one sentence.
+        log: file with everything that the command printed.
     """
 
     def __init__(self, reason: str, command: str, status: int, log: Path) -> None:
@@ -37,8 +37,8 @@ class CommandRunner:
     Args:
         folder: where they run; log files are relative to it.
         environment: added to the environment of this process.
-        inherited: a file descriptor that all of them keep open, if any.
-        stop: ends a command that runs when it is set, from another thread.
+        inherited: a file descriptor that all commands keep open, if any.
+        stop: ends the running command when another thread sets it.
     """
 
     def __init__(
@@ -62,15 +62,15 @@ class CommandRunner:
         watch: Callable[[int], None] = lambda pid: None,
         every_s: float = 0.5,
     ) -> None:
-        """Run one command; whatever way this ends, its processes have ended.
+        """Run one command; when this returns or raises, all processes of the command have ended.
 
-        They end as well, within seconds, when this process is killed.
+        They also end, within seconds, when this process is killed.
 
         Args:
-            arguments: the command; ``python`` and scripts are taken from beside this Python.
+            arguments: the command; ``python`` is this Python, and scripts beside it come before those on PATH.
             environment: for this command alone.
-            log: file, relative to the folder, that gets what the command prints.
-            watch: called with the process every ``every_s`` seconds and once after the end.
+            log: file, relative to the folder, to which the command's output is appended.
+            watch: called with the process id every ``every_s`` seconds and once after the end.
             every_s: seconds between two calls of ``watch``.
 
         Raises:
@@ -98,7 +98,7 @@ class CommandRunner:
             try:
                 status = self._wait(process, watch, every_s)
             finally:
-                family.end()  # also what left the group
+                family.end()  # also processes that left the group
                 end_group(process)
         if status:
             raise CommandError(failure_reason(_read_from(file, begin), status), _short(line), status, file)
@@ -117,22 +117,22 @@ class CommandRunner:
 
 
 def _executable(name: str) -> list[str]:
-    """What starts a command: scripts beside this Python count before those on PATH.
+    """The program that runs a command: a script beside this Python if there is one, otherwise from PATH.
 
     Raises:
-        ValueError: there is none.
+        ValueError: it is not installed.
     """
     if name == "python":
         return [sys.executable]
     beside = str(Path(sys.executable).parent)
     script = shutil.which(name, path=os.pathsep.join([beside, os.environ.get("PATH", os.defpath)]))
     if script is None:
-        raise ValueError(f"the command {name} must be installed beside {sys.executable} and is not")
+        raise ValueError(f"the command {name} is not installed; it must be beside {sys.executable} or on PATH")
     return [script]
 
 
 def _read_from(file: Path, begin: int) -> str:
-    """What was written to a log since, or the last part of it."""
+    """What was written to a log from an offset on, or only the end of it if it is long."""
     with file.open("rb") as stream:
         size = stream.seek(0, os.SEEK_END)
         stream.seek(max(begin, size - LOG_TAIL))
@@ -140,6 +140,6 @@ def _read_from(file: Path, begin: int) -> str:
 
 
 def _short(line: str, width: int = 200) -> str:
-    """A command without what would make a sentence of many lines."""
+    """The first line of a command, cut to the width."""
     line = line.split("\n")[0].strip()
     return line if len(line) <= width else f"{line[:width]} ..."

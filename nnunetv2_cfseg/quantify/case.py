@@ -1,4 +1,4 @@
-"""All that is measured in one case."""
+"""Measures everything in one case."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CaseQuantities:
     Attributes:
         case: its name.
         grid: where its voxels lie.
-        midline: between its left and right.
+        midline: the plane between the patient's left and right.
         classes: by nnU-Net's key.
         mesh_ml: volume of each mesh that was written, by nnU-Net's key.
     """
@@ -51,32 +51,32 @@ def quantify_case(
     Args:
         scan: the case's files.
         classes: of the dataset.
-        smallest_ml: components below it are no lesions.
-        mesh_folder: where to write surfaces; None: none are made. An older surface of a class that this case does not
-            show is removed.
+        smallest_ml: smaller components are not counted as lesions.
+        mesh_folder: where to write surfaces; None writes none. An older surface of a class that this case does not have
+            is removed.
 
     Raises:
-        ValueError: a file that cannot be read, a label that the dataset lacks, or an image on another grid.
+        ValueError: a file cannot be read, the dataset lacks a label, or the image is on another grid.
     """
     segmentation = read_segmentation(scan.segmentation)
     check_labels(segmentation.values, set(classes.values), scan.segmentation)
     grid = segmentation.geometry
     midline = _midline(scan, grid)
-    found: dict[str, ClassQuantities] = {}
+    quantities: dict[str, ClassQuantities] = {}
     mesh_ml: dict[str, float] = {}
-    for one in classes.foreground:
-        mask = one.mask(segmentation.values)
-        found[one.key] = measure_class(mask, grid, midline=midline, smallest_ml=smallest_ml)
+    for entry in classes.foreground:
+        mask = entry.mask(segmentation.values)
+        quantities[entry.key] = measure_class(mask, grid, midline=midline, smallest_ml=smallest_ml)
         if mesh_folder is not None:
-            volume_ml = _write_mesh(mask, grid, smallest_ml=smallest_ml, stem=mesh_folder / mesh_name(scan.case, one))
+            volume_ml = _write_mesh(mask, grid, smallest_ml=smallest_ml, stem=mesh_folder / mesh_name(scan.case, entry))
             if volume_ml is not None:
-                mesh_ml[one.key] = volume_ml
-    return CaseQuantities(scan.case, grid, midline, found, mesh_ml)
+                mesh_ml[entry.key] = volume_ml
+    return CaseQuantities(scan.case, grid, midline, quantities, mesh_ml)
 
 
-def mesh_name(case: str, one: SegmentationClass) -> str:
-    """Name of a surface's files without ending; what a file's name should not hold becomes an underscore."""
-    return re.sub(r"[^\w.+-]", "_", f"{case}_{one.name}")
+def mesh_name(case: str, entry: SegmentationClass) -> str:
+    """File name of a surface without ending; characters that do not belong in a file name become underscores."""
+    return re.sub(r"[^\w.+-]", "_", f"{case}_{entry.name}")
 
 
 def _midline(scan: Scan, grid: VolumeGeometry) -> Midline:
@@ -90,7 +90,7 @@ def _midline(scan: Scan, grid: VolumeGeometry) -> Midline:
 
 
 def _write_mesh(mask: np.ndarray, grid: VolumeGeometry, *, smallest_ml: float, stem: Path) -> float | None:
-    """Write a class's surface; its volume."""
+    """Write a class's surface and return its volume in ml; None if there is no surface."""
     mesh = build_mesh(mask, grid, smallest_ml=smallest_ml)
     for ending in MESH_FORMATS:
         file = stem.with_name(f"{stem.name}.{ending}")

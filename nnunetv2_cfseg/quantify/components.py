@@ -1,4 +1,4 @@
-"""The lesions of a class: components of its mask."""
+"""Finds the lesions of a class, the connected components of its mask."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 CONNECTIVITY = 26
-#: Of a voxel: what rounding may take from the smallest volume.
+#: Fraction of a voxel that rounding may take from the smallest volume.
 TOLERANCE = 1e-6
 
 
@@ -53,7 +53,7 @@ class Components:
     centroids: np.ndarray
 
     def at_least(self, voxels: int) -> Iterator[Component]:
-        """Those of that many voxels or more, one by one."""
+        """Yield the components with at least that many voxels."""
         for label in np.flatnonzero(self.voxels[1:] >= voxels) + 1:
             box = self.boxes[label]
             yield Component(
@@ -66,18 +66,18 @@ class Components:
 
 
 def find_components(mask: np.ndarray) -> Components | None:
-    """Components of a mask (Z, Y, X) bool; None where it is empty."""
+    """Connected components of a mask (Z, Y, X) bool; None if it is empty."""
     boxes = ndimage.find_objects(mask.view(np.uint8))
     if not boxes:
         return None
-    # cc3d 4.1 fails on a single row of voxels: a margin makes it none.
+    # cc3d 4.1 fails on a single row of voxels; a margin avoids that.
     padded = np.pad(mask[boxes[0]], 1)
     labels = cc3d.connected_components(padded, connectivity=CONNECTIVITY, binary_image=True)[1:-1, 1:-1, 1:-1]
-    found = cc3d.statistics(labels)
+    statistics = cc3d.statistics(labels)
     corner = np.array([axis.start for axis in boxes[0]])
-    return Components(labels, corner, found["voxel_counts"], found["bounding_boxes"], found["centroids"])
+    return Components(labels, corner, statistics["voxel_counts"], statistics["bounding_boxes"], statistics["centroids"])
 
 
 def fewest_voxels(smallest_ml: float, voxel_ml: float) -> int:
-    """How many voxels a lesion of the smallest volume has; 1 or more."""
+    """Fewest voxels of a lesion with at least the smallest volume; 1 or more."""
     return max(1, ceil(smallest_ml / voxel_ml - TOLERANCE))

@@ -1,8 +1,8 @@
-"""Diameters of a lesion, between the middles of its voxels' outer faces.
+"""Diameters of a lesion, measured between the centres of its voxels' outer faces.
 
-These are the vertices of the surface that marching cubes finds at one half, from which IBSI takes its "maximum 3D
-diameter" (arXiv 1612.07003, section 3.1.9). On tilted ellipsoids of 4 to 32 voxels they err by 0.2 to 0.6 voxels,
-voxel centres by -0.3 to -0.6 and voxel corners by 1.0 to 1.3.
+These are the vertices of the surface that marching cubes finds at one half, which IBSI uses for its "maximum 3D
+diameter" (arXiv 1612.07003, section 3.1.9). On tilted ellipsoids of 4 to 32 voxels their error is 0.2 to 0.6 voxels;
+with voxel centres it is -0.3 to -0.6, and with voxel corners 1.0 to 1.3.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist, pdist
 from skimage.measure import find_contours
 
-#: Decimals of a mm up to which lengths are equal.
+#: Lengths in mm are equal if they agree to so many decimals.
 DECIMALS = 6
 LINES_AT_ONCE = 256
 
@@ -24,10 +24,10 @@ class AxialDiameters:
     """The largest diameter within an axial slice.
 
     Attributes:
-        longest_mm: of all slices.
-        perpendicular_mm: the longest across it in the same slice: how far the lesion's outline reaches on a line at a
-            right angle to it.
-        slice_index: of that slice, within the mask.
+        longest_mm: the largest diameter in any slice.
+        perpendicular_mm: the longest one at a right angle to it in the same slice: how far the lesion's outline reaches
+            on such a line.
+        slice_index: index of that slice within the mask.
     """
 
     longest_mm: float
@@ -36,14 +36,14 @@ class AxialDiameters:
 
 
 def face_centres(mask: np.ndarray) -> np.ndarray:
-    """Middles (n, d) of the faces between a mask of d axes and what is around it, as indices."""
+    """Centres (n, d), as indices, of the faces between a mask with d axes and its surroundings."""
     padded = np.pad(mask, 1).view(np.int8)
-    found = []
+    centres = []
     for axis in range(mask.ndim):
         indices = np.argwhere(np.diff(padded, axis=axis)).astype(np.float64) - 1
         indices[:, axis] += 0.5
-        found.append(indices)
-    return np.concatenate(found)
+        centres.append(indices)
+    return np.concatenate(centres)
 
 
 def largest_diameter(mask: np.ndarray, steps_mm: np.ndarray) -> float:
@@ -57,14 +57,14 @@ def largest_diameter(mask: np.ndarray, steps_mm: np.ndarray) -> float:
 
 
 def axial_diameters(mask: np.ndarray, steps_mm: np.ndarray, slice_axis: int) -> AxialDiameters:
-    """The largest diameter within a slice, and the one across it, as A and B of ABC/2 (Kothari et al. 1996).
+    """The largest diameter within a slice, and the one across it, like A and B of ABC/2 (Kothari et al. 1996).
 
-    Of diameters that are equal it is the one nearest to the head, then to the back, then to the left.
+    If several are equally long, it is the one nearest to the head, then to the back, then to the left.
 
     Args:
         mask: (Z, Y, X) bool, not empty.
         steps_mm: (3, 3) as in ``VolumeGeometry``.
-        slice_axis: across which slices lie.
+        slice_axis: the axis along which slices follow one another.
     """
     in_plane = np.delete(steps_mm, slice_axis, axis=0)
     slices = np.moveaxis(mask, slice_axis, 0)
@@ -79,12 +79,12 @@ def axial_diameters(mask: np.ndarray, steps_mm: np.ndarray, slice_axis: int) -> 
 
 
 def _hull(points: np.ndarray) -> np.ndarray:
-    """Corners of the convex hull of points: an affine map of them has the same ones."""
+    """Corners of the convex hull of points; an affine map of the points has the same corners."""
     return points[ConvexHull(points).vertices]
 
 
 def _longest(points: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """The two points that are farthest apart."""
+    """The largest distance between two points, and these points."""
     distances = np.round(cdist(points, points), DECIMALS)
     pairs = points[np.argwhere(np.triu(distances == distances.max(), 1))]
     first, last = max(pairs, key=lambda pair: _rank(0.0, *pair))
@@ -92,7 +92,7 @@ def _longest(points: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
 
 
 def _rank(length_mm: float, first: np.ndarray, last: np.ndarray) -> tuple[float, ...]:
-    """Orders diameters; it does not depend on the order in which a file stores voxels."""
+    """Sort key of a diameter; it does not depend on the order in which a file stores voxels."""
     middle = np.round(first + last, DECIMALS)[::-1]
     along = np.round(last - first, DECIMALS)[::-1]
     upward = along * np.sign(along[np.flatnonzero(along)[:1]].sum())
@@ -102,7 +102,7 @@ def _rank(length_mm: float, first: np.ndarray, last: np.ndarray) -> tuple[float,
 def _across(piece: np.ndarray, in_plane: np.ndarray, along: np.ndarray) -> float:
     """The largest reach of a slice's outline on lines in its plane at a right angle to a direction.
 
-    Between two neighbouring vertices' lines the reach is a convex function: its maximum is on a vertex's line.
+    Between the lines through neighbouring vertices the reach is convex, so its maximum is on a line through a vertex.
     """
     forward = along / np.linalg.norm(along)
     across = np.cross(np.cross(in_plane[0], in_plane[1]), forward)

@@ -1,4 +1,4 @@
-"""Which segmentations are quantified, and which scans they belong to."""
+"""Finds the segmentations to quantify and the scans that they belong to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Scan:
     Attributes:
         case: its name, without file ending.
         segmentation: its file.
-        image: the scan's file, or folder of DICOM slices, if there is one.
+        image: the scan's file or folder of DICOM slices; None if it is not given.
         series: which series of the DICOM folder, from 1, if there are several.
     """
 
@@ -29,7 +29,7 @@ class Scan:
 
 
 def default_dataset_json(inputs: Sequence[Path]) -> Path:
-    """``dataset.json`` in the first folder, where ``nnUNetv2_predict`` writes it; of files alone, beside the first.
+    """``dataset.json`` in the first folder, where nnU-Net's prediction writes it, or beside the first file.
 
     Raises:
         ValueError: an input does not exist.
@@ -43,24 +43,24 @@ def default_dataset_json(inputs: Sequence[Path]) -> Path:
 def find_scans(
     inputs: Sequence[Path], *, file_ending: str, images: Path | None = None, series: int | None = None
 ) -> list[Scan]:
-    """All segmentations that files and folders name, in their order; those of a folder sorted.
+    """All segmentations among the inputs, in order; those of a folder are sorted.
 
     Args:
-        inputs: files and folders.
+        inputs: files and folders of them.
         file_ending: of segmentations and images, as in ``dataset.json``.
         images: a folder of ``CASE_0000`` and the ending or of folders ``CASE`` of DICOM slices; the file or the DICOM
             folder of the only case.
         series: which series of a DICOM folder, from 1, if there are several.
 
     Raises:
-        ValueError: a path that does not exist, a folder without segmentations, a file with another ending, a case that
-            is named twice, or one without an image.
+        ValueError: a path does not exist, a folder has no segmentations, a file has another ending, or a case is given
+            twice or has no image.
     """
     named = one_name_each(_files(inputs, file_ending))
     if images is None:
         return [Scan(case, file) for case, file in named.items()]
-    found = find_case_images(named, images, file_ending, channel_needed=True)
-    return [Scan(case, file, found[case], series) for case, file in named.items()]
+    case_images = find_case_images(named, images, file_ending, channel_needed=True)
+    return [Scan(case, file, case_images[case], series) for case, file in named.items()]
 
 
 def _files(inputs: Sequence[Path], file_ending: str) -> Iterator[tuple[str, Path]]:
@@ -70,7 +70,7 @@ def _files(inputs: Sequence[Path], file_ending: str) -> Iterator[tuple[str, Path
             continue
         _check_exists(path)
         if not path.name.endswith(file_ending) or path.name == file_ending:
-            raise ValueError(f"a segmentation must be named as in CASE{file_ending}, by dataset.json: {path}")
+            raise ValueError(f"a segmentation must be named CASE{file_ending}, as dataset.json says: {path}")
         yield path.name.removesuffix(file_ending), path
 
 

@@ -1,4 +1,4 @@
-"""The numbers of one class in one case."""
+"""Measures one class in one case."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nnunetv2_cfseg.quantify.components import Component, Components, fewest_vox
 from nnunetv2_cfseg.quantify.diameters import axial_diameters, face_centres, largest_diameter
 from nnunetv2_cfseg.quantify.midline import Midline, left_share, side
 
-#: Of a mm: centroids that are closer are in the same place.
+#: Centroids are in the same place if they agree to so many decimals of a mm.
 DECIMALS = 4
 
 
@@ -21,8 +21,8 @@ class Lesion:
     """One component of a class. Diameters and extents reach from outer face to outer face of voxels.
 
     Attributes:
-        number: from 1, by falling volume; of equal ones the upper, the hinder, the left one is first.
-        voxels: how many.
+        number: from 1, by decreasing volume; equal ones from top to bottom, then back to front, then left to right.
+        voxels: number of voxels.
         volume_ml: their volume.
         extent_mm: left-right, anterior-posterior, head-foot.
         diameter_mm: the largest in 3D.
@@ -33,7 +33,7 @@ class Lesion:
         first_slice: the lower index of its outermost axial slices, from 0.
         last_slice: the higher one.
         first_slice_z_mm: height of the middle of the first slice.
-        last_slice_z_mm: of the last one.
+        last_slice_z_mm: height of the middle of the last slice.
         left_ml: volume to the left of the midline.
         right_ml: volume to the right of it.
         side: left, right or both.
@@ -59,12 +59,12 @@ class Lesion:
 
 @dataclass(frozen=True)
 class ClassQuantities:
-    """One class in a case. What a class that is not there cannot have is NaN, or no text.
+    """One class in a case. For an absent class, diameters are NaN and the side is empty.
 
     Attributes:
-        voxels: of the class, those of components that are too small for a lesion among them.
+        voxels: of the class, including components that are too small for a lesion.
         volume_ml: their volume.
-        lesions: by falling volume.
+        lesions: by decreasing volume.
         left_ml: volume to the left of the midline.
         right_ml: volume to the right of it.
         side: of the class as a whole.
@@ -79,17 +79,17 @@ class ClassQuantities:
 
     @property
     def largest_lesion_ml(self) -> float:
-        """0 without lesions."""
+        """Volume of the largest lesion; 0 without lesions."""
         return max((lesion.volume_ml for lesion in self.lesions), default=0.0)
 
     @property
     def largest_diameter_mm(self) -> float:
-        """Of all lesions."""
+        """Largest 3D diameter of all lesions; NaN without lesions."""
         return max((lesion.diameter_mm for lesion in self.lesions), default=nan)
 
     @property
     def largest_axial_diameter_mm(self) -> float:
-        """Of all lesions."""
+        """Largest axial diameter of all lesions; NaN without lesions."""
         return max((lesion.axial_diameter_mm for lesion in self.lesions), default=nan)
 
 
@@ -101,8 +101,8 @@ def measure_class(
     Args:
         mask: (Z, Y, X) bool.
         grid: where its voxels lie.
-        midline: between left and right.
-        smallest_ml: components below it are no lesions; they count for the class's volume and side alone.
+        midline: the plane between the patient's left and right.
+        smallest_ml: smaller components are no lesions; they count only for the class's volume and side.
 
     Raises:
         ValueError: the smallest volume is negative.
@@ -113,9 +113,11 @@ def measure_class(
     if components is None:
         return ClassQuantities(0, 0.0, (), 0.0, 0.0, "")
     left_ml = _left_ml(components, grid, midline)
-    kept = sorted(components.at_least(fewest_voxels(smallest_ml, grid.voxel_ml)), key=lambda one: _rank(one, grid))
+    fewest = fewest_voxels(smallest_ml, grid.voxel_ml)
+    kept = sorted(components.at_least(fewest), key=lambda component: _rank(component, grid))
     lesions = (
-        _measure(one, grid, number=number, left_ml=float(left_ml[one.label])) for number, one in enumerate(kept, 1)
+        _measure(component, grid, number=number, left_ml=float(left_ml[component.label]))
+        for number, component in enumerate(kept, 1)
     )
     voxels = int(components.voxels[1:].sum())
     left, volume_ml = float(left_ml.sum()), voxels * grid.voxel_ml
@@ -129,9 +131,9 @@ def _rank(component: Component, grid: VolumeGeometry) -> tuple[float, ...]:
 
 def _left_ml(components: Components, grid: VolumeGeometry, midline: Midline) -> np.ndarray:
     """(labels + 1,): the volume of each component to the left of the midline."""
-    shown = components.labels > 0
-    share = left_share(grid, midline, corner=components.corner, shape=shown.shape)[shown]
-    return np.bincount(components.labels[shown], weights=share, minlength=len(components.voxels)) * grid.voxel_ml
+    mask = components.labels > 0
+    share = left_share(grid, midline, corner=components.corner, shape=mask.shape)[mask]
+    return np.bincount(components.labels[mask], weights=share, minlength=len(components.voxels)) * grid.voxel_ml
 
 
 def _measure(component: Component, grid: VolumeGeometry, *, number: int, left_ml: float) -> Lesion:

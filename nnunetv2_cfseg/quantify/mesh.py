@@ -1,4 +1,4 @@
-"""Surfaces of segmentations, smooth and with the segmentation's volume."""
+"""Makes surfaces of segmentations that are smooth and keep the segmentation's volume."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from skimage.measure import marching_cubes
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 from nnunetv2_cfseg.quantify.components import Component, fewest_voxels, find_components
 
-#: Standard deviation of the Gaussian in edges of a cube of a voxel's volume. The area of a ball of 12 voxels' radius is
-#: 3 % too large (5 x 0.5 x 0.5 mm: 6 %); at 0.7 it is right, but the mean of a jaw in 4 mm voxels moves by 0.8 voxels
-#: instead of 0.4, as its thin ends recede.
+#: Standard deviation of the Gaussian, in edges of a cube of a voxel's volume. With it the area of a ball of 12 voxels'
+#: radius is 3 % too large (6 % for voxels of 5 x 0.5 x 0.5 mm). At 0.7 the area is right, but the mean of a jaw in 4 mm
+#: voxels moves by 0.8 voxels instead of 0.4, because its thin ends recede.
 SMOOTHING = 0.5
-#: Standard deviations from which the Gaussian is 0.
+#: The Gaussian is 0 beyond so many standard deviations.
 TRUNCATE = 4.0
-#: Share of the volume by which a surface may be off before the search for its level ends.
+#: The search for a surface's level ends when its volume is off by less than this fraction.
 VOLUME_TOLERANCE = 0.005
 MOST_HALVINGS = 50
 
@@ -26,22 +26,22 @@ MOST_HALVINGS = 50
 def build_mesh(mask: np.ndarray, grid: VolumeGeometry, *, smallest_ml: float = 0.0) -> trimesh.Trimesh | None:
     """The surface of a mask in patient coordinates (LPS), mm; closed, its normals outwards.
 
-    Each component is smoothed alone, by a Gaussian in mm, and cut at the level that gives its volume back. So a speck
-    of one voxel is a blob of that voxel's volume, and nothing vanishes; thin ends of a larger component may recede,
-    and the rest of it grows by as much. Cavities stay, their normals point into them.
+    Each component is smoothed separately by a Gaussian in mm, and cut at the level that preserves its volume. So a
+    single voxel becomes a blob of the same volume, and nothing vanishes; thin ends of a larger component may recede,
+    while the rest of it grows by as much. Cavities are kept, and their normals point into them.
 
     Args:
         mask: (Z, Y, X) bool.
         grid: where its voxels lie.
-        smallest_ml: components below it are left out.
+        smallest_ml: smaller components are left out.
 
     Returns:
-        The mesh; None where there is no component.
+        The mesh; None if there is no component.
     """
     components = find_components(mask)
     if components is None:
         return None
-    parts = [_surface(one, grid) for one in components.at_least(fewest_voxels(smallest_ml, grid.voxel_ml))]
+    parts = [_surface(part, grid) for part in components.at_least(fewest_voxels(smallest_ml, grid.voxel_ml))]
     if not parts:
         return None
     first_vertices = np.cumsum([0, *(len(vertices) for vertices, _ in parts)])
@@ -62,7 +62,7 @@ def _surface(component: Component, grid: VolumeGeometry) -> tuple[np.ndarray, np
     points = grid.position_mm(vertices + component.corner - margin)
     if np.linalg.det(grid.steps_mm) * _voxels(vertices, faces) < 0:
         faces = faces[:, ::-1]
-    # Files hold 32 bits: what is closed here must be closed there.
+    # Files hold 32-bit coordinates, and the surface must be closed there too.
     return _without_slivers(points.astype(np.float32), faces)
 
 
@@ -84,19 +84,19 @@ def _cut(field: np.ndarray, voxels: int) -> tuple[np.ndarray, np.ndarray]:
             return vertices, faces
         low, high = (level, high) if off > 0 else (low, level)
         level = (low + high) / 2
-    # Where the surfaces of a speck's voxels join, their volume leaps.
+    # The volume jumps where the surfaces of a small component's voxels join, so no level may give it: scale instead.
     middle = vertices.mean(axis=0)
     return middle + (vertices - middle) / (1 + off) ** (1 / 3), faces
 
 
 def _voxels(vertices: np.ndarray, faces: np.ndarray) -> float:
-    """Signed volume by the divergence theorem."""
+    """Signed volume in voxels by the divergence theorem."""
     first, second, third = (vertices[faces[:, corner]] for corner in range(3))
     return float(np.einsum("ij,ij->", first, np.cross(second, third))) / 6
 
 
 def _without_slivers(points: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Merge points that 32 bits do not tell apart, and drop the triangles that they leave without area."""
+    """Merge points that are equal in 32 bits, and drop the triangles that lose their area by that."""
     unique, index = np.unique(points, axis=0, return_inverse=True)
     merged = index.reshape(-1)[faces]
     flat = (merged == np.roll(merged, 1, axis=1)).any(axis=1)

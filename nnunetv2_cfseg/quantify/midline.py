@@ -1,4 +1,4 @@
-"""The plane between the left and the right half of a patient, and on which side of it a lesion lies."""
+"""The plane between a patient's left and right half, and the side on which a lesion lies."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 
 SYMMETRY = "symmetry"
 IMAGE_CENTRE = "image centre"
-#: Share of a lesion that must lie on either side of one that is called bilateral.
+#: Fraction of a lesion that must lie on either side if it is to be called bilateral.
 BOTH_SHARE = 0.1
-#: What rounding may take from the share.
+#: Rounding error that the fraction may have.
 TOLERANCE = 1e-9
 
 
@@ -25,7 +25,7 @@ class Midline:
         offset_mm: of the plane along its normal from the origin.
         source: ``symmetry`` or ``image centre``.
         reason: why it is not the plane of symmetry; empty if it is.
-        agreement: what the plane of symmetry was judged by; empty where none was looked for.
+        agreement: the numbers that the plane of symmetry was judged by; empty if none was looked for.
     """
 
     normal: tuple[float, float, float]
@@ -41,9 +41,9 @@ def image_centre_midline(grid: VolumeGeometry, *, reason: str, agreement: dict[s
 
 
 def left_share(grid: VolumeGeometry, midline: Midline, *, corner: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The share of each voxel of a crop that lies to the left of the midline, (Z, Y, X) in [0, 1].
+    """The fraction of each voxel of a crop that lies to the left of the midline, (Z, Y, X) in [0, 1].
 
-    It rises evenly over the voxel's width across the plane: exact where an axis of the image is at a right angle to it.
+    It rises linearly over the voxel's width across the plane, which is exact if an axis of the image is normal to it.
 
     Args:
         corner: index (z, y, x) of the crop's first voxel.
@@ -57,7 +57,7 @@ def left_share(grid: VolumeGeometry, midline: Midline, *, corner: np.ndarray, sh
 
 
 def side(left: float, right: float) -> str:
-    """``left``, ``right``, or ``both`` where at least a tenth lies on either side."""
+    """``left``, ``right``, or ``both`` if at least a tenth lies on either side."""
     if min(left, right) >= (BOTH_SHARE - TOLERANCE) * (left + right):
         return "both"
     return "left" if left > right else "right"

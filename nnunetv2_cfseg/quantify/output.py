@@ -1,4 +1,4 @@
-"""The tables of ``cfseg quantify``."""
+"""Writes the tables of ``cfseg quantify``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DECIMALS = 6
 
 
 def check_output(folder: Path) -> None:
-    """Refuse an output folder before anything is measured.
+    """Check the output folder before anything is measured.
 
     Raises:
         ValueError: it is a file.
@@ -26,7 +26,7 @@ def check_output(folder: Path) -> None:
 
 
 def write_csv(file: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a table; numbers have up to six decimals, what is not known is an empty field."""
+    """Write a table; numbers have up to six decimals, and unknown values are empty fields."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

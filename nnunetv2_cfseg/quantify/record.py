@@ -1,4 +1,4 @@
-"""What ``quantities.json`` holds: everything, and what it was made with."""
+"""The content of ``quantities.json``: all measurements, and the versions and settings they were made with."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class QuantifySettings:
     """What is measured, and how scans are grouped.
 
     Attributes:
-        smallest_ml: components below it are no lesions.
+        smallest_ml: smaller components are no lesions.
         mesh: write surfaces.
         scans: table of the patients' scans, or None.
         patient_pattern: regular expression whose first group in a case's name is the patient, or None.
@@ -50,15 +50,15 @@ def record(
     settings: QuantifySettings,
     folder: Path,
 ) -> dict[str, Any]:
-    """Everything that was measured.
+    """The content of ``quantities.json``.
 
     Args:
-        cases: that were measured.
-        scans: the files of each of them, in their order.
+        cases: the measurements of each case.
+        scans: the files of each case, in the same order.
         foreground: the classes.
         changes: rows of ``longitudinal.csv``.
-        settings: of the measures.
-        folder: in which the record will be; paths lead from there.
+        settings: that the cases were measured with.
+        folder: of the record; paths are relative to it.
     """
     return {
         "versions": {
@@ -75,12 +75,14 @@ def record(
             "both_share": BOTH_SHARE,
         },
         "columns": {"classes": CLASS_COLUMNS, "lesions": LESION_COLUMNS, "longitudinal": LONGITUDINAL_COLUMNS},
-        "cases": [_of_case(case, scan, foreground, folder) for case, scan in zip(cases, scans, strict=True)],
+        "cases": [_case_record(case, scan, foreground, folder) for case, scan in zip(cases, scans, strict=True)],
         "longitudinal": list(changes),
     }
 
 
-def _of_case(case: CaseQuantities, scan: Scan, foreground: Sequence[SegmentationClass], folder: Path) -> dict[str, Any]:
+def _case_record(
+    case: CaseQuantities, scan: Scan, foreground: Sequence[SegmentationClass], folder: Path
+) -> dict[str, Any]:
     return {
         "case": case.case,
         "segmentation": told(scan.segmentation, folder),
@@ -88,27 +90,27 @@ def _of_case(case: CaseQuantities, scan: Scan, foreground: Sequence[Segmentation
         "shape_zyx": case.grid.shape,
         "spacing_mm_zyx": case.grid.spacing_mm,
         "midline": asdict(case.midline),
-        "classes": [_of_class(case, one) for one in foreground],
+        "classes": [_class_record(case, entry) for entry in foreground],
     }
 
 
-def _of_class(case: CaseQuantities, one: SegmentationClass) -> dict[str, Any]:
-    row = class_row(case, one)
+def _class_record(case: CaseQuantities, entry: SegmentationClass) -> dict[str, Any]:
+    row = class_row(case, entry)
     return {
         "class": row.pop("class"),
         "label": row.pop("label"),
-        "voxels": case.classes[one.key].voxels,
+        "voxels": case.classes[entry.key].voxels,
         **_without(row, "case", "midline"),
-        "mesh": _mesh(case, one),
-        "lesion_list": [_without(lesion, "case", "class", "label", "midline") for lesion in lesion_rows(case, one)],
+        "mesh": _mesh(case, entry),
+        "lesion_list": [_without(lesion, "case", "class", "label", "midline") for lesion in lesion_rows(case, entry)],
     }
 
 
-def _mesh(case: CaseQuantities, one: SegmentationClass) -> dict[str, Any] | None:
-    if one.key not in case.mesh_ml:
+def _mesh(case: CaseQuantities, entry: SegmentationClass) -> dict[str, Any] | None:
+    if entry.key not in case.mesh_ml:
         return None
-    name = mesh_name(case.case, one)
-    return {"volume_ml": case.mesh_ml[one.key], "files": [f"{MESHES}/{name}.{ending}" for ending in MESH_FORMATS]}
+    name = mesh_name(case.case, entry)
+    return {"volume_ml": case.mesh_ml[entry.key], "files": [f"{MESHES}/{name}.{ending}" for ending in MESH_FORMATS]}
 
 
 def _without(row: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The plane about which a scan is most like its mirror image."""
+"""Finds the plane about which a scan is most like its mirror image."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ BODY_HU = -300.0
 #: Shrink factors and smoothing of the registration, from coarse to fine.
 SHRINK = (4, 2)
 SMOOTH_MM = (8.0, 4.0)
-#: Smoothing of the last search, and how many voxels it looks at about.
+#: Smoothing of the last search, and about how many voxels it looks at.
 LAST_SMOOTH_MM = 2.0
 POINTS = 30000
 #: First step of the last search, and where it ends.
 STEP_MM = 4.0
 PRECISION_MM = 0.02
-#: From a head's middle to its surface: a tilt by STEP_MM there.
+#: Distance from a head's middle to its surface; tilts are measured in mm there.
 LEVER_MM = 80.0
-#: A plane that leaves fewer voxels within the scan is none.
+#: Fewest voxels that must have their mirror image within the scan.
 FEWEST_POINTS = 100
 
 
@@ -45,16 +45,16 @@ class Plane:
 
 
 def find_symmetry(coarse: sitk.Image) -> Plane:
-    """Register a scan to its mirror image, and search the plane itself from there.
+    """Register a scan to its mirror image, then refine the plane.
 
-    The registration is rigid and starts from a sagittal plane; it only has to come near. The last search tilts and
-    moves the plane (Nelder and Mead) so that the correlation of the scan with its mirror image is highest.
+    The registration is rigid and starts from a sagittal plane; it only has to come close. The refinement tilts and
+    moves the plane (Nelder and Mead) to maximise the correlation of the scan with its mirror image.
 
     Args:
         coarse: HU, with voxels of some mm, and a body in it.
 
     Raises:
-        RuntimeError: SimpleITK's, when the mirror image comes to lie beside the scan.
+        RuntimeError: SimpleITK's, if the mirror image ends up beside the scan.
     """
     windowed = sitk.Clamp(coarse, lowerBound=WINDOW_HU[0], upperBound=WINDOW_HU[1])
     body = sitk.GetArrayViewFromImage(coarse) > BODY_HU
@@ -83,7 +83,7 @@ def _register(windowed: sitk.Image, body: np.ndarray) -> Plane:
     method.SetMovingInitialTransform(mirror)
     method.SetInitialTransform(rigid, inPlace=True)
     method.Execute(windowed, windowed)
-    # A point and its mirror image lie at equal distances from the plane; across it runs the eigenvector of -1.
+    # A point and its mirror image have equal distances to the plane; its normal is the eigenvector of -1.
     linear = np.reshape(mirror.GetMatrix(), (3, 3)) @ np.reshape(rigid.GetMatrix(), (3, 3))
     values, vectors = np.linalg.eig(linear)
     halfway = (np.array(middle) + mirror.TransformPoint(rigid.TransformPoint(middle))) / 2
@@ -117,7 +117,7 @@ def _refine(windowed: sitk.Image, body: np.ndarray, start: Plane) -> Plane:
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Pearson's; 0 where one does not vary."""
+    """Pearson's correlation; 0 if either array is empty or constant."""
     if not first.size or np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
     return float(np.corrcoef(first, second)[0, 1])

@@ -1,4 +1,4 @@
-"""``cfseg quantify``: from segmentations to tables."""
+"""``cfseg quantify``: measures segmentations and writes tables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from nnunetv2_cfseg.quantify.tables import (
 )
 from nnunetv2_cfseg.quantify.timepoints import Timepoint, visits_from_csv, visits_from_names
 
-#: What is written.
+#: The files that are written, besides meshes.
 TABLES = ("classes.csv", "lesions.csv", "longitudinal.csv", "quantities.json")
 
 
@@ -38,7 +38,7 @@ class Quantities:
     Attributes:
         cases: in the order in which they were given.
         classes: of the dataset.
-        visits: of patients whose scans were grouped.
+        visits: scans of the patients, if scans were grouped.
     """
 
     cases: list[CaseQuantities]
@@ -63,22 +63,22 @@ def quantify(
 ) -> Quantities:
     """Measure segmentations and write ``classes.csv``, ``lesions.csv`` and ``quantities.json``.
 
-    Where scans are grouped it also writes ``longitudinal.csv``, and surfaces to ``meshes/`` where they are asked for.
-    A file appears whole or not at all, and tables only after all cases were measured.
+    If scans are grouped, it also writes ``longitudinal.csv``; on request it writes surfaces to ``meshes/``. A file
+    appears whole or not at all, and tables only after all cases were measured.
 
     Args:
-        inputs: segmentations, and folders of some.
-        output: folder; made if it is not there.
-        dataset_json: names classes and file ending; None: that in the first folder.
+        inputs: segmentations, and folders of them.
+        output: folder; it is created if needed.
+        dataset_json: names classes and file ending; None: the one in the first folder.
         images: CTs in which the midline is looked for: a folder of ``CASE_0000`` files, or of folders
             ``CASE`` of DICOM slices; the file or the DICOM folder of the only case.
         settings: what is measured.
-        num_processes: that measure; each holds one case.
-        progress: show a bar.
+        num_processes: how many measure at once; each holds one case.
+        progress: show a progress bar.
 
     Raises:
-        ValueError: files that are missing, cannot be read, hold labels that the dataset lacks or do not belong
-            together; scans that cannot be grouped; settings out of range.
+        ValueError: files are missing, cannot be read, hold labels that the dataset lacks or do not belong together;
+            scans cannot be grouped; settings are out of range.
         OSError: a file cannot be written, or a process was killed.
     """
     settings = settings or QuantifySettings()
@@ -125,34 +125,34 @@ def _visits(settings: QuantifySettings, cases: list[str]) -> list[Timepoint]:
 
 
 def _check_mesh_names(scans: Sequence[Scan], foreground: Sequence[SegmentationClass]) -> None:
-    """Case a and class b_c would write over case a_b and class c."""
+    """Refuse meshes of the same name, such as those of class b_c in case a and of class c in case a_b."""
     taken: dict[str, str] = {}
     for scan in scans:
-        for one in foreground:
-            name = mesh_name(scan.case, one)
+        for entry in foreground:
+            name = mesh_name(scan.case, entry)
             if name.lower() in taken:
                 raise ValueError(
                     f"each mesh must have a name of its own, and {name} is that of {taken[name.lower()]} and of "
-                    f"{one.name} in {scan.case}"
+                    f"{entry.name} in {scan.case}"
                 )
-            taken[name.lower()] = f"{one.name} in {scan.case}"
+            taken[name.lower()] = f"{entry.name} in {scan.case}"
 
 
 def _measure(jobs: Sequence[_Job], num_processes: int, progress: bool) -> list[CaseQuantities]:
     bar = progress_bar(doing="Quantifying", total=len(jobs), show=progress)
-    found: dict[str, CaseQuantities] = {}
+    measured: dict[str, CaseQuantities] = {}
     with bar:
         for case in parallel_map(_run_job, jobs, num_processes=min(num_processes, len(jobs))):
-            found[case.case] = case
+            measured[case.case] = case
             bar.update()
-    return [found[job.scan.case] for job in jobs]
+    return [measured[job.scan.case] for job in jobs]
 
 
 def _run_job(job: _Job) -> CaseQuantities:
     """Measure a case.
 
     Raises:
-        ValueError: it cannot be measured, whatever for; the message names a file of it.
+        ValueError: it cannot be measured for any reason; the message names one of its files.
     """
     try:
         return quantify_case(job.scan, job.classes, smallest_ml=job.smallest_ml, mesh_folder=job.mesh_folder)
@@ -164,8 +164,8 @@ def _run_job(job: _Job) -> CaseQuantities:
 def _write(quantities: Quantities, scans: Sequence[Scan], settings: QuantifySettings, output: Path) -> None:
     foreground = quantities.classes.foreground
     changes = longitudinal_rows(quantities.visits, {case.case: case for case in quantities.cases}, foreground)
-    classes = [class_row(case, one) for case in quantities.cases for one in foreground]
-    lesions = [row for case in quantities.cases for one in foreground for row in lesion_rows(case, one)]
+    classes = [class_row(case, entry) for case in quantities.cases for entry in foreground]
+    lesions = [row for case in quantities.cases for entry in foreground for row in lesion_rows(case, entry)]
     table, lesion_table, changes_table, numbers = (output / name for name in TABLES)
     write_csv(table, list(CLASS_COLUMNS), classes)
     write_csv(lesion_table, list(LESION_COLUMNS), lesions)

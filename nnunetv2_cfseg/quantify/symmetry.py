@@ -1,4 +1,4 @@
-"""The midsagittal plane of a head CT, by its symmetry, where that can be trusted."""
+"""Finds the midsagittal plane of a head CT by its symmetry, if that can be trusted."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from nnunetv2_cfseg.quantify.reflection import BODY_HU, Plane, correlation, find
 VOXEL_MM = 4.0
 BONE_HU = (150.0, 600.0)
 OUTSIDE_HU = -3000.0
-#: Where the skull is compared: bone that lies this far from its mirror image still overlaps it.
+#: Smoothing before bone is compared, so that bone still overlaps a mirror image this far away.
 BLUR_MM = 2.0
-#: Less is no skull that can be seen to be symmetric. Heads have 0.45 to 0.92, most crops of limbs less.
+#: Least correlation of a skull that is visibly symmetric. Heads have 0.45 to 0.92, most crops of limbs less.
 LEAST_BONE_CORRELATION = 0.4
-#: Less is a body cut off on one side. Heads have 0.98 to 1, crops of limbs down to 0.34.
+#: With less overlap, the body is cut off on one side. Heads have 0.98 to 1, crops of limbs down to 0.34.
 LEAST_OVERLAP = 0.8
 LARGEST_TILT_DEG = 40.0
 
@@ -26,10 +26,10 @@ def symmetry_midline(image: sitk.Image, grid: VolumeGeometry) -> Midline:
 
     It is trusted if the bone on either side agrees with the mirrored bone of the other (their correlation, between 150
     and 600 HU within the body, is 0.4 or more), if at least 0.8 of the body has its mirror image within the scan, and
-    if the plane is tilted by at most 40 degrees. Otherwise the midline is that of the image's centre, and says why.
-    It is made for heads and necks: of other symmetric bodies, a leg's say, it finds the plane of symmetry as well.
+    if the plane is tilted by at most 40 degrees. Otherwise the midline goes through the image's centre, and says why.
+    This is made for heads and necks, but also finds the plane of symmetry of other symmetric parts, such as a leg.
 
-    The same image gives the same plane: nothing is drawn, and one thread computes it.
+    The same image always gives the same plane: nothing is random, and one thread computes it.
 
     Args:
         image: in HU.
@@ -59,7 +59,7 @@ def _coarse(image: sitk.Image) -> sitk.Image:
 
 
 def _agreement(coarse: sitk.Image, plane: Plane) -> dict[str, float]:
-    """How much a scan is like its mirror image."""
+    """How similar a scan is to its mirror image."""
     smooth = sitk.DiscreteGaussian(coarse, BLUR_MM**2)
     mirror = sitk.AffineTransform(3)
     mirror.SetMatrix((np.eye(3) - 2 * np.outer(plane.normal, plane.normal)).ravel().tolist())

@@ -1,4 +1,4 @@
-"""The rows of the tables that ``cfseg quantify`` writes, and what their columns say."""
+"""The rows of the tables that ``cfseg quantify`` writes, and what their columns mean."""
 
 from __future__ import annotations
 
@@ -69,39 +69,39 @@ LONGITUDINAL_COLUMNS = {
 }
 
 
-def class_row(case: CaseQuantities, one: SegmentationClass) -> dict[str, Any]:
-    """A row of ``classes.csv``."""
-    found = case.classes[one.key]
+def class_row(case: CaseQuantities, entry: SegmentationClass) -> dict[str, Any]:
+    """The row of ``classes.csv`` for one class of a case."""
+    quantities = case.classes[entry.key]
     return {
         "case": case.case,
-        "class": one.name,
-        "label": one.key,
-        "volume_ml": found.volume_ml,
-        "lesions": len(found.lesions),
-        "largest_lesion_ml": found.largest_lesion_ml,
-        "largest_diameter_mm": found.largest_diameter_mm,
-        "largest_axial_diameter_mm": found.largest_axial_diameter_mm,
-        "side": found.side,
-        "left_ml": found.left_ml,
-        "right_ml": found.right_ml,
+        "class": entry.name,
+        "label": entry.key,
+        "volume_ml": quantities.volume_ml,
+        "lesions": len(quantities.lesions),
+        "largest_lesion_ml": quantities.largest_lesion_ml,
+        "largest_diameter_mm": quantities.largest_diameter_mm,
+        "largest_axial_diameter_mm": quantities.largest_axial_diameter_mm,
+        "side": quantities.side,
+        "left_ml": quantities.left_ml,
+        "right_ml": quantities.right_ml,
         "midline": case.midline.source,
     }
 
 
-def lesion_rows(case: CaseQuantities, one: SegmentationClass) -> list[dict[str, Any]]:
-    """Rows of ``lesions.csv``."""
-    named = {"case": case.case, "class": one.name, "label": one.key}
-    lesions = case.classes[one.key].lesions
-    return [{**named, **_of_lesion(lesion), "midline": case.midline.source} for lesion in lesions]
+def lesion_rows(case: CaseQuantities, entry: SegmentationClass) -> list[dict[str, Any]]:
+    """The rows of ``lesions.csv`` for one class of a case."""
+    named = {"case": case.case, "class": entry.name, "label": entry.key}
+    lesions = case.classes[entry.key].lesions
+    return [{**named, **_lesion_columns(lesion), "midline": case.midline.source} for lesion in lesions]
 
 
 def longitudinal_rows(
     visits: Sequence[Timepoint], cases: Mapping[str, CaseQuantities], classes: Sequence[SegmentationClass]
 ) -> list[dict[str, Any]]:
-    """Rows of ``longitudinal.csv``: patients, then classes, then scans.
+    """Rows of ``longitudinal.csv``, sorted by patient, then class, then scan.
 
     Args:
-        visits: of all patients, each patient's in a row and in order.
+        visits: of all patients; each patient's visits are in order.
         cases: by name.
         classes: of the dataset.
     """
@@ -110,14 +110,14 @@ def longitudinal_rows(
         patients.setdefault(visit.patient, []).append(visit)
     rows = []
     for scans in patients.values():
-        for one in classes:
-            found = [cases[visit.case].classes[one.key] for visit in scans]
+        for entry in classes:
+            series = [cases[visit.case].classes[entry.key] for visit in scans]
             for index, visit in enumerate(scans):
-                rows.append(_of_visit(visit, one, found[index], found[0], found[index - 1] if index else None))
+                rows.append(_visit_row(visit, entry, series[index], series[0], series[index - 1] if index else None))
     return rows
 
 
-def _of_lesion(lesion: Lesion) -> dict[str, Any]:
+def _lesion_columns(lesion: Lesion) -> dict[str, Any]:
     return {
         "lesion": lesion.number,
         "volume_ml": lesion.volume_ml,
@@ -137,17 +137,17 @@ def _of_lesion(lesion: Lesion) -> dict[str, Any]:
     }
 
 
-def _of_visit(
+def _visit_row(
     visit: Timepoint,
-    one: SegmentationClass,
+    entry: SegmentationClass,
     now: ClassQuantities,
     first: ClassQuantities,
     previous: ClassQuantities | None,
 ) -> dict[str, Any]:
     return {
         "patient": visit.patient,
-        "class": one.name,
-        "label": one.key,
+        "class": entry.name,
+        "label": entry.key,
         "scan": visit.number,
         "case": visit.case,
         "date": visit.date,

@@ -1,4 +1,4 @@
-"""Which scans are of the same patient, and in which order they were taken."""
+"""Groups scans by patient, in the order in which they were taken."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Timepoint:
     """A scan of a patient.
 
     Attributes:
-        patient: as the scans are grouped.
-        number: of the patient's scans, from 1.
-        case: the scan.
+        patient: name of the patient, from the table or the pattern.
+        number: number of the scan among the patient's, from 1.
+        case: name of the scan.
         date: as it was given; empty if it was not.
         days: since the patient's first scan; None without dates.
     """
@@ -45,13 +45,13 @@ class _Row:
 
 
 def visits_from_csv(file: Path, cases: Sequence[str]) -> list[Timepoint]:
-    """Read a table with the columns ``case``, ``patient`` and, if it has one, ``date``.
+    """Read a table with the columns ``case``, ``patient`` and, optionally, ``date``.
 
-    Dates are ISO 8601, with a time if scans of one day differ: ``2024-03-01`` or ``2024-03-01T14:30``. Scans are
-    ordered by them, or as in the table where a patient has none.
+    Dates are ISO 8601, with a time to order scans of one day: ``2024-03-01`` or ``2024-03-01T14:30``. A patient's scans
+    are sorted by date, or kept in the table's order if they have none.
 
     Raises:
-        ValueError: no such file or columns, a date that is none or is missing, or cases that are not those at hand.
+        ValueError: there is no such file or column, a date is invalid or missing, or the cases are not the given ones.
     """
     rows = list(_read(file))
     listed = [row.case for row in rows]
@@ -59,8 +59,8 @@ def visits_from_csv(file: Path, cases: Sequence[str]) -> list[Timepoint]:
         if listed.count(case) > 1:
             raise ValueError(f"a case must have one row, and {case} has {listed.count(case)}: {file}")
     for names, rule in (
-        (sorted(set(listed) - set(cases)), "each case must have a segmentation, and none is there of"),
-        (sorted(set(cases) - set(listed)), "each segmentation must have a row, and none is there of"),
+        (sorted(set(listed) - set(cases)), "each case must have a segmentation, and there is none for"),
+        (sorted(set(cases) - set(listed)), "each segmentation must have a row, and there is none for"),
     ):
         if names:
             raise ValueError(f"{rule} {_some(names)}: {file}")
@@ -69,27 +69,27 @@ def visits_from_csv(file: Path, cases: Sequence[str]) -> list[Timepoint]:
 
 
 def visits_from_names(pattern: str, cases: Sequence[str]) -> list[Timepoint]:
-    """Take patients from the names of cases; their scans are in the order of these, numbers in them by value.
+    """Take patients from the names of cases; a patient's scans are sorted by name, with numbers in them by value.
 
     Args:
-        pattern: a regular expression that is searched in each name; its first group is the patient.
+        pattern: a regular expression to search in each name; its first group is the patient.
         cases: the names.
 
     Raises:
-        ValueError: no regular expression, one without a group, or a name in which it is not found.
+        ValueError: it is no regular expression, has no group, or is not found in a name.
     """
     try:
         compiled = re.compile(pattern)
     except re.error as error:
         raise ValueError(f"the patient's pattern must be a regular expression ({error}), got {pattern!r}") from error
     if not compiled.groups:
-        raise ValueError(f"the patient's pattern must have a group, the patient, got {pattern!r}")
+        raise ValueError(f"the patient's pattern must have a group for the patient, got {pattern!r}")
     patients: dict[str, list[str]] = {}
     for case in cases:
-        found = compiled.search(case)
-        if found is None or not found[1]:
+        match = compiled.search(case)
+        if match is None or not match[1]:
             raise ValueError(f"each case must match the patient's pattern {pattern!r}, and this one does not: {case}")
-        patients.setdefault(found[1], []).append(case)
+        patients.setdefault(match[1], []).append(case)
     return [
         Timepoint(patient, number, case)
         for patient, scans in sorted(patients.items(), key=lambda item: _natural(item[0]))
@@ -134,10 +134,10 @@ def _in_order(scans: list[_Row], file: Path) -> list[Timepoint]:
         return [Timepoint(row.patient, number, row.case) for number, row in enumerate(scans, 1)]
     if len(dated) < len(scans):
         case = next(row.case for row in scans if row.time is None)
-        raise ValueError(f"of a patient's scans all or none must have a date, and {case} has none: {file}")
+        raise ValueError(f"all scans of a patient or none must have a date, and {case} has none: {file}")
     times = {row.case: row.time for row in scans if row.time is not None}
     if len({time.tzinfo is None for time in times.values()}) > 1:
-        raise ValueError(f"of a patient's dates all or none must have a time zone, as {scans[0].case} shows: {file}")
+        raise ValueError(f"all dates of a patient or none must have a time zone, see {scans[0].case}: {file}")
     ordered = sorted(scans, key=lambda row: times[row.case])
     first = times[ordered[0].case]
     return [
@@ -147,7 +147,7 @@ def _in_order(scans: list[_Row], file: Path) -> list[Timepoint]:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Orders scan_2 before scan_10."""
+    """Sort key that puts scan_2 before scan_10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 

@@ -71,7 +71,7 @@ def test_a_ct_is_read(unit: str | None, series: Callable[..., Path]) -> None:
         ({"Modality": None}, "not said"),
         ({"PixelSpacing": None}, "missing"),
         ({"PixelSpacing": None, "ImagerPixelSpacing": [1, 1]}, "missing"),
-        ({"PixelSpacing": [0, 0.5]}, "pixel spacing is"),
+        ({"PixelSpacing": [0, 0.5]}, "pixel spacing must be"),
         ({"RescaleType": "OD"}, "OD"),
         ({"RescaleType": "Z_EFF"}, "Z_EFF"),
         ({"RescaleType": "MGML"}, "MGML"),

@@ -1,1 +1,1 @@
-"""Pairs of thin scans and thick annotations on one grid."""
+"""Makes datasets of pairs: thin scans and thick annotations on the same grid."""

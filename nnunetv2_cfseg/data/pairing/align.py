@@ -1,4 +1,4 @@
-"""How the voxels of an annotation lie on those of a scan, by physical coordinates."""
+"""Aligns the voxels of an annotation with those of a scan, by physical coordinates."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 
 from nnunetv2_cfseg.imaging.geometry import Triple, VolumeGeometry
 
-#: Voxels of the scan by which an edge may be off and still be taken for the same.
+#: Edges are the same if they are at most so many scan voxels apart.
 TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The voxels of an annotation in those of a scan, axes z, y, x of the scan.
+    """Where the voxels of an annotation lie in a scan, along the scan's axes z, y, x.
 
     Attributes:
-        flips: axes of the annotation that run the other way; the other attributes hold once they are flipped.
+        flips: axes of the annotation that run the other way; the other attributes describe it after flipping them.
         shape: of the annotation.
-        ratio: scan voxels in one of the annotation.
+        ratio: scan voxels in one voxel of the annotation.
         first: index in the scan of the centre of the annotation's first voxel.
         scan_shape: of the scan.
     """
@@ -36,7 +36,7 @@ class Placement:
         return self.first[axis] + 0.5 + self.ratio[axis] * (np.arange(self.shape[axis] + 1) - 0.5)
 
     def every(self, step: int, phase: int) -> Placement:
-        """Of every ``step``-th slice alone, from ``phase`` on, as thick as they are apart."""
+        """The placement of only every ``step``-th slice from ``phase`` on, each as thick as their distance."""
         z, y, x = self.first
         return replace(
             self,
@@ -46,33 +46,33 @@ class Placement:
         )
 
     def is_same(self, axis: int) -> bool:
-        """Whether both have the same voxels along an axis."""
+        """Whether annotation and scan have the same voxels along an axis."""
         return self.shape[axis] == self.scan_shape[axis] and bool(
             np.abs(self.edges(axis) - np.arange(self.shape[axis] + 1)).max() <= TOLERANCE
         )
 
     def outside(self, axis: int) -> np.ndarray:
-        """(n,) for each of the annotation's voxels how far it reaches beyond the scan, 0 where it meets the scan."""
+        """(n,) how far each of the annotation's voxels reaches beyond the scan; 0 for those that overlap the scan."""
         lower, upper, end = self.edges(axis)[:-1], self.edges(axis)[1:], self.scan_shape[axis]
         gap = np.maximum(-upper, lower - end)
         return np.where(gap >= -TOLERANCE, np.maximum(-lower, upper - end), 0.0)
 
     def nearest(self, axis: int) -> np.ndarray:
-        """For each voxel of the scan the index of the annotation's voxel it lies in, or lies next to."""
+        """For each voxel of the scan, the index of the annotation's voxel that it lies in or next to."""
         within = (np.arange(self.scan_shape[axis]) - self.first[axis]) / self.ratio[axis]
         return np.clip(np.floor(within + 0.5).astype(int), 0, self.shape[axis] - 1)
 
     def uncovered(self, axis: int) -> float:
-        """Scan voxels beyond the annotation's edges."""
+        """The most scan voxels beyond either edge of the annotation; 0 or more."""
         edges = self.edges(axis)
         return float(max(edges[0], self.scan_shape[axis] - edges[-1], 0))
 
 
 def locate(annotation: VolumeGeometry, scan: VolumeGeometry, *, file: Path) -> Placement:
-    """Find how an annotation lies on a scan.
+    """Find where an annotation lies on a scan.
 
     Args:
-        file: of the annotation.
+        file: of the annotation, for the message.
 
     Raises:
         ValueError: the axes of the two are not parallel.
@@ -94,14 +94,14 @@ def locate(annotation: VolumeGeometry, scan: VolumeGeometry, *, file: Path) -> P
 
 
 def onto_plane(values: np.ndarray, placement: Placement) -> np.ndarray:
-    """An annotation (z, y, x), flipped already, on the scan's pixels: slices stay, pixels are the nearest ones."""
+    """Resample an annotation (z, y, x), flipped already, to the scan's nearest pixels; slices stay as they are."""
     for axis in (1, 2):
         if not placement.is_same(axis):
             values = values.take(placement.nearest(axis), axis)
     return values
 
 
-def _angle_degrees(one: VolumeGeometry, other: VolumeGeometry) -> float:
-    axes = [np.reshape(grid.direction, (3, 3)) for grid in (one, other)]
+def _angle_degrees(first: VolumeGeometry, second: VolumeGeometry) -> float:
+    axes = [np.reshape(grid.direction, (3, 3)) for grid in (first, second)]
     cosines = np.abs((axes[0] * axes[1]).sum(axis=0))
     return float(np.degrees(np.arccos(np.clip(cosines, 0, 1))).max())

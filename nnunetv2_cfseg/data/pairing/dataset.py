@@ -1,4 +1,4 @@
-"""A raw nnU-Net dataset of pairs, with a test set, folds and a sidecar."""
+"""Writes a raw nnU-Net dataset of pairs, with a test set, folds and a sidecar."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MOST_FOLDS = 1000
 
 @dataclass(frozen=True)
 class Split:
-    """Who is tested on, and with whom.
+    """How cases are split into a test set and folds.
 
     Attributes:
-        patients: of each case.
-        test: names of the test cases; None: those that the dataset brings, or the ``test_share``.
-        test_share: of the patients, drawn.
-        folds: of the training cases, at most so many.
-        seed: decides the test set and the folds.
+        patients: patient of each case.
+        test: names of the test cases; None: the dataset's own test cases, or the ``test_share``.
+        test_share: fraction of the patients that is drawn for the test set.
+        folds: most folds of the training cases.
+        seed: for the test set and the folds.
 
     Raises:
         ValueError: a number out of its range.
@@ -59,21 +59,21 @@ def make_dataset(
     pictures: bool = True,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Write a dataset that nnU-Net can plan: thin images, thick labels repeated over their slabs.
+    """Write a dataset that nnU-Net can plan: thin images, and thick labels repeated over their slabs.
 
-    All cases are looked at before anything is written. A run that was stopped goes on where it was: complete cases
-    are kept as long as their files are the same.
+    All cases are checked before anything is written. A run that was stopped can be continued: complete cases are kept
+    as long as their files are unchanged.
 
     Args:
         folder: named as nnU-Net names datasets; new, empty, or begun with the same settings.
-        pictures: whether to draw an overview of each case.
+        pictures: draw an overview of each case.
 
     Returns:
         The sidecar's content.
 
     Raises:
-        ValueError: a case that cannot be paired, bad numbers, or a folder that holds something else or that another
-            run is at work in.
+        ValueError: a case cannot be paired, a number is out of range, the folder holds something else, or another run
+            works in it.
         OSError: a file cannot be read or written, or a process was killed.
     """
     checked_processes(num_processes)
@@ -94,24 +94,24 @@ def make_dataset(
 
 
 def assign_parts(sources: Sources, split: Split) -> list[Source]:
-    """The cases, each in the training or the test set.
+    """The cases, sorted, each in the training or the test set.
 
     Raises:
-        ValueError: bad numbers, or test cases that are none, that are all, that the dataset brings some of already, or
-            whose patient stays in training.
+        ValueError: a number is out of range, a test case is unknown, no case is left for training, the dataset has a
+            test set already, or a patient is in both sets.
     """
     cases = sources.cases
     if split.test is not None or split.test_share:
-        brought = [case.name for case in cases if case.part == TEST]
-        if brought:
-            raise ValueError(f"a test set must not be chosen where the dataset brings one, and {brought[0]} is in it")
+        existing = [case.name for case in cases if case.part == TEST]
+        if existing:
+            raise ValueError(f"the dataset has a test set already, with {existing[0]}; another one must not be chosen")
         test = set(split.test or ()) | set(choose_test(split.patients, share=split.test_share, seed=split.seed))
         unknown = sorted(test - {case.name for case in cases})
         if unknown:
-            raise ValueError(f"test cases must be cases of the dataset, and {unknown[0]} is none")
+            raise ValueError(f"unknown test case {unknown[0]!r}; test cases must be cases of the dataset")
         cases = tuple(replace(case, part=TEST if case.name in test else TRAINING) for case in cases)
     if all(case.part == TEST for case in cases):
-        raise ValueError(f"a case must be left to train on, and all {len(cases)} are in the test set")
+        raise ValueError(f"all {len(cases)} cases are in the test set; at least one must be left for training")
     check_apart(split.patients, {case.name for case in cases if case.part == TEST})
     return sorted(cases, key=lambda case: case.name)
 
@@ -119,7 +119,7 @@ def assign_parts(sources: Sources, split: Split) -> list[Source]:
 def _write_cases(
     jobs: Sequence[CaseFiles], dataset: ResumableDataset, sidecar: dict[str, Any], num_processes: int, progress: bool
 ) -> None:
-    """Write cases and, after each, the sidecar with its record."""
+    """Write cases and, after each one, the sidecar with its record."""
     dataset.write_record(sidecar)
     for name, record in _each(write_case, jobs, "Pairing", num_processes, progress):
         sidecar["cases"] = dict(sorted({**sidecar["cases"], name: record}.items()))
@@ -127,22 +127,22 @@ def _write_cases(
 
 
 def _write_splits(folder: Path, sidecar: Mapping[str, Any], split: Split) -> None:
-    """Folds, of two patients or more."""
+    """Write folds if there are at least two patients."""
     patients = {name: split.patients[name] for name in sidecar["training"]}
     if len(set(patients.values())) < 2:
         return
-    shown = {name: [str(value) for value in sidecar["cases"][name]["values"]] for name in patients}
-    write_splits(folder, patient_folds(patients, shown, folds=split.folds, seed=split.seed))
+    classes = {name: [str(value) for value in sidecar["cases"][name]["values"]] for name in patients}
+    write_splits(folder, patient_folds(patients, classes, folds=split.folds, seed=split.seed))
 
 
 def _each(function: Any, jobs: Sequence[CaseFiles], what: str, num_processes: int, progress: bool) -> Any:
-    """The results, with a bar."""
+    """The results of a function for all jobs, with a progress bar."""
     results = parallel_map(function, jobs, num_processes=min(num_processes, max(1, len(jobs))))
     return progress_bar(results, doing=what, total=len(jobs), show=progress and bool(jobs))
 
 
 def _dataset_json(source: Mapping[str, Any], num_training: int) -> dict[str, Any]:
-    """The source's, but for what it says of its files."""
+    """The source's ``dataset.json`` with the number and the ending of the new files."""
     dropped = ("numTraining", "numTest", "file_ending", "overwrite_image_reader_writer", "training", "test")
     return {
         **{key: value for key, value in source.items() if key not in dropped},

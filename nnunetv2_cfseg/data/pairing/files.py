@@ -1,4 +1,4 @@
-"""The files of one pair in an nnU-Net dataset."""
+"""Writes the files of one pair in an nnU-Net dataset."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class CaseFiles:
 
     Attributes:
         folder: of the dataset.
-        pictures: whether to draw an overview.
-        record: what is known of the case when it was made before.
+        pictures: draw an overview.
+        record: the case's record if it was made before.
     """
 
     source: Source
@@ -37,11 +37,11 @@ class CaseFiles:
 
     @property
     def pictures_to_draw(self) -> list[str]:
-        """Within the dataset's folder."""
+        """Paths of the pictures within the dataset's folder."""
         return [f"pictures/{self.source.name}.png"] if self.pictures else []
 
     def are_complete(self) -> bool:
-        """Whether the case was made of the same files, and all that was written is there, as it was written."""
+        """Whether the case was made from the same files, and everything that was written is there and unchanged."""
         if self.record is None or self.record.get("sources") != describe(self.source):
             return False
         pictures = all((self.folder / file).is_file() for file in self.pictures_to_draw)
@@ -49,7 +49,7 @@ class CaseFiles:
 
 
 def check_case(case: CaseFiles) -> tuple[str, bool]:
-    """Make a pair, write nothing.
+    """Check that a pair can be made; nothing is written.
 
     Returns:
         The case's name, and whether its files are there already.
@@ -92,7 +92,7 @@ def write_case(case: CaseFiles) -> tuple[str, dict[str, Any]]:
 
 def describe(source: Source) -> dict[str, dict[str, str]]:
     """Names, without folders, and checksums of the files that are read."""
-    return {what: {"name": file.name, "sha256": sha256(file)} for what, file in source.files.items()}
+    return {kind: {"name": file.name, "sha256": sha256(file)} for kind, file in source.files.items()}
 
 
 def _write_picture(pair: Pair, file: Path, name: str) -> None:

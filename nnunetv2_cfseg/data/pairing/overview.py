@@ -1,4 +1,4 @@
-"""A picture of a pair: thin scan, average of its slabs, annotation."""
+"""Draws a picture of a pair: thin scan, average of its slabs, and annotation."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from nnunetv2_cfseg.imaging.slabs import average_slabs
 
 COLUMNS = ("thin", "average of {factor} thin slices", "annotation")
 WITHOUT_ANNOTATION_HU = (-160.0, 240.0)
-#: Added to the range that the annotated voxels take up.
+#: Added to the range of the annotated voxels.
 WINDOW_MARGIN_HU = 40.0
 WIDEST_HU = 400.0
-#: Air is darker; axial pictures are cut to what is not air.
+#: Air is below; axial pictures are cropped to the rest.
 BODY_HU = -300
 GREYS = 48
 OPACITY = 0.5
-#: At least so many slabs are seen from the side.
+#: Fewest slabs in the view from the front.
 SLABS_SEEN = 8
 MARGIN, BODY_MARGIN = 0.25, 0.05
 PANEL_INCHES, TITLE_INCHES, GAP_INCHES, DPI = 2.5, 0.25, 0.06, 100
@@ -42,9 +42,9 @@ class _View:
 
 
 def draw_pair(pair: Pair, *, title: str = "") -> Figure:
-    """An axial slice through the largest annotation, and below it the annotation from the front, with its slabs.
+    """Draw an axial slice through the largest annotation, and below it a view from the front with the slabs.
 
-    The head is on top, the patient's right on the left. Where thin labels are known they are outlined in white.
+    The head is on top, the patient's right on the left. Thin labels, if they are known, are outlined in white.
     """
     factor = len(pair.image) // len(pair.annotation)
     views = _views(pair, factor)
@@ -71,7 +71,7 @@ def write_overview(pair: Pair, file: Path, *, title: str = "") -> None:
 
 
 def _views(pair: Pair, factor: int) -> tuple[_View, _View]:
-    """Axial, and coronal round the annotation."""
+    """The axial view, and the coronal view around the annotation."""
     along = np.diag(np.reshape(pair.grid.direction, (3, 3)))[::-1]
     flips = tuple(axis for axis in range(3) if (along[axis] < 0) != (axis == 0))
     image, annotation = np.flip(pair.image, flips), np.flip(pair.annotation, flips)
@@ -92,7 +92,7 @@ def _views(pair: Pair, factor: int) -> tuple[_View, _View]:
 
 
 def _around(mask: np.ndarray, *, slab: int) -> tuple[slice, slice]:
-    """Rows, in whole slabs, and columns of what is annotated, with a margin."""
+    """Rows, in whole slabs, and columns of the annotation, with a margin."""
     if not mask.any():
         return slice(None), slice(None)
     top, bottom = _ends(mask.sum(axis=1), least=SLABS_SEEN * slab)
@@ -111,17 +111,17 @@ def _body(hu: np.ndarray) -> tuple[slice, slice]:
 
 
 def _ends(counts: np.ndarray, *, least: int, margin: float = MARGIN) -> tuple[int, int]:
-    there = np.flatnonzero(counts)
-    first, last = int(there[0]), int(there[-1])
+    occupied = np.flatnonzero(counts)
+    first, last = int(occupied[0]), int(occupied[-1])
     half = max((last - first + 1) * (0.5 + margin), least / 2)
     middle = (first + last + 1) / 2
     return max(0, int(middle - half)), min(len(counts), int(middle + half + 1))
 
 
 def _window(thick: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """The annotated voxels' range, but none so wide that soft tissue drowns.
+    """The range of the annotated voxels in HU, limited so that soft tissue stays visible.
 
-    Classes count alike, and the softer of two: one of bone must not leave others black.
+    It is the range of the class with the median HU, the softer one of two, so that bone does not leave others black.
     """
     classes = np.unique(labels[labels > 0])
     if not len(classes):
@@ -133,7 +133,7 @@ def _window(thick: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
 
 
 def _grey(hu: np.ndarray, window: tuple[float, float]) -> np.ndarray:
-    """(rows, columns, 3) from 0 to 1, in few steps: noise does not compress."""
+    """(rows, columns, 3) from 0 to 1, in few steps so that the picture compresses despite its noise."""
     low, high = window
     grey = np.rint(np.clip((hu - low) / (high - low), 0, 1) * (GREYS - 1)) / (GREYS - 1)
     return np.repeat(grey[..., None], 3, axis=-1)
@@ -146,7 +146,7 @@ def _coloured(grey: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _height(view: _View) -> float:
-    """In widths."""
+    """Height of a view, in units of its width."""
     rows, columns = view.image.shape
     return min(TALLEST, rows * view.pixel_mm[0] / (columns * view.pixel_mm[1]))
 
@@ -160,11 +160,11 @@ def _panels(heights: list[float], title: str) -> tuple[Figure, list[list[Axes]]]
     axes = []
     for share in heights:
         tall = share * PANEL_INCHES
-        places = [
+        boxes = [
             (column * (PANEL_INCHES + GAP_INCHES) / width, (top - tall) / height, PANEL_INCHES / width, tall / height)
             for column in range(len(COLUMNS))
         ]
-        axes.append([figure.add_axes(place) for place in places])
+        axes.append([figure.add_axes(box) for box in boxes])
         top -= tall + GAP_INCHES
     return figure, axes
 

@@ -1,4 +1,4 @@
-"""One pair: a thin scan and its thick annotation on one grid."""
+"""Makes one pair: a thin scan and its thick annotation on the same grid."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Pair:
     """A thin scan and its thick annotation.
 
     Attributes:
-        grid: of the thin scan; its slices are S * factor.
+        grid: of the thin scan, with S * factor slices.
         image: (S * factor, Y, X) HU.
         annotation: (S, Y, X) thick labels.
-        truth: (S * factor, Y, X) thin labels, where they are known.
+        truth: (S * factor, Y, X) thin labels; None if they are unknown.
         made: how it was made, ready for JSON.
     """
 
@@ -45,21 +45,21 @@ def make_pair(source: Source, settings: PairSettings) -> Pair:
     """Read a case and put it on one grid.
 
     Raises:
-        ValueError: a file that cannot be read or does not hold what it should, or a case that cannot be aligned; with
-            the rule, what was found, and the file.
+        ValueError: a file cannot be read or has wrong content, or the case cannot be aligned; the message has the rule,
+            the value and the file.
     """
     scan = read_scan(source.image, settings.order, assume_hu=settings.assume_hu)
     labels = read_labels(source.label, scan.grid, settings)
     if settings.labels == THIN:
-        return _of_thin_labels(scan, labels, settings)
+        return _from_thin_labels(scan, labels, settings)
     slabs = _slabs(scan, labels, settings)
     correlation = (
         None if source.thick_image is None else _check_thick(source.thick_image, scan, labels, slabs, settings)
     )
-    return _of_thick_labels(scan, labels, slabs, settings, correlation=correlation)
+    return _from_thick_labels(scan, labels, slabs, settings, correlation=correlation)
 
 
-def _of_thin_labels(scan: Scan, labels: Labels, settings: PairSettings) -> Pair:
+def _from_thin_labels(scan: Scan, labels: Labels, settings: PairSettings) -> Pair:
     in_scan, in_labels = common_slices(labels.placement, file=labels.file)
     annotated = labels.foreground.sum(axis=(1, 2))[in_labels.start : in_labels.stop]
     kept = whole_slabs(annotated, settings.factor, ascends=scan.grid.ascends, file=labels.file)
@@ -77,7 +77,7 @@ def _of_thin_labels(scan: Scan, labels: Labels, settings: PairSettings) -> Pair:
 
 
 def _check_known(annotation: np.ndarray, truth: np.ndarray, ignore: int | None, *, file: Path) -> None:
-    """Refuse thick labels that say nothing because too few thin ones do."""
+    """Refuse a case whose thick labels are all unknown because too many thin ones are."""
     if ignore is not None and (annotation == ignore).all():
         raise ValueError(
             f"a voxel of some slab must be known well enough to be marked or not, and "
@@ -98,7 +98,7 @@ def _slabs(scan: Scan, labels: Labels, settings: PairSettings) -> Slabs:
 
 
 def _check_thick(file: Path, scan: Scan, labels: Labels, slabs: Slabs, settings: PairSettings) -> float | None:
-    """The correlation of the thick scan with the thin one's averages, where it can be told."""
+    """Check the thick scan's place; return its correlation with the thin one's averages, None if one is constant."""
     hu = read_thick_hu(file, labels, settings.order, assume_hu=settings.assume_hu)
     thick = onto_plane(hu[list(slabs.taken)], labels.placement)
     shift = measure_shift(scan.hu, thick, slabs.edges, most=settings.factor)
@@ -106,7 +106,7 @@ def _check_thick(file: Path, scan: Scan, labels: Labels, slabs: Slabs, settings:
     return shift.correlation
 
 
-def _of_thick_labels(
+def _from_thick_labels(
     scan: Scan, labels: Labels, slabs: Slabs, settings: PairSettings, *, correlation: float | None
 ) -> Pair:
     grid, image = _on_slabs(scan, slabs)
@@ -121,7 +121,7 @@ def _of_thick_labels(
 
 
 def _on_slabs(scan: Scan, slabs: Slabs) -> tuple[VolumeGeometry, np.ndarray]:
-    """The scan cut into the slabs' slices: its own ones where they fit, else averages over the new ones."""
+    """The scan on the slabs' slices: its own slices if they fit, else averages over the new ones."""
     whole = slabs.whole
     if whole is not None:
         grid = scan.grid.with_slices(whole.start, scan.grid.spacing_mm[0], len(whole))

@@ -1,4 +1,4 @@
-"""Cases by patient: the test set and the folds never part one patient's cases."""
+"""Groups cases by patient: the test set and the folds never separate a patient's cases."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def patients_by_pattern(cases: Sequence[str], pattern: str | None) -> dict[str, 
 
     Args:
         cases: names.
-        pattern: a regular expression that is searched in a name; its first group, or all it matches, is the patient.
-            None: every case is a patient of its own.
+        pattern: a regular expression to search in each name; its first group, or the whole match, is the patient.
+            None: every case is a separate patient.
 
     Raises:
-        ValueError: no regular expression, or one that a name does not match.
+        ValueError: it is no regular expression, or does not match a name.
     """
     if pattern is None:
         return {case: case for case in cases}
@@ -53,15 +53,15 @@ def patients_by_pattern(cases: Sequence[str], pattern: str | None) -> dict[str, 
     patients = dict(zip(cases, search_for(pattern, cases), strict=True))
     for case, patient in patients.items():
         if not patient:
-            raise ValueError(f"a pattern of patients must match every case, and {pattern!r} finds none in {case}")
+            raise ValueError(f"a pattern of patients must match every case, and {pattern!r} does not match {case}")
     return {case: patient for case, patient in patients.items() if patient}
 
 
 def search_for(pattern: str, names: Sequence[str], *, limit_s: int = SEARCH_S) -> list[str | None]:
-    """What a regular expression finds in names: its first group, or all it matches; None where it finds nothing.
+    """Search a regular expression in names: its first group, or the whole match; None for names without a match.
 
-    A pattern can take years (``(a+)+$``), and nothing stops a search within this process. So it runs in one that the
-    system's alarm clock ends.
+    Some patterns take years (``(a+)+$``), and nothing can stop a search within this process. So it runs in another
+    process, which the system's alarm clock ends.
 
     Raises:
         ValueError: it takes longer than ``limit_s`` seconds.
@@ -76,15 +76,15 @@ def search_for(pattern: str, names: Sequence[str], *, limit_s: int = SEARCH_S) -
         raise ValueError(f"a pattern of patients must be quick to search, and takes over {limit_s} s: {pattern!r}")
     if done.returncode:
         raise OSError(f"a pattern of patients cannot be searched (status {done.returncode}): {pattern!r}")
-    found: list[str | None] = json.loads(done.stdout)
-    return found
+    matches: list[str | None] = json.loads(done.stdout)
+    return matches
 
 
 def patients_by_table(cases: Sequence[str], file: Path) -> dict[str, str]:
     """Read the patients from a CSV file with the columns ``case`` and ``patient``.
 
     Raises:
-        ValueError: no such file or columns, a case that is missing or is there twice.
+        ValueError: there is no such file or column, or a case is missing or has two patients.
     """
     try:
         rows = list(csv.DictReader(StringIO(read_text(file, limit_bytes=TABLE_LIMIT_BYTES)), strict=True))
@@ -99,12 +99,12 @@ def patients_by_table(cases: Sequence[str], file: Path) -> dict[str, str]:
             raise ValueError(f"a case must have one patient, and {case} has two: {file}")
     for case in cases:
         if not patients.get(case):
-            raise ValueError(f"a table of patients must name that of every case, and names none of {case}: {file}")
+            raise ValueError(f"a table of patients must have one for every case, and has none for {case}: {file}")
     return {case: patients[case] for case in cases}
 
 
 def checked_share(share: float) -> float:
-    """A share of the patients.
+    """Return a fraction of the patients if it is valid.
 
     Raises:
         ValueError: it is not in [0, 1).
@@ -118,9 +118,9 @@ def choose_test(patients: Mapping[str, str], *, share: float, seed: int) -> list
     """Draw patients for a test set.
 
     Args:
-        patients: of each case.
-        share: of the patients, rounded, but at least one where the share is above 0.
-        seed: decides.
+        patients: patient of each case.
+        share: fraction of the patients, rounded, but at least one patient if it is above 0.
+        seed: for the draw.
 
     Returns:
         The names of their cases, sorted.
@@ -132,41 +132,41 @@ def choose_test(patients: Mapping[str, str], *, share: float, seed: int) -> list
     names = sorted(set(patients.values()))
     count = max(1, round(share * len(names))) if share else 0
     if count == len(names):
-        raise ValueError(f"a patient must be left to train on, and a share of {share:g} takes all {len(names)}")
+        raise ValueError(f"a share of {share:g} leaves none of {len(names)} patients for training")
     drawn = {names[i] for i in np.random.default_rng(seed).permutation(len(names))[:count]}
     return sorted(case for case, patient in patients.items() if patient in drawn)
 
 
 def check_apart(patients: Mapping[str, str], test: Collection[str]) -> None:
-    """Refuse a test set with a patient who is trained on.
+    """Refuse a test set with a patient who is also in the training set.
 
     Raises:
-        ValueError: with two cases of the patient.
+        ValueError: there is one; the message has two of the patient's cases.
     """
     trained = {patient: case for case, patient in patients.items() if case not in test}
     for case in sorted(test):
         other = trained.get(patients[case])
         if other is not None:
             raise ValueError(
-                f"no patient may be trained and tested on, and {case} of the test set is of {other}'s patient"
+                f"no patient may be in both sets, and {case} of the test set has the same patient as {other}"
             )
 
 
 def patient_folds(
     patients: Mapping[str, str], classes: Mapping[str, Collection[str]], *, folds: int, seed: int
 ) -> list[dict[str, list[str]]]:
-    """Folds for nnU-Net's ``splits_final.json`` that never part a patient and share out the rare classes.
+    """Folds for nnU-Net's ``splits_final.json`` that keep patients together and distribute the rare classes.
 
     Args:
-        patients: of each training case, at least two.
-        classes: that each of the cases shows.
-        folds: at most so many; no more than patients.
+        patients: patient of each training case; at least two.
+        classes: classes in each of the cases.
+        folds: most folds; there are never more than patients.
 
     Returns:
         For each fold the sorted cases in ``train`` and ``val``.
 
     Raises:
-        ValueError: fewer than two patients or folds.
+        ValueError: there are fewer than two patients or folds.
     """
     shown: dict[str, set[str]] = {patient: set() for patient in dict.fromkeys(patients.values())}
     for case, patient in patients.items():

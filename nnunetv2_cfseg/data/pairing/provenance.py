@@ -1,4 +1,4 @@
-"""What became of a case's files, ready for JSON: what was resampled and left out, and by how much."""
+"""Records what was resampled and left out of a case's files, and by how much, ready for JSON."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ DIGITS = 6
 
 
 def left_out(scan: VolumeGeometry, ends: tuple[float, float], labels: Labels, taken: range) -> dict[str, Any]:
-    """What is not in the pair.
+    """What was left out of the pair.
 
     Args:
         scan: grid of the scan.
-        ends: edges of what was taken of it, in its slices.
+        ends: first and last edge of the part that was used, in slices of the scan.
         labels: that were read.
-        taken: slices of the labels.
+        taken: slices of the labels that were used.
 
     Returns:
-        Slices before and after, and the annotated voxels that were lost with slices.
+        Numbers of slices before, after and between, and of the annotated voxels lost with them.
     """
     foreground = labels.foreground
     return {
@@ -35,7 +35,7 @@ def left_out(scan: VolumeGeometry, ends: tuple[float, float], labels: Labels, ta
 
 
 def image_resampling(scan: VolumeGeometry, made: VolumeGeometry, slabs: Slabs) -> list[dict[str, Any]]:
-    """What was done to an image whose slices do not fit into slabs; nothing for one whose slices do."""
+    """How an image was resampled whose slices do not fit into slabs; empty if they do."""
     if slabs.whole is not None:
         return []
     edges = slabs.thin_edges()
@@ -52,14 +52,14 @@ def image_resampling(scan: VolumeGeometry, made: VolumeGeometry, slabs: Slabs) -
 
 
 def label_resampling(labels: Labels, scan: VolumeGeometry) -> list[dict[str, Any]]:
-    """What was done to labels with other pixels than the image's."""
+    """How labels were resampled whose pixels are not the image's; empty if they are."""
     placement = labels.placement
-    done = []
+    steps = []
     for axis, name in ((1, "y"), (2, "x")):
         if not placement.is_same(axis):
             centers = placement.first[axis] + placement.ratio[axis] * placement.nearest(axis)
             moved = float(np.abs(centers - np.arange(scan.shape[axis])).max())
-            done.append(
+            steps.append(
                 {
                     "what": "label",
                     "along": name,
@@ -69,4 +69,4 @@ def label_resampling(labels: Labels, scan: VolumeGeometry) -> list[dict[str, Any
                     "moved_mm": round(moved * scan.spacing_mm[axis], DIGITS),
                 }
             )
-    return done
+    return steps

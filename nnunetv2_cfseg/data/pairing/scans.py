@@ -1,4 +1,4 @@
-"""A case's files as they are read, and what they must be to make a pair."""
+"""Reads a case's files, and checks what they must be to make a pair."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Scan:
     """A CT.
 
     Attributes:
+        file: that it was read from.
+        grid: where its voxels lie.
         hu: (Z, Y, X).
     """
 
@@ -35,9 +37,10 @@ class Labels:
     """What was annotated on a scan, or on thick slices of it.
 
     Attributes:
-        grid: as the file has it.
-        values: (Z, Y, X), flipped to run as the scan does.
-        foreground: (Z, Y, X) whether it is neither background nor to be ignored.
+        file: that it was read from.
+        grid: as in the file.
+        values: (Z, Y, X), flipped to the scan's directions.
+        foreground: (Z, Y, X) bool, neither background nor ignored.
         placement: on the scan.
     """
 
@@ -52,11 +55,11 @@ def read_scan(file: Path, order: str | None = None, *, assume_hu: bool = False) 
     """Read a CT.
 
     Args:
-        order: of axes, to which it is turned; None leaves it as it is stored.
-        assume_hu: do not look at its values.
+        order: storage order to which it is turned; None leaves it as it is stored.
+        assume_hu: do not check whether its values are HU.
 
     Raises:
-        ValueError: it cannot be read, is not in HU, or has axes that are not those of a CT.
+        ValueError: it cannot be read, is not in HU, or its slices do not follow one another from feet to head.
     """
     volume = _turned(read.read_scan(file), order)
     read.check_slice_axis(volume.geometry, file)
@@ -66,10 +69,10 @@ def read_scan(file: Path, order: str | None = None, *, assume_hu: bool = False) 
 
 
 def read_labels(file: Path, scan: VolumeGeometry, settings: PairSettings) -> Labels:
-    """Read what was annotated, and find where it lies on its scan.
+    """Read the labels, and find where they lie on their scan.
 
     Raises:
-        ValueError: it cannot be read, holds other values, is turned against the scan, reaches beyond it, or does not
+        ValueError: they cannot be read, hold other values, are rotated relative to the scan, reach beyond it, or do not
             cover its pixels.
     """
     volume = _turned(read.read_volume(file), settings.order)
@@ -88,21 +91,21 @@ def read_labels(file: Path, scan: VolumeGeometry, settings: PairSettings) -> Lab
 
 
 def read_thick_hu(file: Path, labels: Labels, order: str | None = None, *, assume_hu: bool = False) -> np.ndarray:
-    """Read the thick scan that was annotated: (Z, Y, X) HU, voxel by voxel as the labels' ``values``.
+    """Read the thick scan that was annotated: (Z, Y, X) HU, on the same voxels as the labels' ``values``.
 
     Args:
-        order: as of :func:`read_scan`.
-        assume_hu: as of :func:`read_scan`.
+        order: as in :func:`read_scan`.
+        assume_hu: as in :func:`read_scan`.
 
     Raises:
-        ValueError: it cannot be read, is not in HU, or has not the labels' grid.
+        ValueError: it cannot be read, is not in HU, or is not on the labels' grid.
     """
     thick = read_scan(file, order, assume_hu=assume_hu)
     placement = locate(labels.grid, thick.grid, file=labels.file)
     if not all(placement.is_same(axis) for axis in range(3)):
         raise ValueError(
-            f"a thick annotation must have the grid of the thick scan it was drawn on ({_words(thick.grid)}), got "
-            f"{_words(labels.grid)}: {labels.file}"
+            f"a thick annotation must have the grid of the thick scan it was drawn on ({_describe(thick.grid)}), got "
+            f"{_describe(labels.grid)}: {labels.file}"
         )
     return np.flip(thick.hu, tuple({*placement.flips} ^ {*labels.placement.flips}))
 
@@ -112,7 +115,7 @@ def _turned(volume: Volume, order: str | None) -> Volume:
 
 
 def _check_nothing_outside(labels: Labels, scan: VolumeGeometry, axis: int) -> None:
-    """A scan may be shorter than its annotation where nothing is annotated."""
+    """Refuse annotated voxels beyond the scan; other voxels may lie there."""
     beyond = labels.placement.outside(axis)
     others = tuple(other for other in range(3) if other != axis)
     annotated = np.where(beyond > 0, labels.foreground.sum(axis=others), 0)
@@ -125,16 +128,16 @@ def _check_nothing_outside(labels: Labels, scan: VolumeGeometry, axis: int) -> N
 
 
 def _check_covers(labels: Labels, scan: VolumeGeometry, axis: int) -> None:
-    """Every pixel's centre must lie in the annotation, or half of its pixel beside it."""
+    """Refuse an annotation that ends more than half of its own pixel before the centre of a scan's pixel."""
     uncovered = labels.placement.uncovered(axis)
     if uncovered > 0.5 + labels.placement.ratio[axis] / 2:
         raise ValueError(
-            f"an annotation must cover the scan's rows and columns, beyond it nobody looked, and "
+            f"an annotation must cover the scan's rows and columns, as nobody annotated the rest, and "
             f"{uncovered * scan.spacing_mm[axis]:.4g} mm along {AXES[axis]} are not covered: {labels.file}"
         )
 
 
-def _words(grid: VolumeGeometry) -> str:
+def _describe(grid: VolumeGeometry) -> str:
     size, spacing, origin = (
         " x ".join(f"{number:.6g}" for number in numbers)
         for numbers in (grid.shape[::-1], grid.spacing_mm[::-1], grid.origin_mm)

@@ -1,4 +1,4 @@
-"""How pairs are made."""
+"""The settings with which pairs are made."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ THICKEST_MM = 100.0
 
 @dataclass(frozen=True)
 class PairSettings:
-    """How pairs are made, the same for every case.
+    """How pairs are made; the same for every case.
 
     Attributes:
         factor: thin slices in a thick one.
-        labels: what was annotated: ``thin`` slices, of which thick labels are simulated, or ``thick`` ones.
-        threshold: share of a slab from which annotators mark a voxel; None: nobody said, and simulated ones mark what
-            more than not is lesion.
+        labels: what was annotated: ``thin`` slices, from which thick labels are simulated, or ``thick`` ones.
+        threshold: fraction of a slab that must be lesion before annotators mark a voxel; None: unknown, and simulated
+            annotators use one half.
         thickness_mm: of the annotated thick slices; None: as much as they are apart.
         values: that a label may hold.
-        ignore: the value that says that nobody looked, where the dataset has one.
-        order: of axes, to which all scans are turned where they are stored in several; None leaves them as they are.
-        assume_hu: do not look at whether scans are in HU.
+        ignore: the value of voxels that nobody annotated, if the dataset has one.
+        order: storage order to which all scans are turned if they have several; None leaves them as they are.
+        assume_hu: do not check whether scans are in HU.
 
     Raises:
-        ValueError: a value out of its range.
+        ValueError: a value is out of range.
     """
 
     factor: int
@@ -49,20 +49,23 @@ class PairSettings:
             checked_thickness(self.thickness_mm)
         if self.thickness_mm is not None and self.labels == THIN:
             raise ValueError(
-                f"a thickness is that of annotated thick slices, got {self.thickness_mm:g} for thin labels"
+                f"a thickness is only for annotated thick slices, got {self.thickness_mm:g} for thin labels"
             )
 
     @property
     def simulated_threshold(self) -> float:
-        """The threshold that thick labels are simulated with."""
+        """The threshold with which thick labels are simulated."""
         return MAJORITY if self.threshold is None else self.threshold
 
 
 def checked_factor(factor: Any, where: str = "") -> int:
-    """A number of thin slices in a thick one.
+    """Return the number of thin slices in a thick one if it is valid.
+
+    Args:
+        where: what it was read from, for the message.
 
     Raises:
-        ValueError: it is none, by what is read ``where``.
+        ValueError: it is no whole number from 2 to :data:`MOST_FACTOR`.
     """
     if not isinstance(factor, int) or isinstance(factor, bool) or not 2 <= factor <= MOST_FACTOR:
         rule = f"the factor must be a whole number >= 2 of thin slices in a thick one, at most {MOST_FACTOR}"
@@ -71,10 +74,13 @@ def checked_factor(factor: Any, where: str = "") -> int:
 
 
 def checked_threshold(threshold: Any, where: str = "") -> float:
-    """A share of a slab.
+    """Return a fraction of a slab as a float if it is valid.
+
+    Args:
+        where: what it was read from, for the message.
 
     Raises:
-        ValueError: it is none, by what is read ``where``.
+        ValueError: it is not in (0, 1].
     """
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
         raise ValueError(f"a threshold must be above 0 and at most 1, got {threshold!r}{where and f': {where}'}")
@@ -82,10 +88,10 @@ def checked_threshold(threshold: Any, where: str = "") -> float:
 
 
 def checked_thickness(thickness_mm: float) -> float:
-    """A thickness of slices.
+    """Return a thickness of slices in mm if it is valid.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not above 0, or too large.
     """
     if not 0 < thickness_mm <= THICKEST_MM:
         raise ValueError(f"a thickness must be > 0 and at most {THICKEST_MM:g} mm, got {thickness_mm:g}")

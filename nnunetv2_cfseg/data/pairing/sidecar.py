@@ -1,4 +1,4 @@
-"""``thin_thick.json``: how the pairs of a raw dataset were made."""
+"""Reads and writes ``thin_thick.json``, which says how the pairs of a raw dataset were made."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SIDECAR = "thin_thick.json"
 
 
 class Pairing(Document):
-    """What others read of it."""
+    """The entries of the sidecar that planning and training read."""
 
     factor: Annotated[Whole, Field(ge=2, le=MOST_FACTOR)]
     threshold: Annotated[Real, Field(gt=0, le=1)] | None = None
 
 
 class CaseRecord(Document):
-    """How a case was made."""
+    """The sidecar's record of how a case was made."""
 
     sources: dict[str, Any]
     outputs: dict[str, Any]
@@ -34,16 +34,16 @@ class CaseRecord(Document):
 
 
 class BegunPairs(Document):
-    """A dataset that ``cfseg make_pairs`` has begun."""
+    """The sidecar of a dataset that ``cfseg make_pairs`` has begun."""
 
     cases: dict[PlainName, CaseRecord]
 
 
 def read_pairing(raw_dataset: Path) -> tuple[int, float]:
-    """Thin slices in a thick one, and the share of them from which on it is marked.
+    """Thin slices in a thick one, and the fraction of them that must be lesion before it is marked.
 
     Raises:
-        ValueError: there is no such file, or it does not say the factor, or something else than a threshold.
+        ValueError: there is no such file, or its factor or threshold is missing or invalid.
     """
     file = raw_dataset / SIDECAR
     if not file.is_file():
@@ -61,9 +61,9 @@ def new_record(
     folds: int,
     seed: int,
 ) -> dict[str, Any]:
-    """What a dataset is begun with: all of the sidecar but its ``cases``.
+    """The content of a new sidecar, without its ``cases``.
 
-    Patients are not named: those with several cases are lists of these.
+    Patients are not named; for those with several cases there is a list of the cases.
     """
     is_simulated = settings.labels == THIN
     return {
@@ -81,14 +81,14 @@ def new_record(
         "test": [case.name for case in cases if case.part == TEST],
         "same_patient": _groups(cases, patients),
         "with_thick_images": any(case.thick_image is not None for case in cases),
-        # Only where scans were stored in several orders: datasets of before go on as they were begun.
+        # Left out if scans have one order, so that datasets of earlier versions can be continued.
         **({} if settings.order is None else {"storage_order": settings.order}),
         **({"assume_hu": True} if settings.assume_hu else {}),
     }
 
 
 def pairs_in(folder: Path) -> ResumableDataset:
-    """A dataset of pairs in a folder, to begin or to go on with."""
+    """A dataset of pairs in a folder, new or to be continued."""
     return ResumableDataset(
         folder,
         SIDECAR,
@@ -100,7 +100,7 @@ def pairs_in(folder: Path) -> ResumableDataset:
 
 
 def _groups(cases: Sequence[Source], patients: Mapping[str, str]) -> list[list[str]]:
-    of_patient: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for case in cases:
-        of_patient.setdefault(patients[case.name], []).append(case.name)
-    return sorted(sorted(names) for names in of_patient.values() if len(names) > 1)
+        groups.setdefault(patients[case.name], []).append(case.name)
+    return sorted(sorted(names) for names in groups.values() if len(names) > 1)

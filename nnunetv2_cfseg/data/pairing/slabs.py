@@ -1,4 +1,4 @@
-"""Averages of an image between any two places along z."""
+"""Averages an image between any two places along z."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ ROWS_AT_ONCE = 64
 def resample_slabs(volume: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Means of a volume over slabs that may begin and end within slices.
 
-    A slice is constant over its thickness, as the average that it is. So the mean over several slabs is the mean over
-    all that they cover, however they cut it, and whole slices come back as they are.
+    Each slice is taken as constant over its thickness. So the mean over several slabs is the mean over everything that
+    they cover, however they divide it, and whole slices are returned unchanged.
 
     Args:
         volume: (Z, Y, X).

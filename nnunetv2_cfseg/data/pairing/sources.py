@@ -1,4 +1,4 @@
-"""The files that pairs are made of."""
+"""Finds the files that pairs are made from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Source:
 
     Attributes:
         part: ``Tr`` or ``Ts``.
-        thick_image: the thick reconstruction, where there is one.
+        thick_image: the thick reconstruction, if there is one.
     """
 
     name: str
@@ -31,18 +31,18 @@ class Source:
 
     @property
     def files(self) -> dict[str, Path]:
-        """All that is read, by what it is."""
+        """All files that are read, by kind."""
         files = {"image": self.image, "label": self.label}
         return files if self.thick_image is None else {**files, "thick_image": self.thick_image}
 
 
 @dataclass(frozen=True)
 class Sources:
-    """All cases.
+    """All cases of a dataset.
 
     Attributes:
         dataset_json: content of the file ``dataset_file``.
-        unlabelled: names of test images that nobody annotated, which are left out.
+        unlabelled: names of test images without labels, which are left out.
     """
 
     cases: tuple[Source, ...]
@@ -63,7 +63,7 @@ def find_sources(
         dataset_json: by default that of the images' dataset, or of the labels'.
 
     Raises:
-        ValueError: a missing folder or file, images other than one CT a case, or cases that lack one of their files.
+        ValueError: a folder or file is missing, a case has more than one CT, or lacks one of its files.
     """
     labels = labels or images
     file = dataset_json or _dataset_file(images, labels)
@@ -88,7 +88,7 @@ def find_sources(
 
 
 def _dataset_file(*folders: Path) -> Path:
-    """The first that exists; the first of all, to be named in an error, where none does."""
+    """The first ``dataset.json`` that exists; if none does, the first one, to be named in an error."""
     files = [folder / "dataset.json" for folder in folders]
     return next((file for file in files if file.is_file()), files[0])
 
@@ -97,7 +97,7 @@ def _check_dataset_json(content: dict[str, Any], file: Path) -> None:
     names = list(content["channel_names"].values())
     if [str(name).lower() for name in names] != ["ct"]:
         raise ValueError(
-            f"the one channel must be CT, a thick slice being the mean of thin ones in HU, got {names}: {file}"
+            f"the one channel must be CT, because a thick slice is the mean of thin ones in HU, got {names}: {file}"
         )
     if "dataset" in content:
         raise ValueError(f"cases must lie in imagesTr and labelsTr, and dataset.json lists their files: {file}")
@@ -109,14 +109,14 @@ def _cases(images: Path, labels: Path, thick_images: Path | None, *, part: str, 
     if not scans:
         raise ValueError(f"a folder of images must hold CASE_0000{ending}, and holds none: {folder}")
     others = [(labels, "labels", _labels), *([] if thick_images is None else [(thick_images, "images", _images)])]
-    found = []
+    other_files = []
     for root, kind, list_files in others:
         files = list_files(_folder(root, kind, part), ending)
         _check_has(files, scans, _folder(root, kind, part), folder)
-        if _is_dataset(root) or not _is_dataset(images):  # a plain folder may hold those of both parts
+        if _is_dataset(root) or not _is_dataset(images):  # a plain folder may hold the files of both parts
             _check_has(scans, files, folder, _folder(root, kind, part))
-        found.append(files)
-    return [Source(name, part, file, *(files[name] for files in found)) for name, file in scans.items()]
+        other_files.append(files)
+    return [Source(name, part, file, *(files[name] for files in other_files)) for name, file in scans.items()]
 
 
 def _is_dataset(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What the headers of all cases say: are labels thin or thick, and how many thin slices has a thick one?"""
+"""Finds from the headers of all cases whether labels are thin or thick, and how many thin slices a thick one has."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from nnunetv2_cfseg.imaging.storage_orders import listed, storage_orders
 
 #: Scan slices in a slice of a thin label, and the least in one of a thick label.
 THIN_RATIO, LEAST_THICK_RATIO = (0.95, 1.05), 1.5
-#: Relative; between spacings that are a whole number apart.
+#: Relative tolerance for the ratio of two spacings to be a whole number.
 RATIO_TOLERANCE = 0.005
 
 
 def common_order(cases: Sequence[Source]) -> str | None:
-    """The order of axes to which scans must be turned: LPS where they are stored in several, which is said; else None.
+    """The storage order to which scans must be turned: LPS, with a warning, if they have several orders; else None.
 
     nnU-Net would train on them as they are stored, and learn sides that are not the patient's.
     """
     orders = storage_orders(case.image for case in cases)
     if len(orders) == 1:
         return None
-    say(f"scans are stored in several orders of axes ({listed(orders)}), and all are turned to {LPS}")
+    say(f"scans are stored in several orders of axes ({listed(orders)}), all are turned to {LPS}")
     return LPS
 
 
@@ -40,19 +40,19 @@ def survey(
     thickness_mm: float | None,
     order: str | None = None,
 ) -> tuple[str, int]:
-    """Find, or check, whether labels are thin or thick and the factor.
+    """Find or check the factor, and whether labels are thin or thick.
 
     Args:
-        order: of axes, to which scans and labels are turned; None leaves them as they are stored.
+        order: storage order to which scans and labels are turned; None leaves them as they are stored.
         labels: ``thin``, ``thick``, or None: what the headers say.
-        factor: thin slices in a thick one, or None: what the headers say, of thick labels.
+        factor: thin slices in a thick one, or None: what the headers of thick labels say.
         thickness_mm: of thick labels' slices; None: as much as they are apart.
 
     Returns:
         ``thin`` or ``thick``, and the factor.
 
     Raises:
-        ValueError: headers that contradict one another or what was asked for, or that do not say.
+        ValueError: headers contradict one another or the arguments, or do not determine the factor.
     """
     ratios = {}
     for case in cases:
@@ -67,7 +67,7 @@ def survey(
         return kind, factor or _whole_ratio(ratios)
     for case in cases:
         if case.thick_image is not None:
-            raise ValueError(f"labels must be thick where thick images are given, and are thin: {case.label}")
+            raise ValueError(f"labels must be thick if thick images are given, and are thin: {case.label}")
     if factor is None:
         raise ValueError("thin labels need a --factor, the number of thin slices in a thick one, got none")
     return kind, factor
@@ -107,10 +107,10 @@ def _whole_ratio(ratios: Mapping[Source, float]) -> int:
                 f"without a --factor a thick slice must have a whole number of thin ones, got {ratio:.4g}; with "
                 f"--factor {round(ratio)} the scan is resampled to that: {case.label}"
             )
-    (one, least), (other, most) = (pick(factors.items(), key=lambda item: item[1]) for pick in (min, max))
-    if least != most:
+    (thinnest, low), (thickest, high) = (pick(factors.items(), key=lambda item: item[1]) for pick in (min, max))
+    if low != high:
         raise ValueError(
-            f"a dataset must have one --factor, and a thick slice has {least} thin ones in {one.name} and {most} in "
-            f"{other.name}: {other.label}"
+            f"a dataset must have one --factor, and a thick slice has {low} thin ones in {thinnest.name} and {high} in "
+            f"{thickest.name}: {thickest.label}"
         )
-    return least
+    return low

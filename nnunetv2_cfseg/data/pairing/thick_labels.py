@@ -1,4 +1,4 @@
-"""Thick annotations on the slices of a thin scan: which of them cut it into whole slabs."""
+"""Finds the slices of a thick annotation that divide a thin scan into whole slabs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 from nnunetv2_cfseg.data.pairing.align import TOLERANCE, Placement
 
-#: Relative; a thickness is given as a round number.
+#: Relative tolerance, as thicknesses are given as round numbers.
 THICKNESS_TOLERANCE = 0.01
-#: New thin slices must not be thinner than this share of the scan's own: that would invent detail.
+#: New thin slices must not be thinner than this fraction of the scan's own, which would invent detail.
 THINNEST = 0.8
 
 
@@ -20,7 +20,7 @@ class Slabs:
     """Thick slices on a scan.
 
     Attributes:
-        taken: indices of the annotation's slices, evenly apart.
+        taken: indices of the annotation's slices that are used, evenly spaced.
         edges: (S + 1,) of their slabs, counted in slices from the scan's first edge.
         factor: slices that each slab is to have.
     """
@@ -31,7 +31,7 @@ class Slabs:
 
     @property
     def whole(self) -> range | None:
-        """The scan's slices in the slabs, where these are whole slices; None where a slab's edge cuts one."""
+        """The scan's slices in the slabs; None if a slab's edge cuts a slice."""
         start = round(float(self.edges[0]))
         if np.abs(self.edges - start - self.factor * np.arange(len(self.edges))).max() > TOLERANCE:
             return None
@@ -52,10 +52,10 @@ def lay_slabs(
     ascends: bool,
     file: Path,
 ) -> Slabs:
-    """Find the slabs that lie wholly in the scan.
+    """Find the slabs that lie completely in the scan.
 
-    Slices thicker than they are apart overlap; where a whole number of them does, every n-th one is taken, so that
-    most foreground and then most slabs are kept.
+    Slices that are thicker than their distance overlap. If they overlap by whole slices, every n-th one is used, chosen
+    to keep most foreground, then most slabs.
 
     Args:
         placement: of the annotation on the scan.
@@ -63,18 +63,18 @@ def lay_slabs(
         factor: slices in a slab.
         spacing_mm: of the annotation's slices.
         thickness_mm: of the annotation's slices; None: as much as they are apart.
-        ascends: whether the scan's slices run to the head; decides between choices that keep as much.
+        ascends: whether the scan's slices run to the head; decides between choices that keep equally much.
         file: the annotation.
 
     Raises:
-        ValueError: slices with gaps or an overlap that is not whole, no slab in the scan, or slices that are too thin
-            to be cut by the factor.
+        ValueError: slices have gaps or overlap by a part, no slab lies in the scan, or the factor would give slices
+            that are too thin.
     """
     step = slices_in_thickness(spacing_mm, thickness_mm, file=file)
     count = placement.shape[0]
     phases = [phase if ascends else (count - 1 - phase) % step for phase in range(min(step, count))]
-    found = [_inside(placement, step, phase, factor) for phase in phases]
-    choices = [slabs for slabs in found if slabs is not None]
+    slabs_of_phases = [_inside(placement, step, phase, factor) for phase in phases]
+    choices = [slabs for slabs in slabs_of_phases if slabs is not None]
     if not choices:
         raise ValueError(
             f"at least one thick slice must lie in the scan, and none of {placement.shape[0]} lies wholly in its "
@@ -94,17 +94,17 @@ def slices_in_thickness(spacing_mm: float, thickness_mm: float | None, *, file: 
     """How many slices of an annotation start within the thickness of one.
 
     Raises:
-        ValueError: there are gaps between them, or they overlap by a part.
+        ValueError: there are gaps between slices, or they do not overlap by whole slices.
     """
     ratio = (thickness_mm or spacing_mm) / spacing_mm
     if ratio < 1 - THICKNESS_TOLERANCE:
         raise ValueError(
-            f"thick slices must not leave gaps, in which nothing is annotated, and slices of {thickness_mm:.4g} mm lie "
+            f"thick slices must not leave gaps without annotation, and slices of {thickness_mm:.4g} mm lie "
             f"{spacing_mm:.4g} mm apart: {file}"
         )
     if abs(ratio / round(ratio) - 1) > THICKNESS_TOLERANCE:
         raise ValueError(
-            f"thick slices that overlap must do so by whole slices, so that every n-th one can be taken, and slices of "
+            f"thick slices that overlap must do so by whole slices, so that every n-th one can be used, and slices of "
             f"{thickness_mm:.4g} mm lie {spacing_mm:.4g} mm apart: {file}"
         )
     return round(ratio)

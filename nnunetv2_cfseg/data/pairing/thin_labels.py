@@ -1,4 +1,4 @@
-"""Thin labels on the slices of their scan: which whole slabs of them are kept."""
+"""Chooses the whole slabs of thin labels that are kept."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def common_slices(placement: Placement, *, file: Path) -> tuple[range, range]:
         file: the label.
 
     Returns:
-        Indices in the scan, and as many in the label, flipped to the scan's order.
+        Indices in the scan, and as many in the label after flipping it to the scan's order.
 
     Raises:
-        ValueError: the label's slices are not the scan's, or none is.
+        ValueError: the label's slices are not the scan's, or they have none in common.
     """
     edges = placement.edges()
     start = round(float(edges[0]))
@@ -39,12 +39,12 @@ def common_slices(placement: Placement, *, file: Path) -> tuple[range, range]:
 
 
 def whole_slabs(foreground: np.ndarray, factor: int, *, ascends: bool, file: Path) -> range:
-    """Choose as many slices as fill whole slabs, leaving out those at the ends that show least foreground.
+    """Choose as many slices as fill whole slabs, leaving out those at the ends with the least foreground.
 
     Args:
         foreground: (Z,) voxels in each slice.
         factor: slices in a slab.
-        ascends: whether slices run to the head; of choices that lose as much, those nearest to the head go.
+        ascends: whether slices run to the head; of choices that lose equally much, those nearest to the head go.
         file: the label.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Head CTs with haemorrhages, made from a seed: an anatomy in mm, lesions placed in it, and a scanner."""
+"""Makes head CTs with haemorrhages from a seed: an anatomy in mm, lesions in it, and a scanner."""

@@ -1,6 +1,6 @@
-"""Lesions in a real head CT: where its skull, brain and ventricles are, found well enough to place blood by them.
+"""Puts lesions into a real head CT; its skull, brain and ventricles are found well enough to place blood by them.
 
-The scan's tissue is not pushed aside, and its noise stays where it was.
+The scan's tissue is not displaced, and its noise stays where it was.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from nnunetv2_cfseg.imaging.read import read_scan
 STEP_MM = 2.0
 BONE_HU = 120.0
 CSF_HU = 17.0
-#: HU over which CSF turns to brain, for a mm.
+#: HU per mm over which CSF changes to brain.
 FLUID_SLOPE = 6.0
-#: Half the width of the widest passage out of the skull that is closed.
+#: Passages out of the skull are closed up to twice this width.
 PASSAGE_MM = 6.0
-#: What a voxel may differ from the mean around it and be called noise.
+#: Noise is the difference between a voxel and the mean around it, up to this many HU.
 NOISE_HU = 25.0
-#: The phantom's own cavity, mm along x, y, z: heads are measured by it.
+#: Size of the phantom's own cavity in mm along x, y, z; heads are scaled to it.
 CAVITY_MM = (138.0, 170.0, 142.0)
 CAVITY_ML = (700.0, 2200.0)
 
@@ -46,7 +46,7 @@ class Background:
         image: (Z, Y, X) float32 HU.
         spacing_mm: along z, y, x.
         reference: where the voxels of the file lie, whose grid everything is written on.
-        skull, brain: as far as they could be found.
+        skull, brain: as found in the image.
     """
 
     image: np.ndarray
@@ -102,7 +102,7 @@ def bleed_into(
     shape = background.image.shape
     voxels = Voxels((shape[0], shape[1], shape[2]), background.spacing_mm, (samples, samples, samples))
     painted = render(scene, voxels)
-    # The scan's own noise stays on the blood; at the skull, what differs from the mean is no noise.
+    # The blood keeps the scan's own noise; at the skull, the difference from the mean is not noise, so it is clipped.
     sigma = [2.0 / mm for mm in background.spacing_mm]
     noise = np.clip(background.image - ndimage.gaussian_filter(background.image, sigma), -NOISE_HU, NOISE_HU)
     image = background.image * painted.empty + painted.hu + noise * (1 - painted.empty)
@@ -128,7 +128,7 @@ def _coarse(image: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[
 
 
 def _cavity(coarse: np.ndarray) -> np.ndarray:
-    """Depth in the cavity, mm: the largest piece of soft tissue that stays when every passage under 12 mm is closed."""
+    """Depth in the cavity, mm: the largest piece of soft tissue after closing all passages narrower than 12 mm."""
     tissue = (coarse > -15) & (coarse < BONE_HU)
     core = _edt(tissue) > PASSAGE_MM
     pieces, count = ndimage.label(core)
@@ -147,7 +147,7 @@ def _edt(mask: np.ndarray) -> np.ndarray:
 def _space(grid: Grid, cavity: np.ndarray) -> Space:
     """Lay the phantom's head over the cavity: same middle, same extent along each axis."""
     points = np.argwhere(cavity > 0)
-    # The spinal canal is no part of the head's height: measure down from the top.
+    # The spinal canal does not count for the head's height, so it is measured down from the top.
     top = np.percentile(points[:, 0], 99.8)
     low, high = np.percentile(points[points[:, 0] > top - 0.5 * CAVITY_MM[2] / STEP_MM], [0.2, 99.8], axis=0)
     width, length = (float(high[axis] - low[axis]) * STEP_MM / CAVITY_MM[2 - axis] for axis in (2, 1))

@@ -33,9 +33,9 @@ class Brain:
     """Depths (Z, Y, X) in mm over the whole grid, and the clefts between the gyri.
 
     Attributes:
-        space: coordinates in the brain, which a lesion may have pushed aside.
+        space: coordinates in the brain, which lesions may have displaced.
         cerebrum, cerebellum, brainstem: depth below the pia.
-        pia: depth below the nearest surface of the cerebrum, that of the sulci included.
+        pia: depth below the nearest surface of the cerebrum, including the sulci.
         ventricles: depth in the ventricles.
         tentorium: height above the tentorium.
         clefts: sulci and fissures.
@@ -53,7 +53,7 @@ class Brain:
 
 @dataclass(frozen=True)
 class BrainShape:
-    """What differs between brains.
+    """The parameters that differ between brains.
 
     Attributes:
         gap_mm: subarachnoid space over the convexity.
@@ -67,7 +67,7 @@ class BrainShape:
 
     @classmethod
     def at_age(cls, years: float, rng: np.random.Generator) -> BrainShape:
-        """Drawn for an age: lateral ventricles of 14 ml at 20 and 42 ml at 80 years are a radius 1.4 times as large."""
+        """Draw a shape for an age; ventricles grow from 14 ml at 20 to 42 ml at 80 years, 1.4 times the radius."""
         atrophy = (years - 20) / 60
         return cls(
             gap_mm=float(0.8 + 1.2 * atrophy * rng.uniform(0.5, 1.5)),
@@ -79,13 +79,13 @@ class BrainShape:
 def build_brain(
     skull: Skull, space: Space, shape: BrainShape, *, extra_axial_mm: np.ndarray, rng: np.random.Generator
 ) -> Brain:
-    """Fill the cavity.
+    """Build the brain that fills the cavity.
 
     Args:
-        space: coordinates in the brain: the head's, less what lesions displace.
+        space: coordinates in the brain: the head's minus the displacement by lesions.
         extra_axial_mm: (Z, Y, X) thickness of the blood between skull and brain.
     """
-    # Blood presses the brain against nothing: the space under it is closed.
+    # The subarachnoid space under the blood is closed.
     roof = skull.cavity - shape.gap_mm * np.exp(-extra_axial_mm / 2) - extra_axial_mm
     tentorium = _tentorium(space)
     cerebrum = _cerebrum(space, roof, tentorium)
@@ -94,7 +94,7 @@ def build_brain(
     sulci, deepest = _sulci(space, roof, cerebrum, shape, rng)
     clefts = [sulci, *_sylvian(space, shape)]
     pia = _pia(cerebrum, clefts, deepest)
-    # Beyond the cerebrum they end at what is no CSF.
+    # Beyond the cerebrum, clefts end where there is no CSF.
     free = np.minimum(skull.cavity, -brainstem)
     clefts = [replace(cleft, half_width=np.minimum(cleft.half_width, free[cleft.space.part])) for cleft in clefts]
     ventricles = _ventricles(space, shape.ventricle)
@@ -102,13 +102,13 @@ def build_brain(
 
 
 def _tentorium(space: Space) -> np.ndarray:
-    """Height above a tent that falls to the sides and to the back, mm."""
+    """Height in mm above a tent that slopes down to the sides and to the back."""
     height = -5 - 0.34 * space.folded.x - 0.36 * np.maximum(space.y - 24, 0) - 0.1 * np.minimum(space.y - 24, 0)
     return ((space.z - height) / 1.12).astype(np.float32)
 
 
 def posterior_fossa(space: Space) -> np.ndarray:
-    """Signed distance to the ridges of the petrous bones, mm, positive behind them."""
+    """Signed distance in mm to the ridges of the petrous bones, positive behind them."""
     return (space.y + 4 - 0.62 * space.folded.x) / 1.18
 
 
@@ -157,9 +157,9 @@ def _cerebellum(space: Space, roof: np.ndarray, tentorium: np.ndarray) -> np.nda
 def _sulci(
     space: Space, roof: np.ndarray, cerebrum: np.ndarray, shape: BrainShape, rng: np.random.Generator
 ) -> tuple[Sheet, np.ndarray]:
-    """Clefts that run down from the surface, and how deep they reach, mm.
+    """Clefts that run down from the surface, and how deep they reach in mm.
 
-    They lie where noise on a sphere, looked up in the direction of each point, is zero: walls stand upright then.
+    They lie where noise on a sphere, in the direction of each point, is zero, so that their walls are upright.
     """
     step_mm = 2.0
     size = int(2 * (SULCI_RADIUS_MM + 12) / step_mm)
@@ -169,7 +169,7 @@ def _sulci(
     x, y, z = (axis[near] for axis in (space.x, space.y - 2, space.z + 2))
     p = np.stack([z / 73, y / 85, x / 67])
     radius = np.sqrt((p**2).sum(axis=0)) + 1e-6
-    # A little of the true radius lets the walls lean.
+    # A small part of the true radius makes the walls lean.
     p += 0.05 * space.grid.smooth_noise(rng, 22)[near]
     on_sphere = p / radius * SULCI_RADIUS_MM * (0.75 + 0.25 * radius)
     values = np.full(space.x.shape, 1.0, np.float32)
@@ -196,7 +196,7 @@ def _sylvian(space: Space, shape: BrainShape) -> list[Sheet]:
 
 
 def _pia(cerebrum: np.ndarray, clefts: list[Sheet], deepest: np.ndarray) -> np.ndarray:
-    """Depth below the nearest surface, that of the clefts included."""
+    """Depth below the nearest surface, including the clefts."""
     sulci = clefts[0]
     wall = np.maximum(np.abs(sulci.distance) - np.maximum(sulci.half_width, 0), 0)
     pia = np.minimum(cerebrum, np.hypot(wall, np.maximum(cerebrum - deepest, 0)))
@@ -216,13 +216,13 @@ def _ventricles(space: Space, scale: float) -> np.ndarray:
 
 
 def _ventricles_near(half: Space, r: float) -> np.ndarray:
-    """Of the space folded to one side; ``r`` scales the lateral ventricles."""
+    """Depth in the ventricles in the space folded to one side; ``r`` scales the lateral ventricles."""
     horn = tube(half, [(11 + 2 * r, -36, 6), (7, -24, 11), (6.5, -12, 13), (9, 6, 18), (14, 20, 17), (21, 33, 9)],
                 [2.2 * r, 4.4 * r, 4.6 * r, 4.8 * r, 5.2 * r, 6.6 * r])  # fmt: skip
     depth = blend(horn, tube(half, [(21, 33, 9), (21, 46, 4), (19, 60, 2)], [6.0 * r, 4.0 * r, 1.6 * r]), 3)
     depth = blend(depth, tube(half, [(22, 33, 6), (30, 22, -10), (32, 6, -20), (28, -10, -24)],
                               [5 * r, 2.4 * r, 1.8 * r, 2.0 * r]), 2)  # fmt: skip
-    # The septum keeps the two apart.
+    # The septum separates the lateral ventricles.
     depth = np.minimum(depth, half.x - 0.9)
     third = np.minimum(1.1 + 0.9 * r - half.x, ellipsoid(half, (0, 2, -1), (30, 15, 11)))
     foramen = tube(half, [(5, -11, 11), (0, -9, 6)], [1.6, 1.6])
@@ -232,7 +232,7 @@ def _ventricles_near(half: Space, r: float) -> np.ndarray:
 
 
 def deep_grey(space: Space) -> list[tuple[Space, np.ndarray]]:
-    """Depth in caudate, lentiform nucleus and thalamus, each on its own part."""
+    """Depth in caudate, lentiform nucleus and thalamus, each with its part of the space."""
     near = space.pair((18, 0, 8), radius_mm=36)
     caudate = tube(near, [(14, -24, 8), (15, -12, 13), (18, 6, 21), (25, 20, 18)], [6.5, 5.5, 3.2, 2])
     turned = replace(near, x=near.x + 0.28 * (near.y + 4))

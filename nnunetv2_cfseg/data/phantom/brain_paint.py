@@ -1,4 +1,4 @@
-"""Painting a brain: tissue by tissue, from the CSF that fills the cavity to the calcifications of old age."""
+"""Paints a brain tissue by tissue, from the CSF that fills the cavity to the calcifications of old age."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from nnunetv2_cfseg.data.phantom.skull import Skull
 
 
 def paint_csf(scene: Scene, skull: Skull) -> None:
-    """Fill the cavity."""
+    """Fill the cavity with CSF."""
     scene.paint("csf", skull.space, skull.cavity)
 
 
 def paint_tissue(scene: Scene, brain: Brain) -> None:
-    """Cerebrum, cerebellum and brainstem, without their clefts and ventricles."""
+    """Paint cerebrum, cerebellum and brainstem, without their clefts and ventricles."""
     space = brain.space
     scene.paint("grey", space, brain.cerebrum)
     scene.paint("white", space, brain.pia - CORTEX_MM)
@@ -29,7 +29,7 @@ def paint_tissue(scene: Scene, brain: Brain) -> None:
 
 
 def _paint_folia(scene: Scene, brain: Brain) -> None:
-    """Fine clefts of the cerebellum, all round its stalk."""
+    """Paint the fine clefts of the cerebellum, all around its stalk."""
     near = brain.space.around((0, 46, -40), radius_mm=52)
     radius = np.sqrt(near.x**2 * 0.35 + (near.y - 18) ** 2 + (near.z + 38) ** 2)
     radius = radius + 2.5 * scene.coarse[near.part] + 0.4 * scene.fine[near.part]
@@ -38,19 +38,19 @@ def _paint_folia(scene: Scene, brain: Brain) -> None:
 
 
 def paint_clefts(scene: Scene, brain: Brain) -> None:
-    """CSF in sulci and fissures."""
+    """Paint CSF in sulci and fissures."""
     for cleft in brain.clefts:
         part = cleft.space.part
         scene.paint("csf", cleft.space, np.minimum(cleft.half_width, brain.cerebrum[part] + 3), sheet=cleft.distance)
 
 
 def paint_ventricles(scene: Scene, brain: Brain) -> None:
-    """CSF in the ventricles."""
+    """Paint CSF in the ventricles."""
     scene.paint("csf", brain.space, brain.ventricles)
 
 
 def paint_dura(scene: Scene, skull: Skull, brain: Brain) -> None:
-    """Falx, tentorium and venous sinuses. The dura is stiff: it keeps the head's coordinates, not the brain's."""
+    """Paint falx, tentorium and venous sinuses. The dura is stiff and keeps the head's coordinates, not the brain's."""
     space = skull.space
     edge = np.sqrt(((space.y - 10) / 66) ** 2 + ((space.z + 4) / 44) ** 2) - 1
     falx = np.minimum(np.minimum(edge * 30, skull.cavity * 0.5), np.minimum(0.75, brain.tentorium))
@@ -70,7 +70,7 @@ def paint_dura(scene: Scene, skull: Skull, brain: Brain) -> None:
 
 
 def paint_vessels(scene: Scene, brain: Brain) -> None:
-    """The circle of Willis and its branches, as far as they are seen without contrast."""
+    """Paint the circle of Willis and its branches, as far as they are visible without contrast."""
     space = brain.space
     half = space.pair((20, -20, -18), radius_mm=40)
     scene.paint("artery", half, tube(half, [(9, -14, -30), (8, -15, -20), (20, -20, -17), (38, -22, -11)],
@@ -80,9 +80,9 @@ def paint_vessels(scene: Scene, brain: Brain) -> None:
 
 
 def paint_calcifications(scene: Scene, brain: Brain, rng: np.random.Generator) -> dict[str, bool]:
-    """Pineal gland in 70 % of cases, choroid plexus in 60 %, falx in 15 %; returns which.
+    """Calcify the pineal gland in 70 % of cases, choroid plexus in 60 %, falx in 15 %, and return which.
 
-    The shares lie between those of Kwak et al. 1988 and of Ghorbanlou et al., Anat Cell Biol 2022;55:63.
+    These frequencies lie between those of Kwak et al. 1988 and of Ghorbanlou et al., Anat Cell Biol 2022;55:63.
     """
     drawn = {name: bool(rng.random() < share) for name, share in (("pineal", 0.7), ("choroid", 0.6), ("falx", 0.15))}
     space = brain.space

@@ -1,4 +1,4 @@
-"""One phantom scan from a seed."""
+"""Makes one phantom scan from a seed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from nnunetv2_cfseg.imaging.geometry import STRAIGHT, VolumeGeometry
 
 @dataclass(frozen=True)
 class PhantomCase:
-    """A thin scan and its truth.
+    """A thin scan and its labels.
 
     Attributes:
         image: (Z, Y, X) int16, HU.
         labels: (Z, Y, X) uint8: 0, or a value of ``PhantomSettings.labels``.
         geometry: where the voxels of both lie.
-        provenance: every parameter drawn, ready for JSON.
+        provenance: every parameter that was drawn, ready for JSON.
     """
 
     image: np.ndarray
@@ -59,12 +59,12 @@ def make_case(settings: PhantomSettings, *, seed: int, index: int) -> PhantomCas
 
 
 def severity_of(settings: PhantomSettings) -> Severity:
-    """Which of all haemorrhages are drawn."""
+    """Which haemorrhages the settings allow."""
     return Severity(settings.smallest, settings.fresh)
 
 
 def draw_classes(settings: PhantomSettings, rng: np.random.Generator) -> list[str]:
-    """Which classes a case shows: each with its own probability, drawn again until there is one."""
+    """Draw the classes of a case, each with its own probability; draw again until there is at least one."""
     shares = np.array([settings.frequencies.get(name, 0.0) for name in CLASSES])
     while True:
         shown = rng.random(len(CLASSES)) < shares
@@ -73,7 +73,7 @@ def draw_classes(settings: PhantomSettings, rng: np.random.Generator) -> list[st
 
 
 def _relabelled(labels: np.ndarray, settings: PhantomSettings) -> np.ndarray:
-    """(Z, Y, X): labels of ``CLASSES`` as those of the dataset."""
+    """(Z, Y, X): convert labels of ``CLASSES`` to those of the dataset."""
     new = np.zeros(max(CLASSES.values()) + 1, labels.dtype)
     for name, label in settings.labels.items():
         new[CLASSES[name]] = label

@@ -1,4 +1,4 @@
-"""A raw nnU-Net dataset of phantoms, with a held-out test set."""
+"""Writes a raw nnU-Net dataset of phantoms, with a held-out test set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nnunetv2_cfseg.nnunet.splits import write_splits
 from nnunetv2_cfseg.processes.parallel_map import checked_processes, parallel_map
 from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
-#: What the dataset was begun with; a folder that has it is one of ours.
+#: File with the settings that the dataset was begun with; a folder with this file was made by ``cfseg phantom``.
 RECORD = "phantom.json"
 ALL_CLASSES = tuple(CLASSES)
 MOST_CASES = 100_000
@@ -34,18 +34,18 @@ def make_dataset(
     num_processes: int = 1,
     progress: bool = True,
 ) -> None:
-    """Write a dataset that nnU-Net can plan: scans, labels, ``dataset.json`` and, of two cases or more, folds.
+    """Write a dataset that nnU-Net can plan: scans, labels, ``dataset.json`` and, with two cases or more, folds.
 
-    Test cases have labels too and are numbered after the training cases, so more of them change nothing else. With a
+    Test cases have labels too and are numbered after the training cases, so adding some changes nothing else. With a
     factor above 1 every case also has a thick scan and thick labels, in folders that end with ``_thick``. A run that
-    was stopped goes on where it was: complete cases are kept, as long as their files are as they were written.
+    was stopped can be continued: complete cases are kept as long as their files are unchanged.
 
     Args:
         folder: named as nnU-Net names datasets; new, empty, or begun with the same settings.
-        seed: with a case's number it decides the case; the number of processes has no influence.
+        seed: determines each case together with the case's number; the number of processes has no influence.
 
     Raises:
-        ValueError: bad numbers, or a folder that holds something else or that another run is at work in.
+        ValueError: a number is out of range, the folder holds something else, or another run works in it.
         OSError: a file cannot be read or written, or a process was killed.
     """
     _check_numbers(num_training, num_test, seed=seed, num_processes=num_processes)
@@ -60,8 +60,8 @@ def make_dataset(
         dataset.write_record(record)
         _write_cases(cases, num_processes, progress)
         if num_training > 1:
-            shown = {case.name: _classes_shown(case) for case in cases[:num_training]}
-            write_splits(folder, choose_folds(shown, seed=seed))
+            classes = {case.name: _classes_shown(case) for case in cases[:num_training]}
+            write_splits(folder, choose_folds(classes, seed=seed))
         dataset.finish(_dataset_json(settings, num_training))
 
 
@@ -75,7 +75,7 @@ def _check_numbers(num_training: int, num_test: int, *, seed: int, num_processes
 
 
 def _record(settings: PhantomSettings, *, num_training: int, num_test: int, seed: int) -> dict[str, Any]:
-    """Of a background only what is in it: paths are of one machine and may name a patient."""
+    """The settings to record; a background by its checksum only, as paths belong to one machine or name a patient."""
     background = settings.background and {"sha256": sha256(settings.background)}
     record = {
         "version": __version__,
@@ -85,7 +85,7 @@ def _record(settings: PhantomSettings, *, num_training: int, num_test: int, seed
         **asdict(replace(settings, background=None)),
         "background": background,
     }
-    if settings.classes == ALL_CLASSES:  # as datasets are recorded that were begun before classes could be chosen
+    if settings.classes == ALL_CLASSES:  # so that datasets begun before classes could be chosen have the same record
         del record["classes"]
     return record
 

@@ -1,6 +1,6 @@
-"""Blood between skull and brain: epidural and subdural haematomas.
+"""Draws blood between skull and brain: epidural and subdural haematomas.
 
-- Epidural: 2 to 120 ml, median 20 (63 % are not operated: Sullivan et al., AJNR 1999;20:107; from 30 ml on they are:
+- Epidural: 2 to 120 ml, median 20 (63 % are not operated: Sullivan et al., AJNR 1999;20:107; those from 30 ml on are:
   Bullock et al., Neurosurgery 2006;58(3S):S7); over half of them temporal or temporoparietal (Islam et al. 2011).
 - Subdural: bilateral in 15 % (Park et al., Korean J Neurotrauma 2014;10:55); acute ones 4 to 15 mm thick, chronic ones
   about 20 mm. Density by age: hyperdense in the first week in 99 %, of all three kinds in the second and third, iso- or
@@ -35,12 +35,12 @@ class ExtraAxial:
 
     Attributes:
         space: the part of the head that it lies in.
-        depth: (Z, Y, X) in it, mm.
+        depth: (Z, Y, X) depth in the haematoma, mm.
         push_mm: (Z, Y, X) by how much it moves the brain's surface, mm.
         push_direction: "in" from the skull, or "side" from the falx.
         side: 1 left, -1 right.
         blood: its age and density.
-        drawn: what it was made from, for the provenance.
+        drawn: its parameters, for the provenance.
     """
 
     space: Space
@@ -53,7 +53,7 @@ class ExtraAxial:
 
 
 def draw_epidural(skull: Skull, rng: np.random.Generator, severity: Severity = ANY) -> list[ExtraAxial]:
-    """One lens under the skull that ends at the sutures."""
+    """Draw one lens under the skull that ends at the sutures."""
     site = str(rng.choice(list(EPIDURAL_SITES), p=[share for _, share in EPIDURAL_SITES.values()]))
     side = int(rng.choice([-1, 1]))
     direction = np.asarray(EPIDURAL_SITES[site][0]) + rng.normal(0, 0.12, 3)
@@ -66,7 +66,7 @@ def draw_epidural(skull: Skull, rng: np.random.Generator, severity: Severity = A
     near = skull.space.around(centre, radius_mm=1.3 * radius + 6)
     a, b, inward = _along_table(near, centre, normal)
     lens = thickness * (1 - (a / (radius * ratio)) ** 2 - (b * ratio / radius) ** 2)
-    # The skull base may come near again far below the centre, where this lens is none.
+    # Far below the centre the skull base may come close again, but the lens must not appear there.
     lens = np.minimum(lens, thickness + radius**2 / 100 + 3 - inward)
     for distance in skull.sutures.values():
         at_centre = _sample(skull, distance, centre)
@@ -78,7 +78,7 @@ def draw_epidural(skull: Skull, rng: np.random.Generator, severity: Severity = A
 
 
 def draw_subdurals(skull: Skull, rng: np.random.Generator, severity: Severity = ANY) -> list[ExtraAxial]:
-    """A crescent over one hemisphere, in 15 % over both, or blood along the falx."""
+    """Draw a crescent over one hemisphere, in 15 % over both, or blood along the falx."""
     side = int(rng.choice([-1, 1]))
     if rng.random() < 0.15:
         return [_crescent(skull, side, rng, severity), _crescent(skull, -side, rng, severity)]
@@ -94,7 +94,7 @@ def _crescent(skull: Skull, side: int, rng: np.random.Generator, severity: Sever
     space = skull.space
     across = ((space.y - centre[1]) / length) ** 2 + ((space.z - centre[2]) / height) ** 2
     uneven = 1 + 0.2 * space.grid.smooth_noise(rng, 45)
-    # A sheet of even thickness that runs out at its ends, whatever sutures it crosses.
+    # A sheet of even thickness that tapers at its ends and ignores the sutures.
     crescent = thickness * uneven * np.sqrt(np.maximum(1 - across, 0)) + np.minimum(1 - across, 0) * thickness
     crescent = crescent * step(space.x * side - 12, 4) * step(skull.vault - 0.35, 0.06)
     return _under_skull(skull, space, crescent, side, blood,
@@ -127,14 +127,14 @@ def _under_skull(
 
 
 def displacement(skull: Skull, haematomas: list[ExtraAxial]) -> list[np.ndarray]:
-    """By how much they move the brain, mm along the head's x, y, z: less and less with the distance from them."""
+    """By how much haematomas move the brain, mm along the head's x, y, z; this decreases with the distance."""
     moved = [np.zeros(skull.cavity.shape, np.float32) for _ in range(3)]
     inward = np.gradient(skull.cavity, skull.space.grid.step_mm)[::-1]
     for bleed in haematomas:
         if bleed.push_direction == "side":
             moved[0] += bleed.side * bleed.push_mm * np.exp(-np.maximum(bleed.side * skull.space.x, 0) / 25)
             continue
-        # Spread it: the push must not end where the blood does.
+        # Smooth the push, so that it does not end abruptly where the blood ends.
         push = ndimage.gaussian_filter(bleed.push_mm, 6 / skull.space.grid.step_mm)
         fade = np.exp(-np.maximum(skull.cavity, 0) / 45)
         for axis in range(3):
@@ -163,7 +163,7 @@ def _sample(skull: Skull, field: np.ndarray, point: Point) -> float:
 
 
 def _along_table(space: Space, centre: Point, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Coordinates forwards and upwards along the table and into the head, from a point on the table, mm."""
+    """Coordinates in mm from a point on the table: forwards and upwards along the table, and into the head."""
     forward = np.cross(normal, (0, 0, 1.0))
     forward /= np.linalg.norm(forward) + 1e-9
     upward = np.cross(forward, normal)

@@ -1,4 +1,4 @@
-"""The files of one phantom case in an nnU-Net dataset."""
+"""Writes the files of one phantom case in an nnU-Net dataset."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CaseFiles:
 
     @property
     def images(self) -> list[str]:
-        """Within the dataset's folder: scan and labels, then the thick ones where there are any."""
+        """Paths within the dataset's folder: scan and labels, then the thick ones if there are any."""
         resolutions = [""] if self.settings.factor == 1 else ["", "_thick"]
         return [
             file
@@ -56,21 +56,21 @@ class CaseFiles:
 
     @property
     def provenance(self) -> Path:
-        """Written last: a case that has it is complete."""
+        """File with the case's parameters; it is written last, so a case that has it is complete."""
         return self.folder / "provenance" / f"{self.name}.json"
 
     def are_complete(self) -> bool:
-        """Whether all of them are there, as they were written."""
+        """Whether all files are there and unchanged."""
         try:
             outputs = read_json(self.provenance).get("outputs")
-        except ValueError:  # not there, or cut
+        except ValueError:  # missing or truncated
             return False
         return isinstance(outputs, dict) and set(outputs) == set(self.images) and are_whole(self.folder, outputs)
 
 
 def write_case(files: CaseFiles) -> None:
     """Make a case and write its files; each appears whole or not at all."""
-    with threadpool_limits(1):  # sums in another order would give other bytes
+    with threadpool_limits(1):  # more threads would sum in another order and give other bytes
         case = make_case(files.settings, seed=files.seed, index=files.index)
     for file, volume in zip(files.images, _volumes(case, files.settings.factor), strict=True):
         write_volume(volume.values, volume.geometry, unfinished_file(files.folder, files.name, file))
@@ -81,7 +81,7 @@ def write_case(files: CaseFiles) -> None:
 
 
 def _volumes(case: PhantomCase, factor: int) -> list[Volume]:
-    """In the order of ``CaseFiles.images``; a thick slice lies at the centre of its slab."""
+    """The volumes in the order of ``CaseFiles.images``; a thick slice lies at the centre of its slab."""
     volumes = [Volume(case.image, case.geometry), Volume(case.labels, case.geometry)]
     if factor > 1:
         image = np.rint(average_slabs(case.image, factor)).astype(np.int16)

@@ -1,4 +1,4 @@
-"""Folds for cross-validation that share out the rare classes."""
+"""Chooses folds for cross-validation that distribute the rare classes evenly."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ def choose_folds(
 ) -> list[dict[str, list[str]]]:
     """Split cases for nnU-Net's ``splits_final.json``.
 
-    Case by case, the rarest class first, each goes to the fold with the fewest of its rarest class, then of its next
-    one, then of cases.
+    Cases with the rarest classes come first. Each case goes to the fold with the fewest cases of its rarest class, then
+    of its next rarest ones, then with the fewest cases.
 
     Args:
-        classes: for each case those it shows.
-        seed: decides between cases that are alike.
-        most: folds, of as many cases or more.
+        classes: the classes in each case.
+        seed: decides between equal cases.
+        most: most folds.
 
     Returns:
         min(``most``, cases) folds, each with the sorted names in ``train`` and ``val``. Every case is in one ``val``;
         their lengths differ by one at most.
 
     Raises:
-        ValueError: fewer than two cases, or than two folds.
+        ValueError: there are fewer than two cases, or ``most`` is below 2.
     """
     if len(classes) < 2:
         raise ValueError(f"folds need at least two cases, got {len(classes)}")
@@ -41,14 +41,14 @@ def choose_folds(
     cases = [cases[i] for i in np.random.default_rng(seed).permutation(len(cases))]
     cases.sort(key=lambda case: min((rank[name] for name in classes[case]), default=len(rank)))
     folds: list[list[str]] = [[] for _ in range(min(most, len(cases)))]
-    room = [len(cases[i :: len(folds)]) for i in range(len(folds))]
+    sizes = [len(cases[i :: len(folds)]) for i in range(len(folds))]
     for case in cases:
-        with_room = [fold for fold, most in zip(folds, room, strict=True) if len(fold) < most]
+        open_folds = [fold for fold, size in zip(folds, sizes, strict=True) if len(fold) < size]
         rarest_first = sorted(classes[case], key=rank.__getitem__)
-        min(with_room, key=partial(_crowding, names=rarest_first, classes=classes)).append(case)
+        min(open_folds, key=partial(_crowding, names=rarest_first, classes=classes)).append(case)
     return [{"train": sorted(set(cases) - set(fold)), "val": sorted(fold)} for fold in folds]
 
 
 def _crowding(fold: list[str], *, names: list[str], classes: Mapping[str, Collection[str]]) -> tuple[list[int], int]:
-    """How many cases of a fold show each of the classes, and how many there are."""
+    """How many cases of a fold have each of the classes, and how many cases it has."""
     return [sum(name in classes[case] for case in fold) for name in names], len(fold)

@@ -1,7 +1,7 @@
 """Shapes as depths: fields in mm that are positive inside a shape, zero on its surface and negative outside.
 
-All of a phantom's shapes are sampled on one grid of a few mm and interpolated linearly in between. A surface stays
-smooth then, and its place does not depend on the voxels of the scan that is made of it.
+All shapes of a phantom are sampled on one grid of a few mm and interpolated linearly in between. So surfaces stay
+smooth, and their position does not depend on the voxels of the scan.
 
 Axes are z, y, x in arrays; coordinates in mm run to the patient's left (x), back (y) and head (z).
 """
@@ -20,12 +20,12 @@ Point = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Grid:
-    """Points at a regular spacing.
+    """Regularly spaced points.
 
     Attributes:
         origin_mm: first point, in x, y, z.
         shape: points along z, y, x.
-        step_mm: between neighbours, the same along each axis.
+        step_mm: distance between neighbours, the same along each axis.
     """
 
     origin_mm: Point
@@ -33,7 +33,7 @@ class Grid:
     step_mm: float
 
     def axis_mm(self, axis: str) -> np.ndarray:
-        """Coordinates along "x", "y" or "z"."""
+        """Coordinates of the points in mm along "x", "y" or "z"."""
         number = "xyz".index(axis)
         return (self.origin_mm[number] + self.step_mm * np.arange(self.shape[2 - number])).astype(np.float32)
 
@@ -60,7 +60,7 @@ class Grid:
 
 
 def _interpolate(field: np.ndarray, positions: list[np.ndarray]) -> np.ndarray:
-    """Cubic along one axis after the other: as smooth as in three dimensions at once, and far faster."""
+    """Cubic interpolation along one axis after the other: as smooth as all at once, and much faster."""
     for axis, where in enumerate(positions):
         matrix = cubic_matrix(field.shape[axis], where)
         field = np.moveaxis(np.tensordot(matrix, field, axes=(1, axis)), 0, axis)
@@ -87,7 +87,7 @@ class Pose:
     Attributes:
         centre_mm: of the head, in the scanner.
         rotation: (3, 3), from scanner to head.
-        size: the head's along x, y, z relative to the mean head, 1 = equal.
+        size: of the head along x, y, z, relative to the mean head.
     """
 
     centre_mm: Point
@@ -96,11 +96,11 @@ class Pose:
 
     @property
     def to_head(self) -> np.ndarray:
-        """(3, 3): turns a difference in the scanner into one in the head."""
+        """(3, 3): maps a difference vector in the scanner to one in the head."""
         return self.rotation / np.asarray(self.size)[:, None]
 
     def scanner(self, point: Point) -> np.ndarray:
-        """Where a point of the head lies in the scanner."""
+        """The scanner coordinates of a point of the head, in mm."""
         return np.linalg.solve(self.to_head, np.asarray(point)) + np.asarray(self.centre_mm)
 
 
@@ -113,7 +113,7 @@ class Space:
         pose: of the head.
         x, y, z: (Z, Y, X) coordinates in the head, mm, of the part's points.
         part: the part's slices in the grid.
-        margin_mm: how far a point may lie from where the pose alone puts it.
+        margin_mm: how far a point may lie from where the pose alone would put it.
     """
 
     grid: Grid
@@ -126,7 +126,7 @@ class Space:
 
     @cached_property
     def folded(self) -> Space:
-        """The right half laid on the left one: what is built at x > 0 here stands on both sides of the head."""
+        """The space with |x| for x: what is built at x > 0 here appears on both sides of the head."""
         return replace(self, x=np.abs(self.x))
 
     def pair(self, *points: Point, radius_mm: float) -> Space:
@@ -159,7 +159,7 @@ def ellipsoid(space: Space, centre: Point, radii: Point) -> np.ndarray:
 
 
 def tube(space: Space, points: Sequence[Point], radii: Sequence[float]) -> np.ndarray:
-    """Depth in a chain of straight tubes through these points, the radius changing linearly from one to the next."""
+    """Depth in a chain of straight tubes through these points, with linearly changing radii in between."""
     depth = np.full(space.x.shape, -np.inf, np.float32)
     for start, end, r0, r1 in zip(points, points[1:], radii, radii[1:], strict=False):
         along = np.subtract(end, start)
@@ -172,21 +172,21 @@ def tube(space: Space, points: Sequence[Point], radii: Sequence[float]) -> np.nd
 
 
 def blend(a: np.ndarray, b: np.ndarray, radius_mm: float) -> np.ndarray:
-    """Union of two shapes whose seam is filled over this radius."""
+    """Union of two shapes, with the seam filled over this radius."""
     overlap = np.maximum(radius_mm - np.abs(a - b), 0) / radius_mm
     return np.maximum(a, b) + overlap**2 * radius_mm / 4
 
 
 def carve(a: np.ndarray, b: np.ndarray, radius_mm: float) -> np.ndarray:
-    """Intersection of two shapes whose edge is rounded over this radius."""
+    """Intersection of two shapes, with the edge rounded over this radius."""
     return -blend(-a, -b, radius_mm)
 
 
 def step(field: np.ndarray, width: float) -> np.ndarray:
-    """0 far below zero, 1 far above, in between over about four widths."""
+    """A smooth step: 0 far below zero, 1 far above, rising over about four widths."""
     return 0.5 + 0.5 * np.tanh(field / (2 * width))
 
 
 def bump(*offsets: tuple[np.ndarray, float | np.ndarray]) -> np.ndarray:
-    """A Gaussian bump: 1 where all offsets are 0; each comes with its width."""
+    """A Gaussian bump that is 1 where all offsets are 0; each offset comes with its width."""
     return np.exp(-0.5 * sum((offset / width) ** 2 for offset, width in offsets))

@@ -1,4 +1,4 @@
-"""All haemorrhages of a case: drawn before the brain, which makes room for them, and painted in its order."""
+"""All haemorrhages of a case: drawn before the brain, which makes room for them, and painted between its tissues."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from nnunetv2_cfseg.data.phantom.scene import Material, Scene
 from nnunetv2_cfseg.data.phantom.settings import CLASSES
 from nnunetv2_cfseg.data.phantom.skull import Skull
 
-#: By how much clotted blood swells the clefts it fills, mm to each side.
+#: By how much clotted blood widens the clefts that it fills, mm to each side.
 CLEFT_WIDENED_MM = (0.6, 1.3)
 
 
 class Haemorrhages:
-    """What bleeds in one head. Each class has its own random numbers, so that others do not change it."""
+    """The haemorrhages of one head. Each class has its own random numbers, so that the others do not change it."""
 
     def __init__(self, skull: Skull, classes: list[str], rng: np.random.Generator, severity: Severity = ANY) -> None:
         self.skull, self.classes, self.severity = skull, classes, severity
@@ -35,7 +35,7 @@ class Haemorrhages:
         self.drawn: list[dict[str, Any]] = []
 
     def thickness_mm(self) -> np.ndarray:
-        """(Z, Y, X): of the blood between skull and brain."""
+        """(Z, Y, X): thickness of the blood between skull and brain."""
         thickness = np.zeros(self.skull.cavity.shape, np.float32)
         for bleed in self._extra_axial():
             if bleed.push_direction == "in":
@@ -43,12 +43,12 @@ class Haemorrhages:
         return thickness
 
     def displaced(self, space: Space) -> Space:
-        """The coordinates of what is at each point in the brain, now that it is pushed aside."""
+        """The original coordinates of the brain tissue at each point, after the haemorrhages have displaced it."""
         if not self._extra_axial() and not self.haematomas:
             return space
         moved = extra_axial.displacement(self.skull, self._extra_axial())
-        for total, more in zip(moved, intra_axial.displacement(self.skull, self.haematomas), strict=True):
-            total += more
+        for total, change in zip(moved, intra_axial.displacement(self.skull, self.haematomas), strict=True):
+            total += change
         farthest = float(max(np.abs(axis).max() for axis in moved))
         return replace(
             space, x=space.x - moved[0], y=space.y - moved[1], z=space.z - moved[2],
@@ -56,7 +56,7 @@ class Haemorrhages:
         )  # fmt: skip
 
     def enter(self, scene: Scene, brain: Brain) -> None:
-        """Where to paint from here on; draws what depends on the brain."""
+        """Set the scene to paint and the brain, and draw what depends on the brain."""
         self.scene, self.brain = scene, brain
         if "SAH" in self.classes:
             self.subarachnoid, drawn = intra_axial.draw_subarachnoid(brain.space, self.rng["SAH"], self.severity)
@@ -64,18 +64,18 @@ class Haemorrhages:
             self._add("SAH", "SAH", draw_acute(self.rng["SAH"], self.severity, longest_days=3), drawn)
 
     def paint_subarachnoid(self) -> None:
-        """Over the CSF that the brain will leave free."""
+        """Paint blood over the CSF that the brain will leave free."""
         if "SAH" in self.classes:
             self.scene.paint("SAH", self.skull.space, np.minimum(self.subarachnoid, self.skull.cavity - 0.3))
 
     def paint_clefts(self) -> None:
-        """Blood in sulci and fissures."""
+        """Paint blood in sulci and fissures."""
         if "SAH" in self.classes:
             for cleft in intra_axial.bloody_clefts(self.brain, self.subarachnoid, widened_mm=self.widened_mm):
                 self.scene.paint("SAH", cleft.space, cleft.half_width, sheet=cleft.distance)
 
     def paint_intracerebral(self) -> None:
-        """Oedema, then blood over it."""
+        """Paint oedema, then blood over it."""
         for number, bleed in enumerate(self.haematomas):
             room, depth = bleed.room(self.brain), bleed.depth
             self.scene.add(f"oedema {number}", Material(bleed.oedema_hu, 1.0, 1.0))
@@ -86,7 +86,7 @@ class Haemorrhages:
             self.scene.paint(f"ICH {number}", bleed.space, np.minimum(bleed.depth, bleed.room(self.brain)))
 
     def paint_intraventricular(self) -> None:
-        """Over the CSF in the ventricles."""
+        """Paint blood over the CSF in the ventricles."""
         if "IVH" in self.classes:
             depth, drawn = intra_axial.draw_intraventricular(
                 self.brain.space, self.brain, self.rng["IVH"], self.severity
@@ -95,7 +95,7 @@ class Haemorrhages:
             self.scene.paint("IVH", self.brain.space, depth)
 
     def paint_extra_axial(self) -> None:
-        """Subdural blood, and epidural blood that lies outside it."""
+        """Paint subdural blood, then epidural blood, which lies outside it."""
         for name, bleeds in (("SDH", self.subdurals), ("EDH", self.epidurals)):
             for number, bleed in enumerate(bleeds):
                 self._add(name, f"{name} {number}", bleed.blood, bleed.drawn)

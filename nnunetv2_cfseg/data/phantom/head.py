@@ -1,4 +1,4 @@
-"""A head from a random generator: how it lies, its age and shape, and everything painted in order."""
+"""Builds a head from a random generator: its pose, age and shape, and everything painted in order."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from nnunetv2_cfseg.data.phantom.scene import Scene
 from nnunetv2_cfseg.data.phantom.skull import Skull, build_skull, paint_head
 from nnunetv2_cfseg.data.phantom.tissues import draw_tissues
 
-#: Holds every head, whatever voxels a scan has.
+#: The grid on which every head is built, whatever voxels the scan has.
 GRID = Grid((-118.0, -124.0, -112.0), (106, 124, 119), 2.0)
 WARP_MM, WARP_WAVELENGTH_MM = 0.9, 80.0
 
 
 def place_head(rng: np.random.Generator) -> tuple[Space, dict[str, Any]]:
-    """Where each point of the grid lies in the head: its pose, its size, and a smooth warp that makes it uneven."""
+    """Draw where each point of the grid lies in the head: pose, size, and a smooth warp that makes it uneven."""
     degrees = rng.normal(0, (4, 2.5, 3)).clip(-9, 9)
     size = rng.normal((0.95, 1.0, 0.98), 0.025).clip(0.88, 1.07)
     centre = np.array([0, 0, -10]) + rng.normal(0, 3, 3).clip(-7, 7)
@@ -43,11 +43,11 @@ def place_head(rng: np.random.Generator) -> tuple[Space, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Head:
-    """A head that was painted.
+    """A painted head.
 
     Attributes:
         scene: for the scanner.
-        skull, brain: what its lesions were placed by.
+        skull, brain: by which its lesions were placed.
         drawn: every parameter, ready for JSON.
     """
 
@@ -60,7 +60,7 @@ class Head:
 def build_head(classes: list[str], rng: np.random.Generator, severity: Severity = ANY) -> Head:
     """Draw a head with these classes of haemorrhage, and paint it.
 
-    Each part has its own random numbers: what one part draws does not change the others.
+    Each part has its own random numbers, so that no part changes the others.
     """
     parts = ("place", "texture", "tissue", "age", "skull", "brain", "paint", "bleed")
     streams = dict(zip(parts, rng.spawn(len(parts)), strict=True))

@@ -1,4 +1,4 @@
-"""Blood in and around the brain: intracerebral, intraventricular and subarachnoid haemorrhage.
+"""Draws blood in and around the brain: intracerebral, intraventricular and subarachnoid haemorrhage.
 
 - Intracerebral: median 15 ml, middle half 5 to 40 (trials with milder cases: 11, 6 to 20, INTERACT2: Anderson et al., N
   Engl J Med 2013;368:2355); 28 % lobar, the rest deep or below the tentorium.
@@ -41,7 +41,7 @@ class Haematoma:
     Attributes:
         site: one of ``INTRACEREBRAL_SITES``.
         centre, radii: of its ellipsoid in the head, mm.
-        roughness: (Z, Y, X) mm to be added to its depth.
+        roughness: (Z, Y, X) in mm, added to its depth.
         space: the part of the head that it and its oedema lie in.
         oedema_mm: width of the oedema.
         blood: its age and density.
@@ -57,32 +57,32 @@ class Haematoma:
 
     @property
     def radius(self) -> float:
-        """Of the ball of the same volume, mm."""
+        """Radius in mm of the ball with the same volume."""
         return float(np.cbrt(np.prod(self.radii)))
 
     @property
     def depth(self) -> np.ndarray:
-        """(Z, Y, X) in the haematoma, mm, before the tissue around it limits it."""
+        """(Z, Y, X) depth in the haematoma, mm, before the tissue around it limits it."""
         return ellipsoid(self.space, self.centre, self.radii) + self.roughness
 
     @property
     def oedema_hu(self) -> float:
-        """Falls by 1 HU a day from 30."""
+        """Density of the oedema: 30 HU at first, falling by 1 HU a day to 20."""
         return max(30.0 - self.blood.days, 20.0)
 
     def room(self, brain: Brain) -> np.ndarray:
-        """Depth in the tissue that it may tear, mm."""
+        """Depth in mm in the tissue that the haematoma may replace."""
         tissue = {"cerebellum": brain.cerebellum, "pons": brain.brainstem}.get(self.site, brain.cerebrum)
         return tissue[self.space.part] - 1.0
 
     @property
     def drawn(self) -> dict[str, Any]:
-        """For the provenance."""
+        """The parameters, for the provenance."""
         return {"site": self.site, "centre_mm": self.centre, "radii_mm": self.radii, "oedema_mm": self.oedema_mm}
 
 
 def draw_intracerebral(space: Space, rng: np.random.Generator, severity: Severity = ANY) -> list[Haematoma]:
-    """One, sometimes two or three."""
+    """Draw one haematoma, sometimes two or three."""
     count = int(rng.choice([1, 2, 3], p=[0.85, 0.11, 0.04]))
     return [_draw_haematoma(space, rng, severity) for _ in range(count)]
 
@@ -106,7 +106,7 @@ def _draw_haematoma(space: Space, rng: np.random.Generator, severity: Severity =
 
 
 def displacement(skull: Skull, haematomas: list[Haematoma]) -> list[np.ndarray]:
-    """By how much they move the tissue around them, mm along the head's x, y, z: half of what keeps its volume."""
+    """By how much haematomas move the tissue around, mm along the head's x, y, z: half of what preserves its volume."""
     space = skull.space
     moved = [np.zeros(skull.cavity.shape, np.float32) for _ in range(3)]
     room = np.clip(skull.cavity / 20, 0, 1)
@@ -123,9 +123,9 @@ def displacement(skull: Skull, haematomas: list[Haematoma]) -> list[np.ndarray]:
 def draw_intraventricular(
     space: Space, brain: Brain, rng: np.random.Generator, severity: Severity = ANY
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Depth (Z, Y, X) in the blood in the ventricles, mm, and what was drawn.
+    """Draw blood in the ventricles: its depth (Z, Y, X) in mm, and its parameters.
 
-    Settled blood has a level, as the patient lies on the back; a clot fills the ventricles from one place on.
+    Settled blood has a level, as the patient lies on the back; a clot fills the ventricles starting from one place.
     """
     settled = bool(rng.random() < 0.6)
     if settled:
@@ -145,7 +145,7 @@ def draw_intraventricular(
 def draw_subarachnoid(
     space: Space, rng: np.random.Generator, severity: Severity = ANY
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Depth (Z, Y, X) in the region whose subarachnoid space holds blood, mm, and what was drawn."""
+    """Draw the region whose subarachnoid space holds blood: the depth (Z, Y, X) in it in mm, and its parameters."""
     cisternal = bool(rng.random() < 0.5)
     balls = _cisternal_balls(rng, severity) if cisternal else _convexity_balls(rng, severity)
     depth = np.full(space.x.shape, -99, np.float32)
@@ -159,7 +159,7 @@ def draw_subarachnoid(
 
 
 def _cisternal_balls(rng: np.random.Generator, severity: Severity = ANY) -> list[tuple[Point, float]]:
-    """As after a ruptured aneurysm: round the circle of Willis, along the fissures, often more on one side."""
+    """As after a ruptured aneurysm: around the circle of Willis and along the fissures, often more on one side."""
     side = int(rng.choice([-1, 1]))
     balls: list[tuple[Point, float]] = [((0, -12, -22), severity.uniform(rng, 17, 25))]
     for centre, share, radius in (
@@ -186,12 +186,12 @@ def _convexity_balls(rng: np.random.Generator, severity: Severity = ANY) -> list
 
 
 def bloody_clefts(brain: Brain, region: np.ndarray, *, widened_mm: float) -> list[Sheet]:
-    """The clefts within a region, a little wider for the blood in them."""
+    """The clefts within a region, widened by the blood in them."""
     clefts = []
     for cleft in brain.clefts:
         part = cleft.space.part
         width = np.minimum(cleft.half_width + widened_mm, 0.5 * region[part])
-        # Where a cleft has ended, blood does not widen it.
+        # Blood does not extend a cleft beyond its end.
         width = np.where(cleft.half_width > 0, width, np.minimum(width, cleft.half_width))
         clefts.append(Sheet(cleft.space, np.minimum(width, brain.cerebrum[part] + 3), cleft.distance))
     return clefts

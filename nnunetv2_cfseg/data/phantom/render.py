@@ -1,7 +1,7 @@
-"""From a scene to voxels: samples inside each voxel, and their mean.
+"""Renders a scene to voxels: each is the mean of samples inside it.
 
-A sample's tissue is found at a point in mm, so that a scan of other voxels sees the same head: thick slices rendered
-directly equal the average of the thin ones.
+A sample's tissue is determined at a point in mm, so that scans with other voxels show the same head: thick slices that
+are rendered directly equal the average of the thin ones.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from nnunetv2_cfseg.data.phantom.geometry import Grid
 from nnunetv2_cfseg.data.phantom.scene import Layer, Scene
 
-#: Labels of a scene's lesions are 1 to this.
+#: Largest label of a scene's lesions.
 NUM_LABELS = 5
 
 
@@ -32,11 +32,11 @@ class Voxels:
     samples: tuple[int, int, int]
 
     def centres_mm(self, axis: int) -> np.ndarray:
-        """Where the voxels lie along axis 0, 1 or 2 (z, y, x)."""
+        """Centres of the voxels in mm along axis 0, 1 or 2 (z, y, x)."""
         return (np.arange(self.shape[axis]) - (self.shape[axis] - 1) / 2) * self.spacing_mm[axis]
 
     def samples_mm(self, axis: int) -> np.ndarray:
-        """Where the samples lie along an axis, in order: evenly, as centres of equal parts of a voxel."""
+        """Positions of the samples in mm along an axis, in order: the centres of equal parts of a voxel."""
         n = self.samples[axis]
         offsets = ((np.arange(n) + 0.5) / n - 0.5) * self.spacing_mm[axis]
         return (self.centres_mm(axis)[:, None] + offsets).ravel()
@@ -48,8 +48,8 @@ class Rendered:
 
     Attributes:
         hu: (Z, Y, X) float32.
-        share: (Z, Y, X) for each label that occurs: the share of a voxel's samples that lie in the lesion.
-        empty: (Z, Y, X) the share of a voxel's samples that nothing was painted on.
+        share: (Z, Y, X) for each label that occurs: the fraction of a voxel's samples that lie in the lesion.
+        empty: (Z, Y, X) the fraction of a voxel's samples on which nothing was painted.
     """
 
     hu: np.ndarray
@@ -58,19 +58,19 @@ class Rendered:
 
     @property
     def labels(self) -> np.ndarray:
-        """(Z, Y, X) uint8: the largest lesion of a voxel of which at least half is lesion."""
+        """(Z, Y, X) uint8: the label that fills most of a voxel if at least half of the voxel is lesion, else 0."""
         labels = np.zeros(self.hu.shape, np.uint8)
-        total, most = np.zeros(self.hu.shape, np.float32), np.zeros(self.hu.shape, np.float32)
+        total, largest = np.zeros(self.hu.shape, np.float32), np.zeros(self.hu.shape, np.float32)
         for label, share in self.share.items():
-            labels[share > most] = label
-            np.maximum(most, share, out=most)
+            labels[share > largest] = label
+            np.maximum(largest, share, out=largest)
             total += share
         labels[total < 0.5] = 0
         return labels
 
 
 def render(scene: Scene, voxels: Voxels) -> Rendered:
-    """Take the mean HU and the lesions' shares of every voxel."""
+    """Compute the mean HU and the fraction of each lesion in every voxel."""
     return _Renderer(scene, voxels).run()
 
 
@@ -102,13 +102,13 @@ class _Renderer:
                 continue
             for label, volume in share.items():
                 if (lesion == label).any():
-                    found = np.zeros(material.shape, np.float32)
-                    found[textured] = lesion == label
-                    volume[z] += scale * _pool(found, samples[1:])
+                    mask = np.zeros(material.shape, np.float32)
+                    mask[textured] = lesion == label
+                    volume[z] += scale * _pool(mask, samples[1:])
         return Rendered(hu, {label: volume for label, volume in share.items() if volume.any()}, empty)
 
     def _materials(self, plane: int) -> tuple[np.ndarray, tuple[slice, slice]]:
-        """(Y samples, X samples) uint8: each sample's material; and the box that holds all but untextured materials."""
+        """(Y samples, X samples) uint8: each sample's material; and the box around all textured materials."""
         material = np.zeros((len(self.y.low), len(self.x.low)), np.uint8)
         boxes = []
         for layer in self.scene.layers:
@@ -141,7 +141,7 @@ class _Renderer:
         return values
 
     def _at(self, layer: Layer, field: np.ndarray, plane: int) -> np.ndarray | None:
-        """The layer's field at the height of a plane of samples; None above and below the layer."""
+        """The layer's field at the height of a plane of samples; None if the plane is above or below the layer."""
         low = self.z.low[plane] - layer.part[0].start
         if not 0 <= low < len(field) - 1:
             return None
@@ -149,12 +149,12 @@ class _Renderer:
         return (1 - t) * field[low] + t * field[low + 1]
 
     def _spread(self, field: np.ndarray, part: tuple[slice, slice], box: tuple[slice, slice]) -> np.ndarray:
-        """A field on a part of the grid, at all samples of a box."""
+        """A field on a part of the grid, interpolated to all samples of a box."""
         return self.y_weights[box[0], part[0]] @ field @ self.x_weights[box[1], part[1]].T
 
 
 def _around(indices: np.ndarray, size: int) -> slice:
-    """From one before the first index to one after the last: a surface lies in between."""
+    """From one before the first index to one after the last, because the surface lies in between."""
     return slice(max(0, int(indices[0]) - 1), min(size, int(indices[-1]) + 2))
 
 
@@ -176,9 +176,9 @@ class _Taps:
     """Linear interpolation from a grid's points to samples along one axis.
 
     Attributes:
-        low: (samples,) the point before a sample.
-        weight: (samples,) of the point behind it.
-        inside: (samples,) whether there are both.
+        low: (samples,) index of the point before a sample.
+        weight: (samples,) weight of the point behind it.
+        inside: (samples,) whether both points exist.
         size: number of points.
     """
 
@@ -213,6 +213,6 @@ def _linear_taps(grid: Grid, axis: int, where_mm: np.ndarray) -> _Taps:
 
 
 def _pool(values: np.ndarray, samples: tuple[int, ...]) -> np.ndarray:
-    """(Y * n, X * m) -> (Y, X): sums over n x m."""
+    """(Y * n, X * m) -> (Y, X): sums over n x m samples."""
     rows = np.sum([values[start :: samples[0]] for start in range(samples[0])], axis=0)
     return np.sum([rows[:, start :: samples[1]] for start in range(samples[1])], axis=0)

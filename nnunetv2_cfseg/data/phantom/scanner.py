@@ -1,4 +1,4 @@
-"""What a scanner adds to the perfect image: blur, beam hardening, and the noise of filtered back projection.
+"""Adds a scanner's imperfections to the perfect image: blur, beam hardening and the noise of back projection.
 
 The artefacts are computed from a coarse scan of the same scene: its parallel-beam projections give the error of beam
 hardening, which grows with the square of the bone in a ray (Herman, Phys Med Biol 1979;24:81), and the noise, whose
@@ -23,7 +23,7 @@ SLICES = 52
 ANGLES = 90
 #: Attenuation of water at 70 keV, per mm.
 WATER = 0.0193
-#: Of what a ray loses, the share that tells in the noise: tube current follows the rest.
+#: Fraction of a ray's attenuation that shows in the noise; the tube current compensates for the rest.
 NOISE_ATTENUATION = 0.7
 #: HU above which the coarse scan's voxels count as bone.
 BONE_HU = 250.0
@@ -31,7 +31,7 @@ BONE_HU = 250.0
 
 @dataclass(frozen=True)
 class Scanner:
-    """One scan's imperfections.
+    """The imperfections of one scan.
 
     Attributes:
         noise_hu: standard deviation at the centre of the head, all frequencies, in slices of 1 mm.
@@ -51,7 +51,7 @@ class Scanner:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, *, noise_hu: float | None = None) -> Scanner:
-        """A scanner and protocol; a given noise replaces the one drawn."""
+        """Draw a scanner and protocol; ``noise_hu``, if given, replaces the noise that is drawn."""
         drawn = float(rng.uniform(6, 10))
         return cls(
             noise_hu=drawn if noise_hu is None else noise_hu,
@@ -65,13 +65,14 @@ class Scanner:
 
 @dataclass(frozen=True)
 class Artefacts:
-    """On the coarse voxels, (Z, Y, X).
+    """Artefacts on coarse voxels, (Z, Y, X).
 
     Attributes:
-        hardening_hu: to be added.
+        voxels: the coarse voxels.
+        hardening_hu: to be added to the image.
         noise: standard deviation relative to the centre of the head.
-        power_by_angle: (ANGLES,) of the noise's frequencies in each direction, mean 1: rays along the head are weaker
-            than rays across it, and their noise runs along them.
+        power_by_angle: (ANGLES,) power of the noise's frequencies in each direction, mean 1: rays along the head are
+            weaker than rays across it, and their noise runs along them.
     """
 
     voxels: Voxels
@@ -88,7 +89,7 @@ class Artefacts:
 
 
 def scan(scene: Scene, perfect: np.ndarray, voxels: Voxels, scanner: Scanner, rng: np.random.Generator) -> np.ndarray:
-    """(Z, Y, X) int16 HU: the perfect image as this scanner would give it."""
+    """(Z, Y, X) int16 HU: the perfect image as this scanner would show it."""
     artefacts = find_artefacts(scene, scanner)
     image = blur(perfect, voxels, scanner.blur_mm)
     image += artefacts.at(voxels, artefacts.hardening_hu)
@@ -100,7 +101,7 @@ def scan(scene: Scene, perfect: np.ndarray, voxels: Voxels, scanner: Scanner, rn
 
 
 def blur(image: np.ndarray, voxels: Voxels, blur_mm: float) -> np.ndarray:
-    """The point spread in plane; along z the slice profile is a box, which sampling has done."""
+    """Apply the point spread in plane; along z the slice profile is a box, which the sampling gives already."""
     sigma = (0.0, blur_mm / voxels.spacing_mm[1], blur_mm / voxels.spacing_mm[2])
     return ndimage.gaussian_filter(image, sigma, truncate=3)
 
@@ -110,8 +111,8 @@ def make_noise(
 ) -> np.ndarray:
     """(Z, Y, X) float32 HU: noise whose power in plane is that of a ramp filter under a smooth window.
 
-    Pixels too coarse for a frequency do not show it, and thick slices average it away: both lower the variance as they
-    do in a scanner.
+    Pixels that are too coarse for a frequency do not show it, and thick slices average noise away; both reduce the
+    variance as in a real scanner.
     """
     depth, rows, columns = voxels.shape
     along_y, along_x = fft.fftfreq(rows, voxels.spacing_mm[1])[:, None], fft.rfftfreq(columns, voxels.spacing_mm[2])
@@ -140,14 +141,14 @@ def make_noise(
 
 
 def find_artefacts(scene: Scene, scanner: Scanner) -> Artefacts:
-    """Beam hardening, and where and in which direction the noise is strong, from a coarse scan."""
+    """Compute beam hardening, and the noise's strength by place and direction, from a coarse scan."""
     voxels = Voxels((SLICES, PIXELS, PIXELS), (SLICE_MM, PIXEL_MM, PIXEL_MM), (1, 2, 2))
     coarse = render(scene, voxels).hu
     project = _projector()
     columns = coarse.reshape(SLICES, -1).T
     rays = project @ (np.clip(columns + 1000, 0, None) * (WATER / 1000))
     bone = project @ (np.clip(columns - BONE_HU, 0, None) / 1000)
-    # What is proportional to the bone would be scaled away by calibration.
+    # Calibration removes the part of the error that is proportional to the bone.
     linear = float((bone**3).sum() / max((bone**2).sum(), 1e-6))
     error = -scanner.hardening * (bone**2 - linear * bone)
     hardening = _back_project(error) * (1000 / WATER)
@@ -168,7 +169,7 @@ def find_artefacts(scene: Scene, scanner: Scanner) -> Artefacts:
 
 @lru_cache(maxsize=1)
 def _projector() -> sparse.csr_matrix:
-    """(angles * detectors, pixels): lengths in mm; linear interpolation between detectors."""
+    """(angles * detectors, pixels): the length of each ray in each pixel in mm, interpolated between detectors."""
     angles = np.arange(ANGLES) * (np.pi / ANGLES)
     where = (np.arange(PIXELS) - (PIXELS - 1) / 2) * PIXEL_MM
     y, x = (axis.ravel() for axis in np.meshgrid(where, where, indexing="ij"))

@@ -1,4 +1,4 @@
-"""A scene: layers of tissue, each painted over those before it."""
+"""A scene: layers of tissue, each painted over the earlier ones."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from nnunetv2_cfseg.data.phantom.geometry import Grid, Space
 
 @dataclass(frozen=True)
 class Material:
-    """What a tissue shows in a CT.
+    """How a tissue looks in a CT.
 
     Attributes:
         hu: mean.
         fine_hu, coarse_hu: standard deviation of its variation over a few mm and over a few cm.
-        label: the class it is, 0 for what does not bleed.
+        label: label of a haemorrhage, 0 for other tissues.
     """
 
     hu: float
@@ -29,12 +29,12 @@ class Material:
 class Layer:
     """A tissue wherever ``depth`` is above ``|sheet|``; without a sheet, wherever it is above 0.
 
-    A sheet is a structure thinner than the grid's step: the distance to its middle surface, with a sign, is smooth
-    where the depth inside it is not.
+    A sheet is a structure that is thinner than the grid's step. It is described by the signed distance to its middle
+    surface, which is smooth, unlike the depth inside it.
 
     Attributes:
         material: its number in the scene.
-        depth: (Z, Y, X) of the layer's part of the grid, mm.
+        depth: (Z, Y, X) on the layer's part of the grid, mm.
         part: slices of the grid.
         sheet: (Z, Y, X) mm, or None.
     """
@@ -47,7 +47,7 @@ class Layer:
 
 @dataclass
 class Scene:
-    """All that a scanner sees. The first material is what is there before anything is painted: air."""
+    """Everything that a scanner sees. The first material fills the scene before anything is painted: air."""
 
     grid: Grid
     fine: np.ndarray
@@ -56,13 +56,13 @@ class Scene:
     layers: list[Layer] = field(default_factory=list)
 
     def add(self, name: str, material: Material) -> None:
-        """Name a material, so that it can be painted."""
+        """Add a named material, so that it can be painted."""
         self.materials[name] = material
 
     def paint(self, name: str, space: Space, depth: np.ndarray, *, sheet: np.ndarray | None = None) -> None:
-        """Put a material wherever ``depth`` (mm, of the space's part of the grid) is above 0, or above ``|sheet|``.
+        """Paint a material wherever ``depth`` (mm, on the space's part of the grid) is above 0, or above ``|sheet|``.
 
-        Only the box in which that can be is kept.
+        Only the box around the painted points is kept.
         """
         occupied = [np.flatnonzero((depth > 0).any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
         if not all(len(indices) for indices in occupied):

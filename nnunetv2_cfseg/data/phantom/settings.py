@@ -1,4 +1,4 @@
-"""What a phantom dataset is made of: everything but the seed."""
+"""The settings of a phantom dataset, except the seed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from nnunetv2_cfseg.processes.memory_limit import require_memory
 #: The classes of haemorrhage and their labels, in a dataset that has all of them.
 CLASSES = {"EDH": 1, "ICH": 2, "IVH": 3, "SAH": 4, "SDH": 5}
 
-#: How often a scan with a haemorrhage shows each class: of the 205 such scans of CQ500, by the majority of three
+#: Frequency of each class among scans with a haemorrhage: the 205 such scans of CQ500, by the majority of three
 #: readers (Chilamkurthy et al., Lancet 2018;392:2388, table 2).
 FREQUENCIES = {"EDH": 13 / 205, "ICH": 134 / 205, "IVH": 28 / 205, "SAH": 60 / 205, "SDH": 53 / 205}
 
 SMALLEST_MATRIX, LARGEST_MATRIX = 16, 100_000
 SMALLEST_MM, LARGEST_MM = 0.05, 50.0
 MOST_SAMPLES, MOST_FACTOR = 8, 1000
-#: Of the most frequent class: cases are drawn until there is one that shows a class.
+#: Least frequency of the most frequent class, because cases are drawn until one has a class.
 LEAST_FREQUENCY = 1e-3
 #: Bytes of memory while a case is made, as measured: in any case, for each voxel, and for each sample of a slice.
 FIXED_BYTES, VOXEL_BYTES, SAMPLE_BYTES = 500_000_000, 40, 24
@@ -36,14 +36,14 @@ class PhantomSettings:
         noise_hu: standard deviation of the noise at the centre of the head in slices of 1 mm; None draws one for each
             case.
         classes: that the dataset has, in the order of ``CLASSES``; labels count up from 1.
-        frequencies: for each class the probability that a case shows it; at least one class is always there.
-        smallest: quantile below which no lesion's size is drawn: 0 draws all, 0.5 the larger half.
-        fresh: all lesions have bled within a day, so that none is iso- or hypodense.
-        background: a real head CT to place the lesions in, instead of the phantom's own anatomy. Its grid is kept:
-            ``matrix`` and ``spacing_mm`` then have no effect.
+        frequencies: probability of each class in a case; every case has at least one class.
+        smallest: quantile of the smallest lesion that is drawn: 0 draws all, 0.5 the larger half.
+        fresh: all lesions are at most a day old, so that none is iso- or hypodense.
+        background: a real head CT to place the lesions in, instead of the phantom's own anatomy. Its grid is kept, so
+            that ``matrix`` and ``spacing_mm`` have no effect.
 
     Raises:
-        ValueError: a value is out of its range.
+        ValueError: a value is out of range.
     """
 
     matrix: tuple[int, int, int] = (160, 192, 192)
@@ -88,17 +88,17 @@ class PhantomSettings:
 
     @property
     def labels(self) -> dict[str, int]:
-        """The label of each of the dataset's classes."""
+        """The label of each class of the dataset, from 1."""
         return {name: label for label, name in enumerate(self.classes, 1)}
 
     def require_memory(self, *, processes: int) -> None:
-        """Refuse a scan that this machine has no memory for.
+        """Refuse a scan that does not fit into this machine's memory; not checked with a background of unknown size.
 
         Args:
-            processes: that make a case each at once.
+            processes: how many make a case at once.
 
         Raises:
-            ValueError: with what it would need. With a background its size is not known yet, and passes.
+            ValueError: it does not fit; the message says how much it needs.
         """
         if self.background is not None:
             return
@@ -109,7 +109,7 @@ class PhantomSettings:
 
 
 def checked_seed(seed: int) -> int:
-    """A seed that all generators take.
+    """Return the seed if all generators accept it.
 
     Raises:
         ValueError: it is negative or too large.
@@ -120,10 +120,10 @@ def checked_seed(seed: int) -> int:
 
 
 def check_matrix(matrix: tuple[int, int, int], spacing_mm: tuple[float, float, float]) -> None:
-    """Refuse scans that no scanner takes.
+    """Refuse scans that no scanner could take.
 
     Raises:
-        ValueError: too few or too many voxels, or a size of theirs that is none.
+        ValueError: there are too few or too many voxels, or they are too small or too large.
     """
     if not all(SMALLEST_MATRIX <= count <= LARGEST_MATRIX for count in matrix):
         raise ValueError(

@@ -21,12 +21,12 @@ LENS_RADII = (5.0, 2.2, 5.0)
 
 @dataclass(frozen=True)
 class Skull:
-    """What the brain and the lesions need to know of the skull.
+    """The parts of the skull that the brain and the lesions need.
 
     Attributes:
         space: the whole head.
         cavity: (Z, Y, X) depth below the inner table, mm, negative in bone and beyond.
-        vault: (Z, Y, X) 1 where the bone is the roof, 0 at the base.
+        vault: (Z, Y, X) 1 at the roof of the skull, 0 at its base.
         sutures: signed distance to the coronal, sagittal and lambdoid suture, mm.
     """
 
@@ -37,9 +37,9 @@ class Skull:
 
 
 def build_skull(space: Space) -> Skull:
-    """The cavity and its sutures; nothing is painted yet."""
+    """Build the cavity and its sutures; nothing is painted yet."""
     floor = _floor(space)
-    # Where the floor is steep, height above it is more than distance from it.
+    # On a steep floor the height above it is larger than the distance to it.
     base = (space.z - floor) / np.sqrt(1 + space.grid.slope(floor) ** 2)
     canal = 14 - np.hypot(space.x, space.y - FORAMEN_MAGNUM[1])
     base = blend(base, canal, 5)
@@ -50,7 +50,7 @@ def build_skull(space: Space) -> Skull:
 
 
 def _vault(space: Space) -> np.ndarray:
-    """Depth in an egg, wider behind, flat at the sides."""
+    """Depth in an egg that is wider behind and flat at the sides."""
     width = 67.5 + 4.5 * np.tanh((space.y - 5) / 40) - 4 * step(-space.z - 25, 10)
     p = np.abs(space.x) / width, np.abs(space.y - 2) / 85, np.abs(space.z - 4) / np.where(space.z > 4, 73, 80)
     radius = (p[0] ** 2.25 + p[1] ** 2.2 + p[2] ** 2.2) ** (1 / 2.2)
@@ -76,7 +76,7 @@ def _floor(space: Space) -> np.ndarray:
 
 
 def suture_distances(space: Space) -> dict[str, np.ndarray]:
-    """Signed distance to each suture, mm; they zigzag."""
+    """Signed distance in mm to each of the zigzag sutures."""
 
     def wave(along: np.ndarray, mm: float) -> np.ndarray:
         return 1.6 * np.sin(along * (2 * np.pi / mm)) + 0.8 * np.sin(along * (4.6 * np.pi / mm) + 1)
@@ -106,7 +106,7 @@ def paint_head(scene: Scene, skull: Skull, rng: np.random.Generator) -> dict[str
 
 
 def _thickness(skull: Skull, rng: np.random.Generator) -> np.ndarray:
-    """Of the skull, mm: by region, with a smooth variation of a tenth."""
+    """Thickness of the skull in mm by region, with a smooth variation of 10 %."""
     space = skull.space
     side, y, z = space.folded.x, space.y, space.z
     roof = 7.0 + 1.2 * bump((y + 80, 25)) + 1.5 * bump((y - 85, 20)) - 2.6 * bump((side - 70, 14), (z + 10, 22))
@@ -128,7 +128,7 @@ def _paint_holder(scene: Scene, space: Space) -> None:
 def _paint_soft_tissue(
     scene: Scene, skull: Skull, outer: np.ndarray, scalp_mm: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Skin, fat and muscle; returns the depth below the skin."""
+    """Paint skin, fat and muscle; returns the depth below the skin."""
     space = skull.space
     face = ellipsoid(space, (0, -52, -62), (60, 50, 62))
     face = blend(face, ellipsoid(space, (0, -104, -52), (13, 14, 22)), 10)

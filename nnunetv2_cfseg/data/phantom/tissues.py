@@ -1,6 +1,6 @@
 """CT numbers of the tissues of a head: the ranges that cases are drawn from.
 
-Sources, by the key in the table's comments. Where a range has no source it is the usual one of textbooks.
+Sources, by the key in the table's comments; ranges without a source are those of textbooks.
 
 - Cala: Cala et al., AJNR 1981;2:41: white matter 30 (sd 3), deep grey 33 (sd 3) on an early scanner.
 - Brooks: Brooks et al., J Comput Assist Tomogr 1980;4:489: grey minus white 5.5 HU.
@@ -16,7 +16,7 @@ import numpy as np
 
 from nnunetv2_cfseg.data.phantom.scene import Material, Scene
 
-#: Mean HU from, to; then the standard deviation of variation over mm and over cm.
+#: Range of the mean HU (from, to); then the standard deviations of the variation over mm and over cm.
 TISSUES: dict[str, tuple[float, float, float, float]] = {
     "skin": (30, 60, 5, 5),
     "fat": (-110, -85, 8, 8),
@@ -47,7 +47,7 @@ TISSUES: dict[str, tuple[float, float, float, float]] = {
 
 
 def draw_tissues(scene: Scene, rng: np.random.Generator) -> dict[str, float]:
-    """Give the scene every tissue, its mean drawn uniformly from its range; returns the means in HU."""
+    """Add every tissue to the scene, with a mean drawn uniformly from its range; returns the means in HU."""
     means = {}
     for name, (low, high, fine_hu, coarse_hu) in TISSUES.items():
         means[name] = float(rng.uniform(low, high))

@@ -49,23 +49,23 @@ def test_a_run_begins_and_another_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"seed": 2}, "goes on with what it was begun with, and seed was 1 and is now 2: "),
-        ({"size": (2, 4)}, r"and size was \[2, 3\] and is now \[2, 4\]: "),
-        ({"cases": 3}, "goes on with at least as many, and cases was 4 and is now 3: "),
-        ({"extra": True}, "and extra was false and is now true: "),
-        ({"seed": "x" * 100}, r"is now \"x{56}\.\.\.: "),
+        ({"seed": 2}, "seed was 1 and is now 2; "),
+        ({"size": (2, 4)}, r"size was \[2, 3\] and is now \[2, 4\]; "),
+        ({"cases": 3}, "cases was 4 and is now 3; .* at least as many: "),
+        ({"extra": True}, "extra was false and is now true; "),
+        ({"seed": "x" * 100}, r"is now \"x{56}\.\.\.; "),
     ],
 )
 def test_other_settings_are_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
     write(tmp_path, SETTINGS)
-    with pytest.raises(ValueError, match=rf"^a test dataset .*{words}.*begun.json$"):
+    with pytest.raises(ValueError, match=rf"{words}.*begun.json$"):
         write(tmp_path, {**SETTINGS, **change})
     assert read_json(tmp_path / "begun.json")["seed"] == 1
 
 
 def test_a_setting_that_is_as_usual_again_is_another(tmp_path: Path) -> None:
     write(tmp_path, {**SETTINGS, "extra": True})
-    with pytest.raises(ValueError, match="and extra was true and is now false: "):
+    with pytest.raises(ValueError, match="extra was true and is now false; "):
         write(tmp_path, SETTINGS)
 
 

@@ -31,11 +31,11 @@ class TestSettings:
             ({"weights": {}}, "not all 0"),
             ({"operator": "max"}, "slab operator must be one of"),
             ({"operator_parameters": {"tau": 2}}, "tau must be above 0 and at most 1, got 2"),
-            ({"operator_parameters": {"factor": 2}}, "parameters must not name what the dataset says, got factor"),
+            ({"operator_parameters": {"factor": 2}}, "must not set what comes from the dataset, got factor"),
             ({"feature": "l1"}, "feature must be one of mse, cosine, got 'l1'"),
             ({"stop_gradient": "both"}, "stop_gradient must be one of thick, thin, none, got 'both'"),
             ({"balance": "focal"}, "balance must be one of"),
-            ({"balance_parameters": {"counts": [1]}}, "parameters must not name what the dataset says, got counts"),
+            ({"balance_parameters": {"counts": [1]}}, "must not set what comes from the dataset, got counts"),
         ],
     )
     def test_refuse(self, section: dict[str, Any], message: str) -> None:

@@ -95,5 +95,5 @@ class TestNewFolder:
             (tmp_path / name).mkdir()
         (tmp_path / "Dataset007_notes.txt").touch()
         new_dataset_folder(tmp_path, 7, "Phantom")
-        with pytest.raises(ValueError, match=r"and 8 is that of .*Dataset008_Other$"):
+        with pytest.raises(ValueError, match=r"id 8 is taken by .*Dataset008_Other; "):
             new_dataset_folder(tmp_path, 8, "Phantom")

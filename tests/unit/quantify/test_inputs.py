@@ -76,13 +76,13 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.nrrd", ".nii.gz"])
 def test_a_file_with_another_ending_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / name).touch()
-    with pytest.raises(ValueError, match=r"named as in CASE\.nii\.gz, by dataset\.json: "):
+    with pytest.raises(ValueError, match=r"named CASE\.nii\.gz, as dataset\.json says: "):
         find_scans([tmp_path / name], file_ending=".nii.gz")
 
 
 def test_a_case_in_two_places_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "a.nii.gz").touch()
-    with pytest.raises(ValueError, match=r"and a is .*predictions.a\.nii\.gz and .*a\.nii\.gz"):
+    with pytest.raises(ValueError, match=r"named a, .*predictions.a\.nii\.gz and .*a\.nii\.gz; "):
         find_scans([folder, tmp_path / "a.nii.gz"], file_ending=".nii.gz")
     with pytest.raises(ValueError, match="a name of its own"):
         find_scans([folder, folder], file_ending=".nii.gz")

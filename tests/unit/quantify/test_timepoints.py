@@ -42,15 +42,15 @@ def test_a_table_of_a_spreadsheet_is_read(table: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("case,patient\na,P\nb,P\nz,P\n", "each case must have a segmentation, and none is there of z: "),
-        ("case,patient\na,P\n", "each segmentation must have a row, and none is there of b: "),
+        ("case,patient\na,P\nb,P\nz,P\n", "each case must have a segmentation, and there is none for z: "),
+        ("case,patient\na,P\n", "each segmentation must have a row, and there is none for b: "),
         ("case,patient\na,P\na,P\nb,P\n", "a case must have one row, and a has 2: "),
         ("case,name\na,P\nb,P\n", "must have the columns case and patient, and lacks patient: "),
         ("", "must have the columns case and patient, and lacks case: "),
         ("case,patient\na,\nb,P\n", "each row must have a case and a patient, and one has case 'a': "),
         ("case,patient,date\na,P,1.3.2024\nb,P,\n", "a date must be as in 2024-03-01, got '1.3.2024' for a: "),
-        ("case,patient,date\na,P,2024-03-01\nb,P,\n", "all or none must have a date, and b has none: "),
-        ("case,patient,date\na,P,2024-03-01\nb,P,2024-03-02T10:00+01:00\n", "all or none must have a time zone"),
+        ("case,patient,date\na,P,2024-03-01\nb,P,\n", "or none must have a date, and b has none: "),
+        ("case,patient,date\na,P,2024-03-01\nb,P,2024-03-02T10:00+01:00\n", "or none must have a time zone"),
         ("case,patient\na,\xff\n", "must be in UTF-8"),
     ],
 )
@@ -82,7 +82,7 @@ def test_names_group_and_order_scans_by_the_numbers_in_them() -> None:
     ("pattern", "message"),
     [
         ("(", r"must be a regular expression \(.*\), got '\('"),
-        ("p", "must have a group, the patient, got 'p'"),
+        ("p", "must have a group for the patient, got 'p'"),
         (r"(\d+)_", "each case must match the patient's pattern .*, and this one does not: scan"),
         (r"p()", "and this one does not: p1_"),
     ],

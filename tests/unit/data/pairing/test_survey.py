@@ -78,5 +78,5 @@ def test_refusals(case: CaseOf, ratios: tuple[float, ...], asked: dict[str, Any]
 
 
 def test_thin_labels_have_no_thick_images(case: CaseOf) -> None:
-    with pytest.raises(ValueError, match=r"must be thick where thick images are given, and are thin: .*nrrd$"):
+    with pytest.raises(ValueError, match=r"must be thick if thick images are given, and are thin: .*nrrd$"):
         look(case(1, thick_image=True), factor=4)

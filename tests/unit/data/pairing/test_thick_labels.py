@@ -87,8 +87,8 @@ class TestThickness:
     @pytest.mark.parametrize(
         ("spacing_mm", "thickness_mm", "named"),
         [
-            (10, 5, "must not leave gaps, .* and slices of 5 mm lie 10 mm apart"),
-            (5, 4.9, "must not leave gaps, .* and slices of 4.9 mm lie 5 mm apart"),
+            (10, 5, "must not leave gaps .* and slices of 5 mm lie 10 mm apart"),
+            (5, 4.9, "must not leave gaps .* and slices of 4.9 mm lie 5 mm apart"),
             (4, 5, "that overlap must do so by whole slices, .* and slices of 5 mm lie 4 mm apart"),
             (1.5, 2, "that overlap must do so by whole slices, .* and slices of 2 mm lie 1.5 mm apart"),
         ],
