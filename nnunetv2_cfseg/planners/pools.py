@@ -44,7 +44,7 @@ def ending_with_us() -> Iterator[None]:
         except BaseException:
             if watched.failure is not None:
                 raise ChildProcessError(
-                    "processes can no longer return their results; use fewer processes (-np, -npfp) to save memory"
+                    "processes can no longer return their results; fewer of them (-np, -npfp) need less memory"
                 ) from watched.failure
             raise
         finally:

@@ -91,7 +91,7 @@ def foreground_statistics(plans: dict[str, Any]) -> tuple[float, float]:
 
 
 def foreground_range(section: CFSegSection, mean: float, std: float) -> tuple[float, float] | None:
-    """Lower and upper normalised value of foreground: ``foreground_hu`` minus the mean, divided by the deviation, in HU.
+    """Lower and upper normalised value of foreground: ``foreground_hu`` minus the mean, over the deviation in HU.
 
     None if the plans have no ``foreground_hu``, as for scans other than CT.
     """
