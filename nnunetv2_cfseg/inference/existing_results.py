@@ -193,9 +193,9 @@ def _unrecorded(case: Case, outputs: Sequence[Path], policy: Policy) -> _Existin
 
 
 def _volumes_of(record: Mapping[str, Any], file: Path, case: Case) -> dict[int, float] | None:
-    known = record.get("volumes_ml")
+    recorded = record.get("volumes_ml")
     try:
-        return {int(value): float(ml) for value, ml in known.items()}  # type: ignore[union-attr]
+        return {int(value): float(ml) for value, ml in recorded.items()}  # type: ignore[union-attr]
     except (AttributeError, TypeError, ValueError):
         segmentation = read_back(file, case)
         return None if segmentation is None else volumes_ml(segmentation.values, segmentation.geometry)

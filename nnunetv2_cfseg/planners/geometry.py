@@ -36,7 +36,9 @@ def choose_crop(
     block_size: Size3,
     max_voxels: int,
 ) -> Size3:
-    """Choose a crop of whole centres, close to a cube in mm and to ``max_voxels``; a block fits into large scans' crops.
+    """Choose a crop of whole centres, as close to a cube in mm and to ``max_voxels`` as possible.
+
+    It holds at least a block, unless scans are smaller.
 
     Args:
         median_shape: of the preprocessed scans; a crop much larger than a scan would be mostly padding.

@@ -44,9 +44,7 @@ class TestCheck:
     @pytest.mark.parametrize("part", ["train", "val"])
     def test_refuses_an_unknown_case(self, folders: SimpleNamespace, part: str) -> None:
         write(folders.raw, [FOLDS[0], {**FOLDS[1], part: ["case_0", "case_9"]}])
-        with pytest.raises(
-            ValueError, match=r"^unknown case 'case_9' in a fold; .*raw/splits_"
-        ):
+        with pytest.raises(ValueError, match=r"^unknown case 'case_9' in a fold; .*raw/splits_"):
             check_splits(folders.raw, folders.preprocessed, CASES)
 
     @pytest.mark.parametrize(
