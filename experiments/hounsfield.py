@@ -4,7 +4,7 @@
 
 reads every NIfTI image and every DICOM CT slice below DATA, spoils it in each of the ways below and counts verdicts.
 The first kinds should pass, the middle ones should give a warning, the others should be refused. A line on stderr names
-each file with another verdict than expected. Predictions and labels are left out by their names.
+each file that is judged otherwise, except for the middle kinds. Predictions and labels are left out by their names.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ def _share(scan: Scan, edges: np.ndarray) -> np.ndarray:
 
 
 def noise_power(scan: Scan) -> tuple[np.ndarray, np.ndarray, float]:
-    """Frequencies and radial noise power spectrum in the plane, and the standard deviation, from regions of brain.
+    """Frequencies and radial noise power spectrum in the plane, and the standard deviation, from white matter.
 
     Differences between nearby slices remove the anatomy; regions with anything but brain are left out.
     """

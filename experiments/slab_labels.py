@@ -83,10 +83,10 @@ def read(operator: SlabOperator, p: Tensor, thick: Tensor) -> Tensor:
     """Soft thin labels of the operator; at the ends of a scan the first and the last slab are repeated.
 
     Raises:
-        ValueError: an operator that says nothing of them.
+        ValueError: the operator gives no labels of thin slices.
     """
     if not operator.reads_neighbours:
-        raise ValueError("an operator must say what thin slices are, as transition and count do")
+        raise ValueError("the operator gives no labels of thin slices, unlike transition and count")
     with_neighbours = torch.cat([thick[:, :, :1], thick, thick[:, :, -1:]], dim=2)
     return operator(p.clamp_min(1e-6).log(), read_slabs(p, with_neighbours))[1].probabilities
 

@@ -1,8 +1,8 @@
 """Most likely thin labels of an annotated scan, given its thick annotation and a network's probabilities.
 
 :class:`~nnunetv2_cfseg.losses.poisson_binomial.PoissonBinomialSlab` turns a slab's mark into labels of its slices,
-given a network's prediction. Here the network is already trained and segments the whole scan, averaged over grids of blocks,
-so it predicts better than on the blocks of a training step.
+given a network's prediction. Here the network is already trained and segments the whole scan, averaged over grids of
+blocks, so it predicts better than on the blocks of a training step.
 
 Shapes: P classes, Z Y X thin voxels, r thin slices in a thick one, D slabs.
 """
