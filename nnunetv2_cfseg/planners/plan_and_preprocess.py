@@ -85,7 +85,9 @@ def plan_and_preprocess(
     presets.preset(preset)  # refuse an unknown name now, not after an hour of reading scans
     planner_of_preset = type(planner_class.__name__, (planner_class,), {"preset_name": preset})
     for dataset_id in dataset_ids:
-        _check_dataset(dataset_id, plans_name, num_processes_fingerprint, clean, progress, assume_hu)
+        _check_dataset(
+            dataset_id, plans_name, num_processes_fingerprint, clean=clean, progress=progress, assume_hu=assume_hu
+        )
     for dataset_id in dataset_ids:
         with ending_with_us(), _in_one_sentence(dataset_id):
             extract_fingerprint_dataset(
@@ -104,13 +106,13 @@ def plan_and_preprocess(
                 overwrite_plans_name=plans_name,
             )
             if preprocess:
-                run = _preprocess_pairs if planner_class is ThinThickPlanner else preprocess_dataset
+                are_pairs = planner_class is ThinThickPlanner
                 with _whole_or_nothing(dataset_id, plans_name, configurations):
-                    run(dataset_id, plans_name, list(configurations), list(num_processes), verbose, progress)
+                    _preprocess(dataset_id, plans_name, configurations, num_processes, are_pairs, verbose, progress)
 
 
 def _check_dataset(
-    dataset_id: int, plans_name: str, num_processes: int, clean: bool, progress: bool, assume_hu: bool
+    dataset_id: int, plans_name: str, num_processes: int, *, clean: bool, progress: bool, assume_hu: bool
 ) -> None:
     """Check a raw dataset's files, folds and cases, and warn about its folds."""
     dataset = find_dataset(dataset_id, what="-d")
@@ -167,15 +169,20 @@ def _planner(name: str) -> tuple[type[CFSegPlanner], str, tuple[str, ...]]:
     return PLANNERS[name]
 
 
-def _preprocess_pairs(
+def _preprocess(
     dataset_id: int,
     plans_name: str,
     configurations: Sequence[str],
     num_processes: Sequence[int],
+    are_pairs: bool,
     verbose: bool,
     progress: bool,
 ) -> None:
-    """Preprocess with our preprocessor; nnU-Net's own function only finds preprocessors in its own package."""
+    """Preprocess a dataset, with our own preprocessor if it has pairs of thin and thick slices."""
+    if not are_pairs:
+        preprocess_dataset(dataset_id, plans_name, list(configurations), list(num_processes), verbose, progress)
+        return
+    # nnU-Net's own function only finds preprocessors in its own package.
     preprocessor = ThinThickPreprocessor(verbose=verbose)
     preprocessor.show_progress_bar = progress
     preprocessor.run(dataset_id, "3d_fullres", plans_name, num_processes[0])
