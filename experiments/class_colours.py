@@ -2,8 +2,8 @@
 
 The first seven are those of Okabe and Ito (2008), which people with defective colour vision can tell apart. Each
 further colour is the one on a coarse grid of sRGB that is farthest in CIEDE2000 from all colours before it (greedy
-maximin, as in Glasbey et al. 2007). Greys are left out, since scans are grey, and so are colours that are hard to see on the black
-around a body (contrast below 3) or on a white page (below 1.25). Nothing is random.
+maximin, as in Glasbey et al. 2007). Greys are left out, since scans are grey, and so are colours that are hard to see
+on the black around a body (contrast below 3) or on a white page (below 1.25). Nothing is random.
 
     python experiments/class_colours.py
 """
