@@ -1,12 +1,12 @@
-"""What blocks should see beyond the ends of a scan: the mean, the last voxels again, air, or a reflection.
+"""What should blocks see beyond the ends of a scan: the mean, repeated last voxels, air, or a reflection?
 
     python experiments/beyond_scan.py train -d 501 --mode edge --steps 2500 --seed 1 -o results/edge_1
     python experiments/beyond_scan.py score -m results/*_* -i scans -l labels -o beyond_scan.csv
     python experiments/beyond_scan.py table beyond_scan.csv
 
 ``train`` takes a fixed number of steps on fold 0 of a dataset that `cfseg plan_and_preprocess` has prepared. ``score``
-segments each scan in each mode whole, in two halves cut through the middle of the organs, and a few slices round that
-middle alone. The Dice of a piece is taken next to the cut, and again on the same slices of the whole scan.
+segments each scan in each mode as a whole, in two halves cut through the middle of the organs, and a few slices around
+that middle alone. The Dice of a piece is measured next to the cut, and on the same slices of the whole scan.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from nnunetv2_cfseg.networks.beyond_scan import MODES
 from nnunetv2_cfseg.nnunet.datasets import find_dataset
 
 PLANS = "nnUNetCFSegPlans"
-#: Slices next to a cut whose Dice is taken, and those of a piece that is cut on both sides.
+#: Slices next to a cut whose Dice is measured, and the thicknesses of pieces cut on both sides.
 NEXT_TO_CUT = 24
 SHORT = (3, 6, 12)
 COLUMNS = ("model", "training", "seed", "steps", "prediction", "case", "piece", "dice", "dice_whole")
@@ -44,7 +44,7 @@ Slices = tuple[int, int]
 
 
 def main() -> None:
-    """One of the three steps."""
+    """Run one of the three steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = parser.add_subparsers(required=True)
     train = steps.add_parser("train")
@@ -56,10 +56,10 @@ def main() -> None:
     train.set_defaults(run=run_training)
     score = steps.add_parser("score")
     score.add_argument("-m", type=Path, nargs="+", required=True, help="folders of trainings")
-    score.add_argument("-i", type=Path, required=True, help="scans that no training saw")
+    score.add_argument("-i", type=Path, required=True, help="scans that were not used for training")
     score.add_argument("-l", type=Path, required=True, help="their labels")
     score.add_argument("--cases", nargs="+", help="names, if not all")
-    score.add_argument("-o", type=Path, required=True, help="CSV; rows that are in it are not computed again")
+    score.add_argument("-o", type=Path, required=True, help="CSV; rows already in it are not computed again")
     score.set_defaults(run=run_scoring)
     table = steps.add_parser("table")
     table.add_argument("csv", type=Path)
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def run_training(args: argparse.Namespace) -> None:
-    """Train and leave ``checkpoint_final.pth`` and the number of steps."""
+    """Train, and write ``checkpoint_final.pth`` and the number of steps."""
     os.environ.update(CFSEG_SEED=str(args.seed), nnUNet_results=str(args.o.resolve()))
     from nnunetv2.run.run_training import get_trainer_from_args
 
@@ -89,7 +89,7 @@ def run_training(args: argparse.Namespace) -> None:
 
 
 def run_scoring(args: argparse.Namespace) -> None:
-    """Add what is missing to the CSV."""
+    """Add missing rows to the CSV."""
     done = set()
     if args.o.is_file():
         with args.o.open(newline="") as file:
@@ -116,7 +116,7 @@ def run_scoring(args: argparse.Namespace) -> None:
 
 
 def read_model(folder: Path) -> Model:
-    """The only model below a folder, in the faster precision."""
+    """Load the only model below a folder, in the faster precision."""
     checkpoint = next(folder.glob("*/*/fold_0/checkpoint_final.pth"))
     model = load_model(checkpoint.parent.parent, ["0"])
     precision, _ = faster_precision(model.networks[0])
@@ -128,7 +128,7 @@ def read_model(folder: Path) -> Model:
 def score_case(
     model: Model, image: Volume, truth: NDArray[np.integer], mode: str
 ) -> Iterator[tuple[str, float, float]]:
-    """Pieces, their Dice, and that of the same slices of the whole scan."""
+    """Yield each piece's name, its Dice, and the Dice of the same slices of the whole scan."""
     voxels, spacing_mm = image.values, image.geometry.spacing_mm
 
     def predict(first: int, last: int) -> NDArray[np.integer]:
@@ -142,16 +142,16 @@ def score_case(
     middle = int(organs[0] + organs[-1] + 1) // 2
     lower, upper = predict(0, middle), predict(middle, len(voxels))
     below, above = slice(max(middle - NEXT_TO_CUT, 0), middle), slice(middle, middle + NEXT_TO_CUT)
-    for part, seen in ((lower[below], below), (upper[:NEXT_TO_CUT], above)):
-        yield "cut", mean_dice(truth[seen], part), mean_dice(truth[seen], whole[seen])
+    for part, slices in ((lower[below], below), (upper[:NEXT_TO_CUT], above)):
+        yield "cut", mean_dice(truth[slices], part), mean_dice(truth[slices], whole[slices])
     for count in SHORT:
-        seen = slice(middle - count // 2, middle - count // 2 + count)
-        part = predict(seen.start, seen.stop)
-        yield f"{count} slices", mean_dice(truth[seen], part), mean_dice(truth[seen], whole[seen])
+        slices = slice(middle - count // 2, middle - count // 2 + count)
+        part = predict(slices.start, slices.stop)
+        yield f"{count} slices", mean_dice(truth[slices], part), mean_dice(truth[slices], whole[slices])
 
 
 def mean_dice(truth: NDArray[np.integer], prediction: NDArray[np.integer]) -> float:
-    """Mean over the classes that the truth holds."""
+    """Mean Dice over the classes in the truth."""
     scores = []
     for label in np.unique(truth[truth > 0]):
         a, b = truth == label, prediction == label
@@ -160,24 +160,24 @@ def mean_dice(truth: NDArray[np.integer], prediction: NDArray[np.integer]) -> fl
 
 
 def run_table(args: argparse.Namespace) -> None:
-    """Means over cases and seeds, and differences to training and prediction with the mean."""
+    """Print means over cases and seeds, and differences to training and predicting with the mean."""
     with args.csv.open(newline="") as file:
         rows = list(csv.DictReader(file))
     values: dict[tuple[str, str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    goes_on: dict[tuple[str, str], list[float]] = defaultdict(list)
+    uncut: dict[tuple[str, str], list[float]] = defaultdict(list)
     seeds = defaultdict(set)
     for row in rows:
         values[row["training"], row["prediction"], row["piece"]][row["case"]].append(float(row["dice"]))
         seeds[row["training"]].add((row["seed"], row["steps"]))
         if row["training"] == row["prediction"]:
-            goes_on[row["training"], row["piece"]].append(float(row["dice_whole"]))
+            uncut[row["training"], row["piece"]].append(float(row["dice_whole"]))
     cases = sorted({row["case"] for row in rows})
     print("| training (seeds, steps) | prediction | " + " | ".join(PIECES) + " |\n|---|---|" + "---|" * len(PIECES))
     for training in [mode for mode in MODES if mode in seeds]:
         steps = ", ".join(sorted({count for _, count in seeds[training]}))
         head = f"{training} ({len(seeds[training])}, {steps})"
         print(f"| {head} | slices of the whole scan | " + " | ".join(
-            f"{np.mean(goes_on[training, piece]):.3f}" for piece in PIECES) + " |")  # fmt: skip
+            f"{np.mean(uncut[training, piece]):.3f}" for piece in PIECES) + " |")  # fmt: skip
         for mode in MODES:
             cells = []
             for piece in PIECES:

@@ -1,6 +1,6 @@
-"""Which half is slower: augmentation or network?
+"""Which is slower in training, augmentation or network?
 
-Times nnU-Net's augmentation of one batch on one core, drawing blocks included, and one training step of the network
+Times nnU-Net's augmentation of one batch on one core, including drawing blocks, and one training step of the network
 on all cores, for a planned and preprocessed dataset:
 
     python experiments/data_pipeline.py -d 501 -p nnUNetCFSegPlans -device cpu
@@ -18,7 +18,7 @@ import torch
 
 
 def main() -> None:
-    """Print seconds per batch of both halves."""
+    """Print seconds per batch of augmentation and network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-d", default="501", help="dataset id")
     parser.add_argument("-p", default="nnUNetCFSegPlans", help="plans")
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def timed(call: Callable[[], object], repeats: int) -> float:
-    """Mean seconds of a call, after two to warm up; augmentation rotates one crop in five, so a median would lie."""
+    """Mean seconds of a call, after two to warm up; not the median, as augmentation rotates only one crop in five."""
     for _ in range(2):
         call()
     begun = time.perf_counter()

@@ -4,9 +4,9 @@
     python experiments/evaluate.py -o evaluate_cases --profile
 
 Draws cases of 512 x 512 x 160 voxels with five classes (an organ, a subdural crescent, a thin sheet, haematomas and
-scattered small lesions) and predictions of them that are off by a little, miss lesions and make some up. Cases that are
-there are kept. Memory is the highest sum over the command and its processes of proportional set sizes, in which shared
-pages count once. Linux only. Exits with 1 if a case took more than 18 s (20 cases in 6 minutes) or all more than 3 GB.
+scattered small lesions) and predictions of them that are slightly off, miss some lesions and invent others. Existing
+cases are kept. Memory is the peak sum of proportional set sizes over the command and its processes, which counts shared
+pages once. Linux only. Exits with 1 if a case took more than 18 s (20 cases in 6 minutes) or all more than 3 GB.
 """
 
 from __future__ import annotations
@@ -51,24 +51,24 @@ class Ball:
 
 
 def main() -> int:
-    """Draw cases, evaluate them and print the table; 1 if it took too much."""
+    """Draw cases, evaluate them and print the table; returns 1 if it took too much time or memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", type=Path, required=True, help="folder of the cases")
     parser.add_argument("-n", type=int, default=20, help="cases (default: %(default)s)")
     parser.add_argument("-np", type=int, default=2, help="processes (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="decides every case (default: %(default)s)")
-    parser.add_argument("--profile", action="store_true", help="print what the time of the first case goes to")
+    parser.add_argument("--seed", type=int, default=0, help="determines all cases (default: %(default)s)")
+    parser.add_argument("--profile", action="store_true", help="print where the time of the first case is spent")
     args = parser.parse_args()
     write_cases(args.o, args.n, seed=args.seed)
     if args.profile:
         profile_case(args.o)
         return 0
-    seconds, most_bytes = measure_command(args.o, args.np)
+    seconds, peak_bytes = measure_command(args.o, args.np)
     print("| cases | classes | voxels | processes | seconds | seconds a case | peak MB |")
     print("|---:|---:|---|---:|---:|---:|---:|")
     row = (args.n, len(CLASSES), "x".join(map(str, SHAPE)), args.np, f"{seconds:.0f}", f"{seconds / args.n:.1f}")
-    print(f"| {' | '.join(map(str, row))} | {most_bytes / 1e6:.0f} |")
-    if seconds > SECONDS_A_CASE * args.n or most_bytes > MOST_BYTES:
+    print(f"| {' | '.join(map(str, row))} | {peak_bytes / 1e6:.0f} |")
+    if seconds > SECONDS_A_CASE * args.n or peak_bytes > MOST_BYTES:
         print(f"a case took more than {SECONDS_A_CASE:g} s, or all {MOST_BYTES / 1e9:g} GB", file=sys.stderr)
         return 1
     return 0
@@ -85,7 +85,7 @@ def write_cases(folder: Path, cases: int, *, seed: int) -> None:
         (folder / part).mkdir(parents=True, exist_ok=True)
         for file in sorted((folder / part).iterdir()):
             if file.name not in names:
-                raise ValueError(f"the folder must hold the {cases} cases of seed {seed} alone: {file}")
+                raise ValueError(f"the folder must only hold the {cases} cases of seed {seed}, but has: {file}")
     labels = {"background": 0} | {name: label for label, name in enumerate(CLASSES, 1)}
     dataset = {"labels": labels, "channel_names": {"0": "CT"}, "numTraining": cases, "file_ending": ENDING}
     (folder / "dataset.json").write_text(json.dumps(dataset))
@@ -99,7 +99,7 @@ def write_cases(folder: Path, cases: int, *, seed: int) -> None:
 
 
 def draw_case(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Truth and prediction, (Z, Y, X) uint8."""
+    """Draw truth and prediction, (Z, Y, X) uint8."""
     depth = _depth() + np.float32(0.01) * _smooth_noise(rng, 24)
     error = np.float32(0.006) * _smooth_noise(rng, 12)
     balls = [_draw_ball(rng, 4, (8, 40)) for _ in range(3)] + [_draw_ball(rng, 5, (2, 7)) for _ in range(40)]
@@ -109,7 +109,7 @@ def draw_case(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure_command(folder: Path, num_processes: int) -> tuple[float, int]:
-    """Seconds that ``cfseg evaluate`` took, and the most bytes that it and its processes held."""
+    """Seconds that ``cfseg evaluate`` took, and the peak bytes of it and its processes."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "nnunetv2_cfseg.cli", "evaluate", folder / "truth", folder / "prediction"]
         flags = ["-djfile", folder / "dataset.json", "-o", Path(scratch) / "summary.json", "-np", num_processes]
@@ -117,7 +117,7 @@ def measure_command(folder: Path, num_processes: int) -> tuple[float, int]:
 
 
 def profile_case(folder: Path) -> None:
-    """Print the 15 functions in which one case spends most, called ones included."""
+    """Print the 15 functions in which one case spends most time, including the functions that they call."""
     name = next(file.name for file in sorted((folder / "truth").iterdir()))
     with tempfile.TemporaryDirectory() as scratch:
         for part in ("truth", "prediction"):
@@ -153,12 +153,12 @@ def _smooth_noise(rng: np.random.Generator, step: int) -> np.ndarray:
 def _draw_ball(rng: np.random.Generator, label: int, radii: tuple[float, float]) -> Ball:
     centre = (np.array(SHAPE) - 1) * (0.5 + rng.uniform(-0.25, 0.25, 3))
     radius = rng.uniform(*radii, 3) * SPACING_MM[1] / SPACING_MM
-    chance = rng.random()  # one in ten is missed, and one in ten made up
+    chance = rng.random()  # one in ten is missed by the prediction, and one in ten invented
     return Ball(centre, radius, label, in_truth=chance > 0.1, in_prediction=chance < 0.9)
 
 
 def _draw_labels(depth: np.ndarray, balls: list[Ball], *, inflate: float) -> np.ndarray:
-    """Label map of the surfaces at certain depths, and of lesions whose radius grows by ``inflate``."""
+    """Label map of organ, crescent and sheet at their depths, and of lesions with radii times ``inflate``."""
     labels = np.zeros(SHAPE, np.uint8)
     middle = SHAPE[2] // 2
     labels[depth < 0.62] = 1

@@ -1,10 +1,10 @@
-"""How the check for Hounsfield units fares: real scans and their spoilt copies, as a table of verdicts.
+"""How well the check for Hounsfield units works: a table of verdicts on real scans and spoilt copies of them.
 
     python experiments/hounsfield.py DATA [-o hounsfield.csv]
 
-looks at every NIfTI image and every DICOM CT slice below DATA, spoils it in each of the ways below and counts verdicts.
-The first kinds should pass, those in the middle should give a warning, the others should be refused. A line on stderr
-names each file that passes or is warned of where it should not. Predictions and labels are left out by their names.
+reads every NIfTI image and every DICOM CT slice below DATA, spoils it in each of the ways below and counts verdicts.
+The first kinds should pass, the middle ones should give a warning, the others should be refused. A line on stderr names
+each file that is judged otherwise, except for the middle kinds. Predictions and labels are left out by their names.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def windowed(low: float, high: float, top: float = 255, least: float = 0) -> Spo
 
 
 def padded(value: float, spoil: Spoil = lambda hu: hu) -> Spoil:
-    """Beyond the circle that fits into a slice, after something else."""
+    """Apply ``spoil``, then set voxels outside the largest circle in each slice to ``value``."""
 
     def pad(hu: np.ndarray) -> np.ndarray:
         y, x = np.ogrid[-1 : 1 : hu.shape[-2] * 1j, -1 : 1 : hu.shape[-1] * 1j]
@@ -42,7 +42,7 @@ def padded(value: float, spoil: Spoil = lambda hu: hu) -> Spoil:
 
 
 def one_voxel(value: float, spoil: Spoil) -> Spoil:
-    """After something else."""
+    """Apply ``spoil``, then set one voxel to ``value``."""
 
     def set_one(hu: np.ndarray) -> np.ndarray:
         spoilt = spoil(hu).copy()
@@ -99,14 +99,14 @@ KINDS: dict[str, tuple[str, Spoil]] = {
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table, and write it to a CSV if one was named."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("data", type=Path, metavar="DATA")
     parser.add_argument("-o", type=Path, metavar="CSV")
     args = parser.parse_args()
     counts = count(args.data)
     rows = [["kind", "expected", "hu", "doubtful", "not_hu"]]
-    rows += [[kind, KINDS[kind][0], *(str(found[level]) for level in rows[0][2:])] for kind, found in counts.items()]
+    rows += [[kind, KINDS[kind][0], *(str(levels[level]) for level in rows[0][2:])] for kind, levels in counts.items()]
     for row in rows:
         print("".join([row[0].ljust(36), *(cell.rjust(10) for cell in row[1:])]))
     if args.o:
@@ -115,7 +115,7 @@ def main() -> None:
 
 
 def count(data: Path) -> dict[str, Counter]:
-    """How often each verdict was given, of each kind."""
+    """Count the verdicts on each kind."""
     counts: dict[str, Counter] = defaultdict(Counter)
     for name, hu in scans(data):
         for kind, (expected, spoil) in KINDS.items():
@@ -127,7 +127,7 @@ def count(data: Path) -> dict[str, Counter]:
 
 
 def scans(data: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Every CT as float32, every other voxel in the plane of large ones; a folder of DICOM slices is a scan."""
+    """Yield the name and values of every CT; large ones are thinned, and a folder of DICOM slices is a scan."""
     for file in sorted(data.rglob("*.nii.gz")):
         if (
             "labels" not in file.parent.name
@@ -142,8 +142,8 @@ def scans(data: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def dicom_slices(folder: Path) -> dict[tuple[tuple[int, ...], str], list[np.ndarray]]:
-    """CT slices by size and series; scouts, which are no slices, are left out."""
-    found: dict[tuple[tuple[int, ...], str], list[np.ndarray]] = defaultdict(list)
+    """CT slices of a folder by size and series, without scouts."""
+    slices: dict[tuple[tuple[int, ...], str], list[np.ndarray]] = defaultdict(list)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     for file in sorted(path for path in folder.iterdir() if path.is_file()):
         reader = sitk.ImageFileReader()
@@ -157,12 +157,12 @@ def dicom_slices(folder: Path) -> dict[tuple[tuple[int, ...], str], list[np.ndar
         is_scout = "LOCALIZER" in tags.get("0008|0008", "")
         if tags.get("0008|0060") == "CT" and image.GetNumberOfComponentsPerPixel() == 1 and not is_scout:
             for plane in sitk.GetArrayFromImage(image).reshape(-1, *image.GetSize()[1::-1]):
-                found[plane.shape, tags.get("0020|000e", "")].append(plane)
-    return found
+                slices[plane.shape, tags.get("0020|000e", "")].append(plane)
+    return slices
 
 
 def thinned(values: np.ndarray) -> np.ndarray:
-    """Float32, and at most some 8 million voxels."""
+    """Values as float32, with every other voxel in the plane if there are more than 4 million."""
     return (values if values.size < 4e6 else values[..., ::2, ::2]).astype(np.float32)
 
 

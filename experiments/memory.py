@@ -2,10 +2,10 @@
 
     python experiments/memory.py
 
-Every plan is measured in a process of its own: resident memory at its highest during a few steps, less what was
-resident before the network was built. glibc is told to map every allocation above 64 KiB by itself, so that what
-PyTorch frees leaves the process at once and the peak counts live tensors, not the heap's holes: with glibc's own
-settings a step took 15 to 40 % more than its tensors. Linux only. Exits with 1 if an estimate is off by more than 25 %.
+Every plan is measured in its own process: peak resident memory during a few steps, minus resident memory before the
+network was built. glibc is set to map every allocation above 64 KiB separately, so that memory freed by PyTorch leaves
+the process at once and the peak counts live tensors, not gaps in the heap: with glibc's own settings a step took 15 to
+40 % more than its tensors. Linux only. Exits with 1 if an estimate is off by more than 25 %.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MIB = 1024**2
 
 @dataclass(frozen=True)
 class Plan:
-    """What a planner decides, and what the data set imposes. ``blocks`` is M, a step's."""
+    """What a planner decides, and what the dataset determines. ``blocks`` is M, the blocks of a step."""
 
     embed_dim: int
     depth: int
@@ -49,7 +49,7 @@ class Plan:
 
     @property
     def arch_kwargs(self) -> dict[str, Any]:
-        """The network's keyword arguments; a preset's own sizes win, as in the planner."""
+        """The network's keyword arguments; a preset's own sizes take precedence, as in the planner."""
         kwargs: dict[str, Any] = {
             "block_patches": self.block_patches,
             "embed_dim": self.embed_dim,
@@ -94,14 +94,14 @@ def measure_step_bytes(plan: Plan) -> int:
     """Peak memory in bytes of a training step, measured in a fresh process.
 
     Raises:
-        RuntimeError: the process failed; the message is what it wrote.
+        RuntimeError: the process failed; the message has its stderr.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": str(64 * 1024)}
     command = [sys.executable, str(Path(__file__).resolve()), "--measure", json.dumps(asdict(plan))]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"measuring {plan} failed:\n{done.stderr}")
-    return int(done.stdout.split()[-1])  # nnU-Net may write lines of its own before it
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if finished.returncode:
+        raise RuntimeError(f"measuring {plan} failed:\n{finished.stderr}")
+    return int(finished.stdout.split()[-1])  # nnU-Net may print its own lines before it
 
 
 def train_steps(arch_kwargs: dict[str, Any], *, channels: int, classes: int, blocks: int, steps: int = STEPS) -> None:
@@ -123,13 +123,13 @@ def train_steps(arch_kwargs: dict[str, Any], *, channels: int, classes: int, blo
 
 
 def measure_here(plan: Plan) -> int:
-    """Peak memory in bytes of a training step in this process, whose allocator must have been set up for it."""
+    """Peak memory in bytes of a training step in this process, whose allocator must have been set up before."""
     torch.set_num_threads(1)
-    # Libraries set up their own buffers first.
+    # A small step first, so that libraries have allocated their own buffers.
     small = {**plan.arch_kwargs, "patch_size": 4, "embed_dim": 48, "depth": 2, "num_heads": 4}
     train_steps(small, channels=plan.channels, classes=plan.classes, blocks=2)
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # the highest resident memory starts from now
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak of resident memory
     before = _status_bytes("VmRSS")
     train_steps(plan.arch_kwargs, channels=plan.channels, classes=plan.classes, blocks=plan.blocks)
     return _status_bytes("VmHWM") - before
@@ -154,7 +154,7 @@ def table_row(plan: Plan, *, estimate: int, measured: int) -> str:
 
 
 def main() -> int:
-    """Print the table; 1 if an estimate is outside the tolerance."""
+    """Print the table; returns 1 if an estimate is outside the tolerance."""
     print("| network | patch | block | M | decoder | preset | estimate MiB | measured MiB | ratio |")
     print("|---|---|---|---:|---|---|---:|---:|---:|")
     outside = 0
@@ -168,7 +168,7 @@ def main() -> int:
 
 
 def _status_bytes(field: str) -> int:
-    """A figure of this process's memory as the kernel keeps it (proc(5): VmRSS, VmHWM), in bytes."""
+    """A memory figure of this process from /proc/self/status (proc(5): VmRSS, VmHWM), in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024

@@ -4,7 +4,7 @@
 
 writes ``classes.png`` (a case of each class, brain and bone window, axial and coronal; the real scan in the first
 column), and, with a real scan, ``statistics.png`` (HU histograms and noise power spectra) and ``statistics.json``.
-Pictures of a real scan are for your own eyes: do not publish them without the patient's consent.
+Do not publish pictures of a real scan without the patient's consent.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 WINDOWS = {"brain": (0, 80), "bone": (-500, 1500)}
-#: A thin head protocol, and the cases of each class that are shown: (seed, index).
+#: Seed of the case shown for each class.
 SHOWN = {"EDH": 6, "ICH": 5, "IVH": 6, "SAH": 5, "SDH": 3}
 TISSUE_HU = np.arange(-150, 150.5, 1.0)
 BONE_HU = np.arange(150, 2200, 20.0)
@@ -36,7 +36,7 @@ ROI_MM = 24.0
 
 @dataclass(frozen=True)
 class Scan:
-    """(Z, Y, X) HU, mm along z, y, x, and where to cut."""
+    """A scan: image (Z, Y, X) in HU, spacing along z, y, x, and the slice and row to show."""
 
     name: str
     image: np.ndarray
@@ -45,7 +45,7 @@ class Scan:
 
 
 def main() -> None:
-    """Draw what was asked for."""
+    """Draw the classes and, with a real scan, the statistics."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("-o", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--real", type=Path, metavar="HEAD_CT", help="axes to the patient's left, back and head")
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def read_real(file: Path) -> Scan:
-    """A head CT, cut through the bodies of the ventricles: about 75 mm under the vertex."""
+    """Read a head CT, to be shown at the bodies of the ventricles, about 75 mm below the vertex."""
     image = read_scan(file).turned(LPS)
     z, y, x = image.geometry.spacing_mm
     array = image.values.astype(np.float32)
@@ -68,7 +68,7 @@ def read_real(file: Path) -> Scan:
 
 
 def phantom(name: str, seed: int) -> Scan:
-    """A case of one class alone, cut where there is most of it."""
+    """Make a case with a single class, to be shown where there is most of it."""
     settings = PhantomSettings(matrix=(216, 320, 320), spacing_mm=(0.75, 0.72, 0.72), frequencies={name: 1.0})
     case = make_case(settings, seed=seed, index=0)
     lesion = case.labels == CLASSES[name]
@@ -77,7 +77,7 @@ def phantom(name: str, seed: int) -> Scan:
 
 
 def draw_classes(scans: list[Scan], file: Path) -> None:
-    """Brain and bone window, axial and coronal: a column for each scan."""
+    """Draw each scan as a column: brain and bone window, axial and coronal."""
     figure, axes = plt.subplots(4, len(scans), figsize=(2.6 * len(scans), 9.2), facecolor="black")
     for column, scan in enumerate(scans):
         z, y, x = scan.spacing_mm
@@ -96,7 +96,7 @@ def draw_classes(scans: list[Scan], file: Path) -> None:
 
 
 def statistics(real: Scan, folder: Path) -> None:
-    """Histograms and noise of the real scan and of eight phantoms on its voxels."""
+    """Draw and write histograms and noise of the real scan and of eight phantoms with its shape and spacing."""
     shape = real.image.shape
     settings = PhantomSettings((shape[0], shape[1], shape[2]), real.spacing_mm, supersampling=1)
     phantoms = [
@@ -133,15 +133,15 @@ def statistics(real: Scan, folder: Path) -> None:
 
 
 def _share(scan: Scan, edges: np.ndarray) -> np.ndarray:
-    """Share of the head's voxels per HU."""
+    """Fraction of the head's voxels per HU."""
     counts = np.histogram(scan.image, edges)[0]
     return counts / (scan.image > -300).sum() / (edges[1] - edges[0])
 
 
 def noise_power(scan: Scan) -> tuple[np.ndarray, np.ndarray, float]:
-    """Radial noise power spectrum in plane, and the standard deviation, from regions of white matter.
+    """Frequencies and radial noise power spectrum in the plane, and the standard deviation, from white matter.
 
-    The difference of neighbouring slices removes the anatomy; regions that hold anything but brain are left out.
+    Differences between nearby slices remove the anatomy; regions with anything but brain are left out.
     """
     z, y, x = scan.spacing_mm
     size = round(ROI_MM / x)
@@ -160,9 +160,9 @@ def noise_power(scan: Scan) -> tuple[np.ndarray, np.ndarray, float]:
                 spectra.append(np.abs(np.fft.fft2(noise * window)) ** 2 * x * y / (window**2).sum())
     frequency = np.hypot(np.fft.fftfreq(size, y)[:, None], np.fft.fftfreq(size, x)[None])
     edges = np.arange(0, 0.9, 0.04)
-    which = np.digitize(frequency.ravel(), edges)
+    bins = np.digitize(frequency.ravel(), edges)
     mean = np.mean(spectra, axis=0).ravel()
-    radial = np.array([mean[which == i].mean() if (which == i).any() else np.nan for i in range(1, len(edges))])
+    radial = np.array([mean[bins == i].mean() if (bins == i).any() else np.nan for i in range(1, len(edges))])
     return edges[:-1] + 0.02, radial, float(np.sqrt(np.mean(variances)))
 
 

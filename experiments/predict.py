@@ -1,19 +1,19 @@
-"""``cfseg predict`` against ``nnUNetv2_predict``: seconds, memory and agreement, as Markdown tables.
+"""``cfseg predict`` compared with ``nnUNetv2_predict``: seconds, memory and agreement, as Markdown tables.
 
     python experiments/predict.py -d Dataset501_OpenKBP -i openkbp/imagesTs head_ct_0000.nii.gz -o out
 
-Rows, all without test-time mirroring, each command run on its own, one after another:
+The rows, all without test-time mirroring; commands run alone, one after another:
 
     cfseg             cfseg predict
     same network      nnUNetv2_predict of the same model
     nnU-Net           nnUNetv2_predict of nnU-Net's own 3d_fullres network, planned for the same memory
     Primus-S          nnUNetv2_predict of the transformer that comes with nnU-Net
 
-The dataset needs a trained model of this package and its raw and preprocessed folders, as ``nnUNet_raw``,
-``nnUNet_preprocessed`` and ``nnUNet_results`` say. The networks of the other two rows keep their first random weights:
-what they find is nonsense, but it takes as long. Seconds are of the whole command, from start to end; memory is the
-highest sum over its processes of proportional set sizes, in which shared pages count once. Of the network are the
-seconds of its forward passes (``stopwatch.py``). Linux only.
+The dataset needs a trained model of this package and its raw and preprocessed folders, where ``nnUNet_raw``,
+``nnUNet_preprocessed`` and ``nnUNet_results`` point. The networks of the other two rows have random weights: their
+segmentations are nonsense, but take as long. Seconds are those of the whole command, from start to end; memory is the
+peak sum of proportional set sizes over its processes, which counts shared pages once. The network's seconds are those
+of its forward passes (``stopwatch.py``). Linux only.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.nnunet.environment import EXT_FOLDER, EXT_TRAINER
 
 STOPWATCH = Path(__file__).with_name("stopwatch.py")
-#: Ours is row 0; trainer and plans of the others.
+#: Trainer and plans of the rows with other networks.
 NNUNET, PRIMUS = ("nnUNetTrainer", "nnUNetPlans_1GB"), ("nnUNet_Primus_S_Trainer", "nnUNetPlans_1GB")
 UNTRAINED = """
 import json
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("-i", type=Path, nargs="+", required=True, help="scans, or folders of CASE_0000 files")
     parser.add_argument("-o", type=Path, required=True, help="folder for predictions and figures.csv")
     parser.add_argument(
-        "--shifts", type=int, default=1, help="grids of blocks that ours averages (default: %(default)s)"
+        "--shifts", type=int, default=1, help="grids of blocks that cfseg predict averages (default: %(default)s)"
     )
     parser.add_argument("--rows", nargs="+", default=["cfseg", "same network", "nnU-Net", "Primus-S"])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -87,12 +87,12 @@ def main() -> None:
                 else ["nnUNetv2_predict", "--disable_tta"]
             )
             steps = args.o / f"{row.replace(' ', '_')}_{folder.name}.json"
-            seconds, most = measure([sys.executable, STOPWATCH, steps, *command, *flags])
+            seconds, peak_bytes = measure([sys.executable, STOPWATCH, steps, *command, *flags])
             network_s = json.loads(steps.read_text())["network"]
             same = agreement(out, args.o / "cfseg" / folder.name) if row == "same network" else np.nan
             rows.append(
-                {"scans": folder.name, "row": row, "seconds": seconds, "network_s": network_s, "peak_mb": most / 1e6,
-                 "agreement": same}
+                {"scans": folder.name, "row": row, "seconds": seconds, "network_s": network_s,
+                 "peak_mb": peak_bytes / 1e6, "agreement": same}
             )  # fmt: skip
             print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
@@ -102,12 +102,12 @@ def main() -> None:
     print(network_rate(args.d, args.tr, args.p, args.device))
 
 
-def as_folder(scans: Path, place: Path) -> Path:
-    """A folder of cases as nnU-Net wants it; a file gets one to itself."""
+def as_folder(scans: Path, parent: Path) -> Path:
+    """A folder of cases as nnU-Net expects it; for a single file, a new folder with a link to it."""
     if scans.is_dir():
         return scans
     name = scans.name.removesuffix(".nii.gz").removesuffix("_0000")
-    folder = place / name
+    folder = parent / name
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / f"{name}_0000.nii.gz"
     if not link.exists():
@@ -116,25 +116,25 @@ def as_folder(scans: Path, place: Path) -> Path:
 
 
 def write_untrained(dataset: str, trainer: str, plans: str) -> None:
-    """A model folder with first weights, where there is none."""
+    """Write a model folder with random weights, if there is none."""
     model = Path(os.environ["nnUNet_results"], dataset, f"{trainer}__{plans}__3d_fullres")
     if not (model / "fold_0" / "checkpoint_final.pth").exists():
         script = UNTRAINED.format(dataset=dataset, trainer=trainer, plans=plans)
         subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
-def agreement(one: Path, other: Path) -> float:
-    """Share of equal voxels among those that either calls foreground, over all files of a folder."""
-    same = every = 0
-    for file in sorted(one.glob("*.nii.gz")):
-        ours, theirs = (read_volume(folder / file.name).values for folder in (other, one))
-        foreground = (ours > 0) | (theirs > 0)
-        same, every = same + int((ours == theirs)[foreground].sum()), every + int(foreground.sum())
-    return same / every
+def agreement(first: Path, second: Path) -> float:
+    """Fraction of equal voxels among those that are foreground in either, over all files of two folders."""
+    same = total = 0
+    for file in sorted(first.glob("*.nii.gz")):
+        labels, others = (read_volume(folder / file.name).values for folder in (first, second))
+        foreground = (labels > 0) | (others > 0)
+        same, total = same + int((labels == others)[foreground].sum()), total + int(foreground.sum())
+    return same / total
 
 
 def profile(output: Path, scans: Sequence[str]) -> str:
-    """Where the seconds of ``cfseg predict`` go; steps of other threads overlap."""
+    """Table of the seconds of each step of ``cfseg predict``; steps in other threads overlap."""
     tables = {name: json.loads((output / f"cfseg_{name}.json").read_text()) for name in scans}
     steps = list(next(iter(tables.values())))
     lines = [f"| cfseg predict | {' | '.join(steps)} |", "|---" * (1 + len(steps)) + "|"]
@@ -143,7 +143,7 @@ def profile(output: Path, scans: Sequence[str]) -> str:
 
 
 def network_rate(dataset: str, trainer: str, plans: str, device: str) -> str:
-    """The encoder's floating point operations a second as a share of the machine's own, for each precision."""
+    """Table of the encoder's operations per second as a fraction of the machine's, for each precision."""
     folder = Path(os.environ["nnUNet_results"], dataset, f"{trainer}__{plans}__3d_fullres")
     network = load_model(folder, ["0"]).networks[0].to(device)
     _, microseconds = faster_precision(network, chunk_blocks=32 if device == "cpu" else 1024, repeats=10)
@@ -156,7 +156,7 @@ def network_rate(dataset: str, trainer: str, plans: str, device: str) -> str:
 
 
 def encoder_operations(network: BlockCenterTransformer) -> float:
-    """Of a block, two for each multiplication of a matrix product; as torch counts them."""
+    """Floating-point operations to encode a block, two per multiplication of a matrix product, as torch counts."""
     from torch.utils.flop_counter import FlopCounterMode
 
     tokens = network.block_patches[0] * network.block_patches[1] * network.block_patches[2]
@@ -169,11 +169,11 @@ def product_rate(dtype: torch.dtype, device: str, size: int = 2048, repeats: int
     """GFLOP/s of a square matrix product."""
     from time import perf_counter
 
-    one, other = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     times = []
     for _ in range(repeats + 1):
         begun = perf_counter()
-        one @ other
+        a @ b
         if device == "cuda":
             torch.cuda.synchronize()
         times.append(perf_counter() - begun)
@@ -181,7 +181,7 @@ def product_rate(dtype: torch.dtype, device: str, size: int = 2048, repeats: int
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """Seconds and memory, and how many times those of ``cfseg``."""
+    """Table of seconds and memory, also as multiples of those of ``cfseg``."""
     lines = [
         "| scans | | seconds | times cfseg's | of them network | times cfseg's | peak MB | times cfseg's | agreement |",
         "|---|---|---|---|---|---|---|---|---|",

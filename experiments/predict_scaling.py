@@ -2,9 +2,9 @@
 
     python experiments/predict_scaling.py -m MODEL_FOLDER -o out
 
-Scans of 512 x 512 pixels of 0.7 mm and 62 to 1000 slices of 1 mm: an ellipsoid of soft tissue with noise in air. Each
-is predicted on its own; memory is the highest sum over the processes of proportional set sizes. The last line says how
-well a straight line fits the seconds (r^2), and what a million voxels takes. Linux only.
+The scans have 512 x 512 pixels of 0.7 mm and 62 to 1000 slices of 1 mm: an ellipsoid of soft tissue with noise in air.
+Each is predicted by its own command; memory is the peak sum of proportional set sizes over its processes. The last line
+has the seconds per million voxels and how well a straight line fits the seconds (r^2). Linux only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SPACING_MM = (1.0, 0.7, 0.7)
 
 
 def main() -> None:
-    """Draw what is not there yet, predict each and print the table."""
+    """Draw missing scans, segment each and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-m", type=Path, required=True, help="a model folder of this package's network, or a bundle")
     parser.add_argument("-o", type=Path, required=True, help="folder for scans and segmentations")
@@ -40,10 +40,10 @@ def main() -> None:
             volume = draw(slices)
             write_volume(volume, VolumeGeometry((slices, PIXELS, PIXELS), SPACING_MM, (0.0, 0.0, 0.0), STRAIGHT), scan)
         command = ["cfseg", "predict", "-i", scan, "-o", args.o / "segmentations", "-m", args.m, "-device", args.device]
-        seconds, most = measure([*command, "--disable_progress_bar"])
+        seconds, peak_bytes = measure([*command, "--disable_progress_bar"])
         voxels = slices * PIXELS**2 / 1e6
         figures.append((voxels, seconds))
-        print(f"| {slices} | {voxels:.0f} | {seconds:.1f} | {most / 1e6:.0f} |", flush=True)
+        print(f"| {slices} | {voxels:.0f} | {seconds:.1f} | {peak_bytes / 1e6:.0f} |", flush=True)
     voxels, seconds = np.array(figures).T
     slope, start = np.polyfit(voxels, seconds, 1)
     r_squared = np.corrcoef(voxels, seconds)[0, 1] ** 2
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def draw(slices: int) -> np.ndarray:
-    """(Z, Y, X) int16 HU; a plane at a time, so that drawing takes no more memory than the scan."""
+    """Draw a scan, (Z, Y, X) int16 HU, one plane at a time to save memory."""
     rng = np.random.default_rng(0)
     volume = np.empty((slices, PIXELS, PIXELS), dtype=np.int16)
     y, x = np.ogrid[-1 : 1 : PIXELS * 1j, -1 : 1 : PIXELS * 1j]

@@ -1,6 +1,6 @@
-"""What slab operators make of thick labels, given what a network sees: soft thin labels against the true ones.
+"""How good are the soft thin labels that slab operators make from thick labels and a network's probabilities?
 
-An operator is quickly judged by the labels it would teach. Predict the training cases of a dataset of
+The labels that an operator would teach are a quick way to judge it. Predict the training cases of a dataset of
 ``cfseg make_pairs`` with any model, keep the probabilities, and compare:
 
     nnUNetv2_predict -i pairs/Dataset714_PhantomPairs/imagesTr -o probabilities -d 711 -c 3d_fullres -f 0 \\
@@ -8,8 +8,8 @@ An operator is quickly judged by the labels it would teach. Predict the training
     python experiments/slab_labels.py -i pairs/Dataset714_PhantomPairs -p probabilities \\
         --operators copy transition count 'count={"coupling": 0}'
 
-Of the columns of a slab whose true label changes the table has the mean Dice of the likeliest labels and the mean
-negative log-likelihood of the true one; of all columns the mean Dice. Means are over cases.
+For slab columns whose true label changes, the table has the mean Dice of the most likely labels and the mean negative
+log-likelihood of the true label; for all columns it has the mean Dice. Means are over cases.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from nnunetv2_cfseg.losses.slab import SlabOperator
 from nnunetv2_cfseg.losses.slices import split_slabs
 from nnunetv2_cfseg.losses.targets import Target, read_target
 
-#: Nothing is taken to be less likely than that; labels that are sure and wrong would else be infinitely wrong.
+#: Lower bound of probabilities; without it a certain but wrong label would have an infinite loss.
 LEAST = 1e-3
-#: Passes over the cases before labels are judged: what an operator follows from call to call has settled by then.
+#: Passes over the cases before labels are judged, so that an operator's running state has settled.
 SETTLING = 5
 
 
@@ -55,23 +55,23 @@ def main() -> None:
     rows = []
     for name, make in tqdm(makers.items(), unit="operator"):
         for _ in range(SETTLING):
-            for seen, thick, _ in cases:
-                make(seen, thick)
-        rows += [{"labels": name, **quality(make(seen, thick), thin, factor)} for seen, thick, thin in cases]
+            for predicted, thick, _ in cases:
+                make(predicted, thick)
+        rows += [{"labels": name, **quality(make(predicted, thick), thin, factor)} for predicted, thick, thin in cases]
     print(pd.DataFrame(rows).groupby("labels", sort=False).mean().round(3).to_string())
 
 
 def read_case(probabilities: Path, dataset: Path, factor: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What the network sees (1, K, Z, Y, X), thick labels (1, 1, Z / r, Y, X) and thin ones (1, 1, Z, Y, X)."""
-    seen = torch.from_numpy(np.load(probabilities)["probabilities"]).float()[None]
+    """Read probabilities (1, K, Z, Y, X), thick labels (1, 1, Z / r, Y, X) and thin labels (1, 1, Z, Y, X)."""
+    predicted = torch.from_numpy(np.load(probabilities)["probabilities"]).float()[None]
     thick, thin = (
         read_labels(dataset / name / f"{probabilities.stem}.nii.gz") for name in ("labelsTr", "labelsTr_thin")
     )
-    return whole_slabs(seen, factor), whole_slabs(thick, factor)[:, :, ::factor], whole_slabs(thin, factor)
+    return whole_slabs(predicted, factor), whole_slabs(thick, factor)[:, :, ::factor], whole_slabs(thin, factor)
 
 
 def soft_labels_of(text: str, factor: int, threshold: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """A function of probabilities (1, K, Z, Y, X) and thick labels (1, 1, Z / r, Y, X) to soft thin labels."""
+    """A function from probabilities (1, K, Z, Y, X) and thick labels (1, 1, Z / r, Y, X) to soft thin labels."""
     name, _, parameters = text.partition("=")
     if name == "copy":
         return lambda p, thick: read_slabs(p, thick).repeat(factor).probabilities.float()
@@ -80,48 +80,48 @@ def soft_labels_of(text: str, factor: int, threshold: float) -> Callable[[Tensor
 
 
 def read(operator: SlabOperator, p: Tensor, thick: Tensor) -> Tensor:
-    """What the operator says of thin slices; at the ends of a scan the first and the last slab go on.
+    """Soft thin labels of the operator; at the ends of a scan the first and the last slab are repeated.
 
     Raises:
-        ValueError: an operator that says nothing of them.
+        ValueError: the operator gives no labels of thin slices.
     """
     if not operator.reads_neighbours:
-        raise ValueError("an operator must say what thin slices are, as transition and count do")
+        raise ValueError("the operator gives no labels of thin slices, unlike transition and count")
     with_neighbours = torch.cat([thick[:, :, :1], thick, thick[:, :, -1:]], dim=2)
     return operator(p.clamp_min(1e-6).log(), read_slabs(p, with_neighbours))[1].probabilities
 
 
 def read_slabs(p: Tensor, thick: Tensor) -> Target:
-    """The thick target in labels (1, 1, D, Y, X), of the classes of probabilities (1, K, Z, Y, X)."""
+    """The thick target of labels (1, 1, D, Y, X), with the classes of probabilities (1, K, Z, Y, X)."""
     return read_target(thick, (*p.shape[:2], *thick.shape[2:]), CLASSES)
 
 
-def quality(truth: Tensor, thin: Tensor, factor: int) -> dict[str, float]:
-    """Of soft labels (1, K, Z, Y, X) against labels (1, 1, Z, Y, X)."""
+def quality(soft: Tensor, thin: Tensor, factor: int) -> dict[str, float]:
+    """Scores of soft labels (1, K, Z, Y, X) against true thin labels (1, 1, Z, Y, X)."""
     slabs = split_slabs(thin, factor)
     changing = (slabs != slabs[:, :, :, :1]).any(3, keepdim=True).expand_as(slabs).flatten(2, 3)
-    likeliest = truth.argmax(1, keepdim=True)
-    wrong = -truth.gather(1, thin).clamp_min(LEAST).log()
+    likeliest = soft.argmax(1, keepdim=True)
+    loss = -soft.gather(1, thin).clamp_min(LEAST).log()
     return {
         "Dice": mean_dice(likeliest, thin),
         "Dice, changing": mean_dice(likeliest[changing], thin[changing]),
-        "-log p, changing": float(wrong[changing].mean()),
+        "-log p, changing": float(loss[changing].mean()),
     }
 
 
 def mean_dice(a: Tensor, b: Tensor) -> float:
-    """Over the classes of b."""
+    """Mean Dice over the foreground classes of b."""
     classes = [label for label in b.unique().tolist() if label]
     return float(np.mean([2 * ((a == c) & (b == c)).sum() / ((a == c).sum() + (b == c).sum()) for c in classes]))
 
 
 def whole_slabs(x: Tensor, factor: int) -> Tensor:
-    """(N, K, Z, Y, X) without the slices of a last slab that is incomplete."""
+    """Drop the slices of an incomplete last slab from (N, K, Z, Y, X)."""
     return x[:, :, : x.shape[2] // factor * factor]
 
 
 def read_labels(file: Path) -> Tensor:
-    """(1, 1, Z, Y, X)."""
+    """Read labels, (1, 1, Z, Y, X) int64."""
     return torch.from_numpy(read_volume(file).values.astype(np.int64))[None, None]
 
 

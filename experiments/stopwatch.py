@@ -1,11 +1,11 @@
-"""Where the seconds of a prediction go: runs ``cfseg predict`` or ``nnUNetv2_predict`` and writes them as JSON.
+"""Where the time of a prediction goes: runs ``cfseg predict`` or ``nnUNetv2_predict`` and writes seconds as JSON.
 
     python experiments/stopwatch.py seconds.json cfseg predict -i scans -o out -m model
     python experiments/stopwatch.py seconds.json nnUNetv2_predict -i scans -o out -d 501 ...
 
-Seconds of a step are without those of the steps that it calls. Steps in other threads overlap with the network's; what
-nnU-Net does in other processes is not seen. ``start`` is from the start of the process to the first step: imports and
-the model.
+Seconds of a step do not include those of steps that it calls. Steps in other threads overlap with the network's;
+nnU-Net's work in other processes is not measured. ``start`` is the time from the start of the process to the first
+step: imports and loading the model.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-#: Of each command where its function is, and the functions that are steps.
+#: For each command its entry point, and the functions that are timed as steps.
 COMMANDS = {
     "cfseg": (
         "nnunetv2_cfseg.cli:main",
         {
             "nnunetv2_cfseg.inference.predict:read_scan": "reading",
-            "nnunetv2_cfseg.inference.predict:segment": "labels",
+            "nnunetv2_cfseg.inference.predict:predict_volume": "labels",
             "nnunetv2_cfseg.inference.resampled_scan:ResampledScan.read": "resampling",
             "nnunetv2_cfseg.inference.rowwise_logits:RowwiseLogits._predict_row": "network",
             "nnunetv2_cfseg.inference.predict:write_labels": "writing",
@@ -44,16 +44,16 @@ COMMANDS = {
 
 
 class Stopwatch:
-    """Adds up the seconds of functions."""
+    """Sums up the seconds spent in functions."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self.start_s: float | None = None
         self._inside = threading.local()
 
-    def wrap(self, place: str, step: str) -> None:
+    def wrap(self, target: str, step: str) -> None:
         """Time a function, ``module:name`` or ``module:Class.name``."""
-        module, _, path = place.partition(":")
+        module, _, path = target.partition(":")
         *owners, name = path.split(".")
         owner: Any = functools.reduce(getattr, owners, import_module(module))
         setattr(owner, name, self._timed(getattr(owner, name), step))
@@ -78,13 +78,13 @@ class Stopwatch:
 
 
 def seconds_since_start() -> float:
-    """Of this process (proc(5))."""
+    """Seconds since this process started (proc(5))."""
     ticks = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
     return time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")
 
 
 def wait_for_gpu() -> None:
-    """Until what was asked of it is done."""
+    """Wait until the GPU has finished all work, if it is used."""
     import torch
 
     if torch.cuda.is_initialized():
@@ -92,13 +92,13 @@ def wait_for_gpu() -> None:
 
 
 def main() -> None:
-    """Run the command and write the seconds, also if it fails."""
+    """Run the command and write the seconds, even if it fails."""
     file, command, *arguments = sys.argv[1:]
-    place, steps = COMMANDS[command]
+    entry_point, steps = COMMANDS[command]
     watch = Stopwatch()
     for function, step in steps.items():
         watch.wrap(function, step)
-    module, _, name = place.partition(":")
+    module, _, name = entry_point.partition(":")
     sys.argv = [command, *arguments]
     try:
         status = getattr(import_module(module), name)()

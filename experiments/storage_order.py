@@ -1,9 +1,9 @@
-"""What it costs to give a model scans whose axes run another way than those it was trained on, as a Markdown table.
+"""How much Dice is lost if scans store their axes in another order than the training scans, as a Markdown table.
 
     python experiments/storage_order.py -m MODEL_FOLDER -i IMAGES -l LABELS -o out [--cases CASE ...]
 
-Each scan is stored in several orders, with correct headers, and segmented twice: as it is stored, as nnU-Net does, and
-turned to the model's order, as ``cfseg predict`` does. Dice is the mean over classes and cases.
+Each scan is stored in several orders, with correct headers, and segmented twice: as stored, like nnU-Net, and turned to
+the model's order, like ``cfseg predict``. Dice is the mean over classes and cases.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from nnunetv2_cfseg.inference.predict_volume import PredictionSettings
 from nnunetv2_cfseg.inference.records import Recipe
 from nnunetv2_cfseg.inference.scans import find_cases
 
-#: What SimpleITK's users, a mirrored export, dcm2niix and nibabel's users have, and the feet first and prone of DICOM.
+#: Orders from SimpleITK, a mirrored export, dcm2niix and nibabel, and of DICOM with the patient feet first and prone.
 ORDERS = ("LPS", "RPS", "LAS", "RAS", "RPI")
 
 
 def main() -> None:
-    """Store, segment and score."""
+    """Store, segment and score the cases in each order, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-m", type=Path, required=True, help="a model folder of this package's network, or a bundle")
     parser.add_argument("-i", type=Path, required=True, help="images, CASE_0000 and the ending of the dataset")
@@ -52,21 +52,21 @@ def main() -> None:
             write_volume(np.ascontiguousarray(stored.values), stored.geometry, scans / f"{name}_0000{ending}")
         dices, differ = {}, 0.0
         for how, trained_in in (("as stored", order), ("turned", model.configuration.storage_order)):
-            found = segmentations(in_order(model, trained_in), scans, args.o / order / how.replace(" ", "_"))
-            dices[how] = np.mean([mean_dice(found[name], truth(args.l / f"{name}{ending}")) for name in names])
+            labels = segmentations(in_order(model, trained_in), scans, args.o / order / how.replace(" ", "_"))
+            dices[how] = np.mean([mean_dice(labels[name], truth(args.l / f"{name}{ending}")) for name in names])
             if how == "turned":
-                first = first or found
-                differ = float(np.mean([(found[name] != first[name]).mean() for name in names]))
+                first = first or labels
+                differ = float(np.mean([(labels[name] != first[name]).mean() for name in names]))
         print(f"| {order} | {dices['as stored']:.3f} | {dices['turned']:.3f} | {differ:.2%} |", flush=True)
 
 
 def in_order(model: Model, order: str | None) -> Model:
-    """The model as if it was trained in an order: scans stored in it are left as they are."""
+    """The model as if it had been trained in an order, so that scans stored in it are not turned."""
     return replace(model, configuration=replace(model.configuration, storage_order=order))
 
 
 def segmentations(model: Model, scans: Path, output: Path) -> dict[str, np.ndarray]:
-    """Labels of each case in LPS."""
+    """Segment the cases; returns the labels of each in LPS."""
     cases = find_cases(scans, file_ending=model.configuration.file_ending, channels=1)
     settings = PredictionSettings(shifts=2)
     recipe = Recipe.of([model], settings, name="model")
@@ -77,15 +77,15 @@ def segmentations(model: Model, scans: Path, output: Path) -> dict[str, np.ndarr
 
 
 def truth(file: Path) -> np.ndarray:
-    """Labels in LPS."""
+    """Read labels in LPS."""
     return read_volume(file).turned(LPS).values
 
 
-def mean_dice(found: np.ndarray, expected: np.ndarray) -> float:
-    """Over the classes that either shows."""
-    values = sorted({*np.unique(found), *np.unique(expected)} - {0})
+def mean_dice(labels: np.ndarray, expected: np.ndarray) -> float:
+    """Mean Dice over the classes in either."""
+    values = sorted({*np.unique(labels), *np.unique(expected)} - {0})
     dices = [
-        2 * ((found == value) & (expected == value)).sum() / ((found == value).sum() + (expected == value).sum())
+        2 * ((labels == value) & (expected == value)).sum() / ((labels == value).sum() + (expected == value).sum())
         for value in values
     ]
     return float(np.mean(dices))

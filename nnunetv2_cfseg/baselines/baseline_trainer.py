@@ -1,4 +1,4 @@
-"""What every baseline shares: nnU-Net's trainer around a network of another library."""
+"""What all baselines share: nnU-Net's trainer around a network of another library."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from nnunetv2_cfseg.trainers.guarded import GuardedTrainer
 class BaselineTrainer(GuardedTrainer, nnUNetTrainer):
     """nnU-Net's trainer with another network; crop, batch size, augmentation and loss are those of the plans.
 
-    A subclass says what :meth:`make_network` makes; nnU-Net's commands find it by name once a module of
-    ``nnunet_ext`` imports it. Libraries are imported when a network is made: nnU-Net imports every trainer to find one.
+    A subclass defines :meth:`make_network`; nnU-Net's commands find it by name once a module of ``nnunet_ext`` imports
+    it. Import the library in :meth:`make_network`, since nnU-Net imports every trainer to find one.
     """
 
-    #: Whole steps of the network along each axis, in voxels: what it sees is padded to a multiple of it.
+    #: Input sizes must be multiples of this many voxels along each axis; crops are padded to it.
     multiple: ClassVar[int] = 1
-    #: Of AdamW; None for nnU-Net's own SGD.
+    #: AdamW's learning rate; None for nnU-Net's own SGD.
     adamw_lr: ClassVar[float | None] = None
     adamw_weight_decay: ClassVar[float] = 1e-5
 
@@ -36,15 +36,15 @@ class BaselineTrainer(GuardedTrainer, nnUNetTrainer):
     @staticmethod
     @abstractmethod
     def make_network(input_channels: int, heads: int, crop: tuple[int, int, int]) -> nn.Module:
-        """The network.
+        """Make the network.
 
         Args:
-            input_channels: of an image.
-            heads: logits of a voxel.
-            crop: voxels along z, y, x that it will see, multiples of ``multiple``.
+            input_channels: channels of an image.
+            heads: logits per voxel.
+            crop: size of its input in voxels along z, y, x, multiples of ``multiple``.
 
         Returns:
-            One that takes (B, input_channels, *crop) and gives logits (B, heads, *crop), without a softmax.
+            A network from (B, input_channels, *crop) to logits (B, heads, *crop), without a softmax.
         """
 
     @classmethod
@@ -56,7 +56,7 @@ class BaselineTrainer(GuardedTrainer, nnUNetTrainer):
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
-        """Training and prediction both come through here.
+        """Make the network, padded to ``multiple``, for training and for nnU-Net's prediction.
 
         Raises:
             ValueError: the library is not installed.
@@ -70,7 +70,7 @@ class BaselineTrainer(GuardedTrainer, nnUNetTrainer):
         return Padded(network, cls.multiple)
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, PolyLRScheduler]:
-        """AdamW where the network's own paper has it, with nnU-Net's schedule; nnU-Net's SGD elsewhere."""
+        """nnU-Net's SGD, or AdamW with nnU-Net's schedule if ``adamw_lr`` is set, as in the network's own paper."""
         if self.adamw_lr is None:
             return super().configure_optimizers()
         self.initial_lr, self.weight_decay = self.adamw_lr, self.adamw_weight_decay
@@ -78,15 +78,15 @@ class BaselineTrainer(GuardedTrainer, nnUNetTrainer):
         return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
-        """There is one output."""
+        """Do nothing, as the networks have a single output."""
 
 
 class Padded(nn.Module):
-    """A network that takes crops of any size: padded with zeros to a multiple, and cut back.
+    """Makes a network accept crops of any size, by padding with zeros to a multiple and cropping the output.
 
     Args:
         network: from (B, C, Z, Y, X) to (B, P, Z, Y, X).
-        multiple: of Z, Y and X.
+        multiple: that Z, Y and X are padded to.
     """
 
     def __init__(self, network: nn.Module, multiple: int) -> None:
@@ -94,7 +94,7 @@ class Padded(nn.Module):
         self.network, self.multiple = network, multiple
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, Z, Y, X) to (B, P, Z, Y, X)."""
+        """Map (B, C, Z, Y, X) to logits (B, P, Z, Y, X)."""
         z, y, x_size = x.shape[2:]
         missing = [-size % self.multiple for size in (x_size, y, z)]
         padded = F.pad(x, [part for size in missing for part in (0, size)])

@@ -11,7 +11,7 @@ from nnunetv2_cfseg.trainers.timed import nnUNetTrainer_timed
 class nnUNetTrainer_UNETR(BaselineTrainer):
     """UNETR: a vision transformer with a convolutional decoder (Hatamizadeh et al., WACV 2022).
 
-    Its paper has AdamW at 1e-4.
+    Its paper uses AdamW with a learning rate of 1e-4.
     """
 
     multiple = 16
@@ -19,7 +19,7 @@ class nnUNetTrainer_UNETR(BaselineTrainer):
 
     @staticmethod
     def make_network(input_channels: int, heads: int, crop: tuple[int, int, int]) -> nn.Module:
-        """In the paper's size."""
+        """Make UNETR in the paper's size."""
         from monai.networks.nets import UNETR
 
         return UNETR(input_channels, heads, img_size=crop)
@@ -28,7 +28,7 @@ class nnUNetTrainer_UNETR(BaselineTrainer):
 class nnUNetTrainer_SwinUNETR(BaselineTrainer):
     """Swin UNETR: shifted windows with a convolutional decoder (Hatamizadeh et al., BrainLes 2021).
 
-    Its paper has AdamW at 8e-4, and 48 features.
+    Its paper uses AdamW with a learning rate of 8e-4, and 48 features.
     """
 
     multiple = 32
@@ -36,7 +36,7 @@ class nnUNetTrainer_SwinUNETR(BaselineTrainer):
 
     @staticmethod
     def make_network(input_channels: int, heads: int, crop: tuple[int, int, int]) -> nn.Module:
-        """In the paper's size."""
+        """Make Swin UNETR in the paper's size."""
         from monai.networks.nets import SwinUNETR
 
         return SwinUNETR(input_channels, heads, feature_size=48)
@@ -45,7 +45,7 @@ class nnUNetTrainer_SwinUNETR(BaselineTrainer):
 class nnUNetTrainer_UNetPlusPlus(BaselineTrainer):
     """U-Net++: a U-Net with nested skip connections (Zhou et al., DLMIA 2018), without deep supervision.
 
-    Its paper has Adam at 3e-4.
+    Its paper uses Adam with a learning rate of 3e-4.
     """
 
     multiple = 16
@@ -54,31 +54,31 @@ class nnUNetTrainer_UNetPlusPlus(BaselineTrainer):
 
     @staticmethod
     def make_network(input_channels: int, heads: int, crop: tuple[int, int, int]) -> nn.Module:
-        """In the library's size."""
+        """Make U-Net++ in the library's size."""
         from monai.networks.nets import BasicUNetPlusPlus
 
         return FirstOutput(BasicUNetPlusPlus(3, input_channels, heads))
 
 
 class FirstOutput(nn.Module):
-    """A network that returns a list of outputs, reduced to the first of them."""
+    """Wraps a network that returns a list of outputs, and returns only the first."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the network takes it."""
+        """Pass ``x`` to the network and return its first output."""
         return self.network(x)[0]
 
 
 class nnUNetTrainer_UNETR_timed(nnUNetTrainer_timed, nnUNetTrainer_UNETR):
-    """Stopped by the clock."""
+    """UNETR, stopped by the clock."""
 
 
 class nnUNetTrainer_SwinUNETR_timed(nnUNetTrainer_timed, nnUNetTrainer_SwinUNETR):
-    """Stopped by the clock."""
+    """Swin UNETR, stopped by the clock."""
 
 
 class nnUNetTrainer_UNetPlusPlus_timed(nnUNetTrainer_timed, nnUNetTrainer_UNetPlusPlus):
-    """Stopped by the clock."""
+    """U-Net++, stopped by the clock."""

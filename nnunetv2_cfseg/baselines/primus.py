@@ -11,21 +11,21 @@ from nnunetv2_cfseg.trainers.timed import nnUNetTrainer_timed
 
 
 class nnUNetTrainer_Primus_S_timed(nnUNetTrainer_timed, nnUNet_Primus_S_Trainer):
-    """Its own optimiser; the warm-up is a share of the budget, as it is 50 of its 1000 epochs."""
+    """Primus S with its own optimiser; 5 % of the budget is warm-up, like Primus' 50 of 1000 epochs."""
 
     warmup_share = 0.05
 
     def configure_optimizers(self, stage: str = "") -> tuple[torch.optim.Optimizer, WarmupPolyLR]:
-        """AdamW as in Primus' trainer, and one schedule for warm-up and decay."""
+        """Return AdamW as in Primus' trainer, and one schedule for warm-up and decay."""
         optimizer = torch.optim.AdamW(
             self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay, betas=(0.9, 0.98)
         )
         return optimizer, WarmupPolyLR(optimizer, self.initial_lr, self.num_epochs, warmup_share=self.warmup_share)
 
     def on_train_epoch_start(self) -> None:
-        """nnU-Net's; Primus' would exchange the schedule after 50 epochs."""
+        """Start nnU-Net's epoch, not Primus', which would replace the schedule after 50 epochs."""
         nnUNetTrainer.on_train_epoch_start(self)
 
     def restore(self, filename: str) -> None:
-        """nnU-Net's, for the same reason."""
+        """Load a checkpoint as nnU-Net does, not as Primus does, which would replace the schedule too."""
         nnUNetTrainer.load_checkpoint(self, filename)

@@ -15,7 +15,7 @@ class nnUNetTrainer_UNet3D(BaselineTrainer):
 
     @staticmethod
     def make_network(input_channels: int, heads: int, crop: tuple[int, int, int]) -> nn.Module:
-        """With 32 features, as in its paper; the library's 64 make it four times as slow."""
+        """Make it with 32 features, as in its paper; the library's 64 make it four times as slow."""
         from pytorch3dunet.unet3d.model import UNet3D
 
         return UNet3D(input_channels, heads, f_maps=32, is_segmentation=False)
@@ -28,15 +28,15 @@ class nnUNetTrainer_ResidualUNet3D(BaselineTrainer):
 
     @staticmethod
     def make_network(input_channels: int, heads: int, crop: tuple[int, int, int]) -> nn.Module:
-        """With 28 features at first, as in its paper."""
+        """Make it with 28 features in the first level, as in its paper."""
         from pytorch3dunet.unet3d.model import ResidualUNet3D
 
         return ResidualUNet3D(input_channels, heads, f_maps=(28, 36, 48, 64, 80), num_groups=4, is_segmentation=False)
 
 
 class nnUNetTrainer_UNet3D_timed(nnUNetTrainer_timed, nnUNetTrainer_UNet3D):
-    """Stopped by the clock."""
+    """3D U-Net, stopped by the clock."""
 
 
 class nnUNetTrainer_ResidualUNet3D_timed(nnUNetTrainer_timed, nnUNetTrainer_ResidualUNet3D):
-    """Stopped by the clock."""
+    """Residual 3D U-Net, stopped by the clock."""

@@ -1,7 +1,7 @@
-"""Models to pass on: weights that cannot run code, what nnU-Net needs to know of them, and a model card.
+"""Bundles, models to share: weights that cannot run code, what nnU-Net needs to know about them, and a model card.
 
 A bundle is a folder: ``fold_N.safetensors``, ``plans.json``, ``dataset.json``, ``bundle.json`` and ``README.md``, whose
-head is what model hubs read (Mitchell et al. 2019, "Model Cards for Model Reporting").
+header is read by model hubs (Mitchell et al. 2019, "Model Cards for Model Reporting").
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from nnunetv2_cfseg.nnunet.plans import Axis, read_plans
 FORMAT = 1
 INDEX = "bundle.json"
 INDEX_LIMIT_BYTES = 2**20
-INTENDED_USE = "Research. Not a medical device: a segmentation has to be checked before anything is decided by it."
+INTENDED_USE = "Research. Not a medical device: check a segmentation before basing any decision on it."
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a model card says that the model's files do not.
+    """What a model card says beyond the model's files.
 
     Attributes:
         licence: of the weights, such as an SPDX name.
         training_data: where the scans are from.
-        intended_use: and what it is not meant for.
+        intended_use: what the model is and is not meant for.
     """
 
     licence: str
@@ -55,7 +55,7 @@ class Card:
 
 
 class Index(Document):
-    """What ``bundle.json`` says."""
+    """The content of ``bundle.json``."""
 
     format: Count
     trainer: PlainName
@@ -70,13 +70,13 @@ def is_bundle(folder: Path) -> bool:
 
 
 def require_no_part_of_a_bundle(folder: Path) -> None:
-    """Refuse a bundle that lost its index: it would be searched for checkpoints, which bundles do not have.
+    """Refuse a bundle without its index, which would otherwise be searched for checkpoints.
 
     Raises:
         ValueError: the folder holds weights of a bundle.
     """
     if weights := sorted(folder.glob("*.safetensors")):
-        raise ValueError(f"a bundle must have a {INDEX}, and only its {weights[0].name} is there: {folder}")
+        raise ValueError(f"{INDEX} is missing; a bundle must have it beside {weights[0].name}: {folder}")
 
 
 def write_bundle(
@@ -85,13 +85,13 @@ def write_bundle(
     """Write a bundle.
 
     Args:
-        models: configurations that share their weights, such as those of thin and of thick slices.
-        folder: must not be there yet.
-        validation: of each fold that was validated the mean Dice of each class, by nnU-Net's key of the class.
+        models: configurations that share their weights, such as those for thin and for thick slices.
+        folder: must not exist yet.
+        validation: for each validated fold, the mean Dice of each class by nnU-Net's key of the class.
 
     Raises:
-        ValueError: the folder is there, or the weights differ between configurations.
-        OSError: it cannot be written.
+        ValueError: the folder exists, or the weights differ between configurations.
+        OSError: the bundle cannot be written.
     """
     require_new_folder(folder)
     first = models[0]
@@ -100,8 +100,8 @@ def write_bundle(
         others = [network.state_dict() for network in other.networks]
         if first.folds != other.folds or not all(map(_same_weights, weights, others)):
             raise ValueError(
-                f"a bundle's configurations share their weights, and those of {first.configuration.name} and "
-                f"{other.configuration.name} differ; export them one by one with -c"
+                f"the weights of {first.configuration.name} and {other.configuration.name} differ, but a bundle's "
+                f"configurations share their weights; export them one by one with -c"
             )
     card_text = _card(models, folder.name, card, validation)
     part = folder.with_name(f".{folder.name}.unfinished")
@@ -134,7 +134,7 @@ def _write(models: Sequence[Model], part: Path, card_text: str) -> None:
             save_file({name: value.contiguous() for name, value in network.state_dict().items()}, file)
         except SafetensorError as error:
             raise OSError(f"the weights cannot be written ({error}): {file}") from error
-        copymode(part / INDEX, file)  # safetensors writes what nobody else may read
+        copymode(part / INDEX, file)  # safetensors makes files that only the owner can read
 
 
 def load_bundle(folder: Path, folds: Sequence[str] | None = None, configuration: str | None = None) -> list[Model]:
@@ -145,11 +145,12 @@ def load_bundle(folder: Path, folds: Sequence[str] | None = None, configuration:
         configuration: None for all.
 
     Raises:
-        ValueError: a file is missing or broken, was written by a later version, or has not what is asked for.
+        ValueError: a file is missing or broken or was written by a later version, or the bundle lacks a fold or the
+            configuration.
     """
     index = read_document(folder / INDEX, Index, limit_bytes=INDEX_LIMIT_BYTES)
     if index.format > FORMAT:
-        raise ValueError(f"a bundle must be of format {FORMAT} or before, got {index.format}: {folder / INDEX}")
+        raise ValueError(f"a bundle's format must be {FORMAT} or lower, got {index.format}: {folder / INDEX}")
     plans, dataset_json = read_plans(folder / "plans.json"), read_dataset_json(folder / "dataset.json")
     folds = index.folds if folds is None else folds
     names = index.configurations
@@ -169,20 +170,20 @@ def load_bundle(folder: Path, folds: Sequence[str] | None = None, configuration:
     return models
 
 
-def _same_weights(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+def _same_weights(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def _check_has(what: str, asked: Sequence[str], there: Sequence[str], folder: Path) -> None:
-    if not set(asked) <= set(there):
-        raise ValueError(f"the bundle has the {what} {', '.join(there)}, not {', '.join(asked)}: {folder}")
+def _check_has(kind: str, requested: Sequence[str], available: Sequence[str], folder: Path) -> None:
+    if not set(requested) <= set(available):
+        raise ValueError(f"the bundle has the {kind} {', '.join(available)}, not {', '.join(requested)}: {folder}")
 
 
 def _read_weights(file: Path) -> dict[str, Any]:
     require_regular_file(file)
     try:
         weights = load_file(file)
-    except Exception as error:  # a file that is none can raise anything
+    except Exception as error:  # a broken file can raise anything
         if is_out_of_memory(error):
             raise
         raise ValueError(f"weights must be a whole .safetensors file ({error}): {file}") from error
@@ -218,7 +219,7 @@ def _scores(validation: Mapping[str, Mapping[str, float]], model: Model) -> list
     for label, value in model.dataset_json["labels"].items():
         key = str(tuple(value)) if isinstance(value, list) else str(value)
         dices = [dice_of[key] for dice_of in validation.values() if key in dice_of]
-        dices = [dice for dice in dices if not isnan(dice)]  # a class that no validation case has
+        dices = [dice for dice in dices if not isnan(dice)]  # NaN for a class that no validation case has
         if dices:
             rows.append({"class": label, "dice": sum(dices) / len(dices), "folds": len(dices)})
     return rows

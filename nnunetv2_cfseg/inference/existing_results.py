@@ -1,4 +1,4 @@
-"""What stands in an output folder already: what is done, what may be written again, and what must not be touched."""
+"""What an output folder already holds: finished cases, those that may be written again, those that must be kept."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from nnunetv2_cfseg.inference.outputs import volumes_ml
 from nnunetv2_cfseg.inference.records import Recipe, describe_input, input_name, is_whole, read_record, same_input
 from nnunetv2_cfseg.inference.scans import Case
 
-#: Files that are looked into at once.
+#: How many cases are compared at once.
 THREADS = 4
 
 
 @dataclass(frozen=True)
 class ExistingResults:
-    """What an output folder holds of the cases that are to be segmented.
+    """What an output folder already holds of the cases to be segmented.
 
     Attributes:
-        to_do: cases to segment.
-        volumes_ml: of each label value in each case that is done.
-        unrecorded: of the done ones, those of which nothing says what they were made from.
+        to_do: cases that still have to be segmented.
+        volumes_ml: volume of each label value in each finished case.
+        unrecorded: finished cases without a record of what they were made from.
     """
 
     to_do: list[Case] = field(default_factory=list)
@@ -41,11 +41,11 @@ class ExistingResults:
 
 @dataclass(frozen=True)
 class Policy:
-    """What may be left as it is and what may be replaced.
+    """Which existing results are kept and which may be replaced.
 
     Attributes:
-        resume: leave out what is done.
-        overwrite: replace what was made of another scan, what nobody knows the origin of, and what was edited.
+        resume: skip finished cases.
+        overwrite: replace results of another scan, results of unknown origin, and edited results.
     """
 
     resume: bool = False
@@ -53,7 +53,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Existing:
     case: Case
     volumes_ml: dict[int, float] | None = None
     recorded: bool = True
@@ -63,10 +63,10 @@ class _Found:
 def look(
     cases: Sequence[Case], output: Path, recipe: Recipe, *, endings: Sequence[str], policy: Policy
 ) -> ExistingResults:
-    """Compare cases with what stands in the output folder; nothing is changed.
+    """Compare cases with the output folder's content; nothing is changed.
 
-    A segmentation of the same bytes may be made again. With ``resume`` it is done if it was made with the same model
-    and settings and is whole; one without a record, as older versions and nnU-Net leave it, if it is whole and lies on
+    A segmentation of the same scan may be replaced. With ``resume`` it counts as finished if it was made with the same
+    model and settings and is whole; one without a record, as older versions and nnU-Net leave it, if it is whole and on
     the scan's grid.
 
     Args:
@@ -80,21 +80,21 @@ def look(
     """
     find = partial(_find, output=output, recipe=recipe, endings=endings, policy=policy)
     with ThreadPoolExecutor(THREADS) as pool:
-        found = list(pool.map(find, cases))
-    refused = [one.refused for one in found if one.refused is not None]
+        existing = list(pool.map(find, cases))
+    refused = [result.refused for result in existing if result.refused is not None]
     if refused:
         more = f" (and {len(refused) - 1} more like it)" if len(refused) > 1 else ""
         advice = "give this scan another name with --name" if len(cases) == 1 else "use another folder"
         raise ValueError(f"{refused[0]}{more}; {advice}, or replace what is there with --overwrite")
-    standing = ExistingResults()
-    for one in found:
-        if one.volumes_ml is None:
-            standing.to_do.append(one.case)
+    results = ExistingResults()
+    for result in existing:
+        if result.volumes_ml is None:
+            results.to_do.append(result.case)
             continue
-        standing.volumes_ml[one.case.name] = one.volumes_ml
-        if not one.recorded:
-            standing.unrecorded.append(one.case.name)
-    return standing
+        results.volumes_ml[result.case.name] = result.volumes_ml
+        if not result.recorded:
+            results.unrecorded.append(result.case.name)
+    return results
 
 
 def check_model_files(output: Path, files: Mapping[str, Mapping[str, Any]], *, overwrite: bool) -> None:
@@ -105,13 +105,13 @@ def check_model_files(output: Path, files: Mapping[str, Mapping[str, Any]], *, o
         overwrite: allow it.
 
     Raises:
-        ValueError: what stands there differs.
+        ValueError: an existing file differs.
     """
     for name, content in files.items():
         file = output / name
         if not overwrite and file.exists() and not _is_json_of(file, content):
             raise ValueError(
-                f"the output folder holds another model's {name}, so what is in it was made by that; use another "
+                f"the output folder holds another model's {name}, so its segmentations are that model's; use another "
                 f"folder, or replace it with --overwrite: {printable(file)}"
             )
 
@@ -120,12 +120,12 @@ def check_model_files(output: Path, files: Mapping[str, Mapping[str, Any]], *, o
 def model_files(
     output: Path, files: Mapping[str, Mapping[str, Any]], *, file_ending: str, alone: bool
 ) -> Iterator[None]:
-    """Write them where they are not there already, and take them back if no segmentation comes to lie beside them.
+    """Write the model's missing files, and remove them again if no segmentation is written beside them.
 
     Args:
         files: names and contents.
         file_ending: of segmentations.
-        alone: no other run writes there.
+        alone: no other run writes to the folder.
     """
     missing = [name for name, content in files.items() if not _is_json_of(output / name, content)]
     try:
@@ -139,7 +139,7 @@ def model_files(
 
 
 def read_back(file: Path, case: Case) -> Volume | None:
-    """A segmentation that is whole and lies on its scan's grid; None for any other.
+    """Read a segmentation; None if it is broken or not on its scan's grid.
 
     Args:
         file: of the segmentation.
@@ -152,15 +152,15 @@ def read_back(file: Path, case: Case) -> Volume | None:
         return None
 
 
-def _find(case: Case, *, output: Path, recipe: Recipe, endings: Sequence[str], policy: Policy) -> _Found:
+def _find(case: Case, *, output: Path, recipe: Recipe, endings: Sequence[str], policy: Policy) -> _Existing:
     outputs = [output / f"{case.name}{ending}" for ending in endings]
     file = outputs[0]
     if not file.exists() or (policy.overwrite and not policy.resume):
-        return _Found(case)
+        return _Existing(case)
     try:
         source = describe_input(case)
     except (ValueError, OSError):
-        return _Found(case)  # it fails when it is read, and nothing is replaced
+        return _Existing(case)  # it will fail when it is read, and nothing will be replaced
     record = read_record(output, case.name)
     if record is None:
         return _unrecorded(case, outputs, policy)
@@ -168,43 +168,43 @@ def _find(case: Case, *, output: Path, recipe: Recipe, endings: Sequence[str], p
         refused = (
             f"{printable(file)} was made of another scan ({input_name(record['input'])}) than {printable(case.place)}"
         )
-        return _Found(case, refused=None if policy.overwrite else refused)
+        return _Existing(case, refused=None if policy.overwrite else refused)
     if file.name not in record["outputs"]:
-        return _Found(case)  # a run was killed as it wrote the case
+        return _Existing(case)  # a run was killed while it wrote the case
     edited = None if is_whole(record, [file]) else read_back(file, case)
     made = policy.resume and recipe.made(record)
     if edited is not None:
         if made and all(output.is_file() for output in outputs):
-            return _Found(case, volumes_ml(edited.values, edited.geometry))
+            return _Existing(case, volumes_ml(edited.values, edited.geometry))
         refused = f"{printable(file)} was edited since it was made"
-        return _Found(case, refused=None if policy.overwrite else refused)
+        return _Existing(case, refused=None if policy.overwrite else refused)
     if made and is_whole(record, outputs):
-        return _Found(case, _volumes_of(record, file, case))
-    return _Found(case)
+        return _Existing(case, _volumes_of(record, file, case))
+    return _Existing(case)
 
 
-def _unrecorded(case: Case, outputs: Sequence[Path], policy: Policy) -> _Found:
-    """Of an older version, of nnU-Net, or of somewhere else."""
+def _unrecorded(case: Case, outputs: Sequence[Path], policy: Policy) -> _Existing:
+    """Judge a segmentation without a record: from an older version, from nnU-Net, or from elsewhere."""
     segmentation = read_back(outputs[0], case) if policy.resume else None
     if segmentation is not None and all(output.is_file() for output in outputs):
-        return _Found(case, volumes_ml(segmentation.values, segmentation.geometry), recorded=False)
-    refused = f"nothing says which scan {printable(outputs[0])} was made of"
-    return _Found(case, refused=None if policy.overwrite else refused)
+        return _Existing(case, volumes_ml(segmentation.values, segmentation.geometry), recorded=False)
+    refused = f"there is no record of the scan that {printable(outputs[0])} was made of"
+    return _Existing(case, refused=None if policy.overwrite else refused)
 
 
 def _volumes_of(record: Mapping[str, Any], file: Path, case: Case) -> dict[int, float] | None:
-    known = record.get("volumes_ml")
+    recorded = record.get("volumes_ml")
     try:
-        return {int(value): float(ml) for value, ml in known.items()}  # type: ignore[union-attr]
+        return {int(value): float(ml) for value, ml in recorded.items()}  # type: ignore[union-attr]
     except (AttributeError, TypeError, ValueError):
         segmentation = read_back(file, case)
         return None if segmentation is None else volumes_ml(segmentation.values, segmentation.geometry)
 
 
-def _fits(found: VolumeGeometry, case: Case) -> bool:
+def _fits(geometry: VolumeGeometry, case: Case) -> bool:
     if case.series is not None:
-        return found.shape[0] == len(case.sources)
-    return grid_difference(found, read_geometry(case.files[0])) is None
+        return geometry.shape[0] == len(case.sources)
+    return grid_difference(geometry, read_geometry(case.files[0])) is None
 
 
 def _is_json_of(file: Path, content: Mapping[str, Any]) -> bool:

@@ -21,7 +21,7 @@ SCHEMES = ("CTNormalization", "ZScoreNormalization", "NoNormalization")
 
 @dataclass(frozen=True)
 class InferencePlan:
-    """A configuration of the plans, complete.
+    """A configuration of the plans with everything that prediction needs.
 
     Attributes:
         name: such as ``3d_fullres``.
@@ -29,16 +29,16 @@ class InferencePlan:
         transpose: nnU-Net's ``transpose_forward``.
         normalization: a scheme for each channel.
         intensity_properties: the foreground's statistics for each channel.
-        force_separate_z: of resampling images, and logits.
-        network: what the network is built from.
-        foreground_hu: between which foreground lies; None where the plans do not say.
+        force_separate_z: for resampling images, and for resampling logits.
+        network: keyword arguments of the network.
+        foreground_hu: lower and upper HU of foreground; None if the plans do not say.
         channel_names: of dataset.json, in order.
         labels: of dataset.json.
-        regions_class_order: of dataset.json, where labels are regions.
+        regions_class_order: of dataset.json; None if labels are not regions.
         file_ending: of dataset.json.
         reorients: whether nnU-Net's reader turns every file to RAS.
-        storage_order: which way axes run in the files that it was trained on, such as ``LPS``; None where the plans
-            do not say.
+        storage_order: order of axes in the files that the model was trained on, such as ``LPS``; None if the plans do
+            not say.
     """
 
     name: str
@@ -73,7 +73,7 @@ class InferencePlan:
 
     @property
     def decision(self) -> LogitsToLabels:
-        """How its logits become labels."""
+        """The rule by which logits become labels."""
         return LogitsToLabels(self.regions_class_order)
 
 
@@ -85,16 +85,15 @@ def read_inference_plan(
     plans_file: str = "plans.json",
     dataset_file: str = "dataset.json",
 ) -> InferencePlan:
-    """Pick what prediction needs.
+    """Check the plans and dataset.json, and pick what prediction needs.
 
     Args:
-        plans_file: that the plans are of, for messages.
-        dataset_file: that ``dataset_json`` is of.
+        plans_file: file of the plans, for messages.
+        dataset_file: file of ``dataset_json``, for messages.
 
     Raises:
-        ValueError: no such configuration, another network than this package's, or what only nnU-Net's own prediction
-            can do: a cascade, another resampling, another reader;
-            or an entry that is missing or does not fit.
+        ValueError: there is no such configuration, the network is not this package's, an entry is missing or wrong, or
+            only nnU-Net's own prediction can do what the plans ask for: a cascade, another resampling, another reader.
     """
     top = check_document(plans, Plans, plans_file)
     dataset = check_document(dataset_json, DatasetJson, dataset_file)
@@ -109,7 +108,7 @@ def read_inference_plan(
     channels = tuple((dataset.channel_names or dataset.modality or {}).values())
     if len(settings.normalization_schemes) != len(channels):
         raise ValueError(
-            f"configurations.{name}.normalization_schemes must have one for each of {len(channels)} channels of "
+            f"configurations.{name}.normalization_schemes must have one scheme for each of {len(channels)} channels of "
             f"{dataset_file}, got {len(settings.normalization_schemes)}: {plans_file}"
         )
     order = dataset.regions_class_order
@@ -140,7 +139,7 @@ def _require_our_network(content: Mapping[str, Any], file: str) -> None:
     if network != NETWORK_CLASS:
         name = network if isinstance(network, str) and network.isprintable() and len(network) < 200 else short(network)
         raise ValueError(
-            f"cfseg predict needs a model of this package's network, and the plans are for {name}; use "
+            f"the plans are for {name}, but cfseg predict needs a model of this package's network; use "
             f"nnUNetv2_predict: {file}"
         )
 
@@ -150,21 +149,21 @@ def _require_known(plans: Plans, settings: ConfigurationPlans, file: str) -> Non
     resampling = {settings.resampling_fn_data, settings.resampling_fn_probabilities}
     unknown_resampling = sorted(map(short, resampling - {RESAMPLING}))
     unknown_schemes = sorted({short(scheme) for scheme in settings.normalization_schemes if scheme not in SCHEMES})
-    for what, ok in (
+    for feature, supported in (
         (f"the image reader {short(reader)}", reader in READERS),
         (f"resampling with {', '.join(unknown_resampling)}", not unknown_resampling),
         (f"the normalisation {', '.join(unknown_schemes)}", not unknown_schemes),
         ("a cascade", not settings.previous_stage),
         ("normalisation within a mask", not any(settings.use_mask_for_norm)),
     ):
-        if not ok:
+        if not supported:
             raise ValueError(
-                f"cfseg predict does not know {what}, which the plans ask for; use nnUNetv2_predict: {file}"
+                f"the plans ask for {feature}, which cfseg predict does not support; use nnUNetv2_predict: {file}"
             )
 
 
 def _intensities(plans: Plans, schemes: list[str], file: str) -> tuple[Mapping[str, float], ...]:
-    """Of each channel; only ``CTNormalization`` needs any."""
+    """Intensity statistics of each channel; only those of ``CTNormalization`` are checked."""
     name = "foreground_intensity_properties_per_channel"
     properties = plans.foreground_intensity_properties_per_channel
     for channel, scheme in enumerate(schemes):

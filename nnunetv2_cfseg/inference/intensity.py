@@ -1,4 +1,4 @@
-"""nnU-Net's normalisation of intensities, as a clip, a shift and a scale, so that any part of a scan can have it."""
+"""nnU-Net's normalisation of intensities as a clip, a shift and a scale, which can be applied to any part of a scan."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-#: nnU-Net divides by no less.
+#: Smallest divisor, as in nnU-Net.
 SMALLEST_STD = 1e-8
 
 
@@ -26,7 +26,7 @@ class Intensity:
     std: float = 1.0
 
     def normalise(self, values: Tensor) -> Tensor:
-        """Values of any type to new float32 ones."""
+        """Return normalised values as a new float32 tensor; ``values`` may have any type."""
         values = values.to(torch.float32, copy=True)
         if (self.low, self.high) != (-inf, inf):
             values.clamp_(self.low, self.high)
@@ -34,7 +34,7 @@ class Intensity:
 
 
 def ct_intensity(properties: Mapping[str, float]) -> Intensity:
-    """``CTNormalization`` with the foreground's statistics of the plans."""
+    """``CTNormalization`` with the plans' foreground statistics."""
     return Intensity(
         properties["percentile_00_5"],
         properties["percentile_99_5"],
@@ -44,10 +44,10 @@ def ct_intensity(properties: Mapping[str, float]) -> Intensity:
 
 
 def intensity_of(scheme: str, properties: Mapping[str, float], channel: NDArray[Any]) -> Intensity:
-    """What a normalisation scheme of the plans does to a channel of a scan.
+    """The normalisation that a scheme of the plans applies to a channel of a scan, (Z, Y, X).
 
     Raises:
-        ValueError: a scheme that is not one clip, shift and scale of all voxels.
+        ValueError: the scheme is unknown.
     """
     if scheme == "CTNormalization":
         return ct_intensity(properties)
@@ -55,10 +55,10 @@ def intensity_of(scheme: str, properties: Mapping[str, float], channel: NDArray[
         return Intensity()
     if scheme == "ZScoreNormalization":
         mean = float(channel.mean(dtype=np.float64))
-        # Plane by plane: numpy's own makes a float64 copy of the scan.
+        # Plane by plane: numpy's own variance makes a float64 copy of the scan.
         variance = float(np.mean([np.square(plane - mean, dtype=np.float64).mean() for plane in channel]))
         return Intensity(mean=mean, std=max(variance**0.5, SMALLEST_STD))
     raise ValueError(
-        f"cfseg predict normalises with CTNormalization, ZScoreNormalization and NoNormalization, and the plans have "
-        f"{scheme}; nnUNetv2_predict takes any"
+        f"unknown normalisation {scheme} in the plans; cfseg predict has CTNormalization, ZScoreNormalization and "
+        f"NoNormalization, nnUNetv2_predict has them all"
     )

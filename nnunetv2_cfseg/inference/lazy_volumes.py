@@ -1,7 +1,7 @@
-"""Volumes that are read some slices at a time, so that none of them has to be held whole.
+"""Volumes that are read a few slices at a time, so that none has to be in memory as a whole.
 
-A pipeline is a chain of them: a scan on the grid of the plans, the same flipped or continued beyond its ends, the
-logits of a network on it, the mean of several.
+A pipeline is a chain of them: a scan on the grid of the plans, the same scan flipped or continued beyond its ends, a
+network's logits on it, the mean of several.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nnunetv2_cfseg.networks.beyond_scan import BeyondScan
 
 
 class LazyVolume(Protocol):
-    """A volume of C channels.
+    """A volume of C channels that is computed when it is read.
 
     Attributes:
         shape: (Z, Y, X).
@@ -31,7 +31,7 @@ class LazyVolume(Protocol):
 
 
 class InMemoryVolume:
-    """A tensor (C, Z, Y, X) that is in memory."""
+    """A tensor (C, Z, Y, X) as a :class:`LazyVolume`."""
 
     def __init__(self, volume: Tensor) -> None:
         self.volume = volume
@@ -39,7 +39,7 @@ class InMemoryVolume:
         self.shape = (z, y, x)
 
     def read(self, start: int, stop: int) -> Tensor:
-        """A view."""
+        """Slices ``start`` to ``stop``, (C, stop - start, Y, X), as a view of the tensor."""
         return self.volume[:, start:stop]
 
 
@@ -52,7 +52,7 @@ class Flipped:
         self.axes = tuple(axes)
 
     def read(self, start: int, stop: int) -> Tensor:
-        """A copy."""
+        """Slices ``start`` to ``stop`` of the mirrored volume, (C, stop - start, Y, X), as a copy."""
         if 0 in self.axes:
             start, stop = self.shape[0] - stop, self.shape[0] - start
         return self.source.read(start, stop).flip([axis + 1 for axis in self.axes])
@@ -64,7 +64,7 @@ class Continued:
     Args:
         source: the volume.
         beyond_scan: what it is continued with.
-        pads: voxels before and behind each axis, z, y, x.
+        pads: voxels to add before and behind each axis, z, y, x.
     """
 
     def __init__(self, source: LazyVolume, beyond_scan: BeyondScan, pads: Sequence[tuple[int, int]]) -> None:
@@ -75,7 +75,7 @@ class Continued:
         self.shape = (z, y, x)
 
     def read(self, start: int, stop: int) -> Tensor:
-        """A copy."""
+        """Slices ``start`` to ``stop`` of the continued volume, (C, stop - start, Y, X), as a copy."""
         size, (before, behind) = self.source.shape[0], self.pads[0]
         if self.beyond_scan.shows_scan:
             places = self.beyond_scan.places(size, before, behind)[start:stop]
@@ -97,7 +97,7 @@ class Mean:
         self.shape = sources[0].shape
 
     def read(self, start: int, stop: int) -> Tensor:
-        """A new tensor."""
+        """Slices ``start`` to ``stop`` of the mean, (C, stop - start, Y, X)."""
         total = self.sources[0].read(start, stop)
         if len(self.sources) == 1:
             return total
@@ -108,6 +108,6 @@ class Mean:
 
 
 def read_all(source: LazyVolume) -> Tensor:
-    """The whole volume, (C, Z, Y, X): for tests and small ones."""
+    """The whole volume, (C, Z, Y, X), for tests and small volumes."""
     with torch.inference_mode():
         return source.read(0, source.shape[0])

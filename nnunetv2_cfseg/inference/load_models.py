@@ -1,4 +1,4 @@
-"""Models at a place: a bundle, or nnU-Net's folder of thin slices with that of thick ones beside it."""
+"""Loading models from a bundle, or from nnU-Net's folder for thin slices and the one for thick slices beside it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nnunetv2_cfseg.inference.model import Model, load_model
 from nnunetv2_cfseg.inference.storage_order import with_storage_order
 from nnunetv2_cfseg.trainers.export_thick_model import THICK, THIN
 
-#: That any model may have.
+#: Number of shifts that every model accepts.
 MOST_SHIFTS = 8
 
 
@@ -23,13 +23,17 @@ def load_models(
     configuration: str | None = None,
     trust_checkpoint: bool = False,
 ) -> list[Model]:
-    """Load what is there, or one configuration of it.
+    """Load all configurations of a model, or one of them.
 
     Args:
-        trust_checkpoint: load checkpoints that can run code; bundles hold none.
+        folder: a bundle or a model folder of nnU-Net.
+        folds: None for all.
+        checkpoint: name of the file in each fold's folder.
+        configuration: None for all.
+        trust_checkpoint: load checkpoints that can run code; bundles have no checkpoints.
 
     Raises:
-        ValueError: what is asked for is missing or broken, or is no model of this package's network.
+        ValueError: a fold or the configuration is missing or broken, or the network is not this package's.
     """
     load = partial(load_model, folds=folds, checkpoint=checkpoint, trust_checkpoint=trust_checkpoint)
     models = load_bundle(folder, folds, configuration) if is_bundle(folder) else _load(folder, configuration, load)
@@ -46,15 +50,18 @@ def _load(folder: Path, configuration: str | None, load: Callable[[Path], Model]
     if is_thin and configuration is None and thick.is_dir():
         models.append(load(thick))
         if models[0].dataset_json != models[1].dataset_json:
-            raise ValueError(f"models of thin and thick slices must be of one dataset, name one with -c: {folder}")
+            raise ValueError(
+                f"the models for thin and thick slices have different dataset.json files; name one of them with -c: "
+                f"{folder}"
+            )
     return models
 
 
 def check_shifts(models: Sequence[Model], shifts: int) -> None:
-    """More grids than a patch has voxels along its longest axis repeat each other.
+    """Refuse more grids than a patch has voxels along its longest axis, since they would repeat each other.
 
     Raises:
-        ValueError: there are more, and more than any command's default, or none.
+        ValueError: ``shifts`` is below 1, or above both that number and ``MOST_SHIFTS``.
     """
     longest = max(max(model.networks[0].patch_size) for model in models)
     if not 1 <= shifts <= max(MOST_SHIFTS, longest):
@@ -67,6 +74,6 @@ def check_shifts(models: Sequence[Model], shifts: int) -> None:
 def _named(model: Model, configuration: str | None, folder: Path) -> Model:
     if configuration not in (None, model.configuration.name):
         raise ValueError(
-            f"-c must be the model's configuration {model.configuration.name}, got {configuration}: {folder}"
+            f"-c must be the model's configuration, {model.configuration.name}, got {configuration}: {folder}"
         )
     return model

@@ -1,8 +1,9 @@
-"""From logits to labels on the scan's own grid, some slices at a time.
+"""From logits to labels on the scan's own grid, a few slices at a time.
 
-nnU-Net resamples the logits of all classes and then takes the greatest. Between eight voxels of which one class is the
-greatest it is so everywhere, because linear interpolation is a weighted mean: the difference of its logit to any
-other is positive at all eight, hence in any mean of them. So only voxels between different labels are interpolated.
+nnU-Net resamples the logits of all classes and then takes the greatest. If one class is the greatest at all eight
+corners of a cell, it is the greatest everywhere between them, because linear interpolation is a weighted mean: the
+difference of its logit to any other is positive at all eight corners, hence in any mean of them. So only voxels between
+different labels are interpolated.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ class LogitsToLabels:
     """How logits become labels.
 
     Attributes:
-        region_labels: of nnU-Net's regions, the label of each, of which a later one overwrites an earlier
-            (``regions_class_order``); None for labels, of which the greatest logit's is taken.
+        region_labels: the label of each of nnU-Net's regions, where later ones overwrite earlier ones
+            (``regions_class_order``); None if labels exclude each other and the greatest logit decides.
     """
 
     region_labels: Sequence[int] | None = None
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """(P, ...) to labels (...), int16."""
+        """Turn logits (P, ...) into labels (...), int16."""
         if self.region_labels is not None:
             labels = torch.zeros(logits.shape[1:], dtype=torch.int16, device=logits.device)
             for region, label in zip(logits, self.region_labels, strict=True):
@@ -59,7 +60,7 @@ def label_slices(
 
     Args:
         logits: (P, Z, Y, X).
-        maps: from their grid to the other.
+        maps: from the grid of the logits to the other, for each axis.
         depth: slices of logits to work on at once.
 
     Yields:
@@ -73,7 +74,7 @@ def label_slices(
 def interpolated_logits(
     logits: LazyVolume, maps: tuple[AxisResampling, AxisResampling, AxisResampling], *, depth: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """All logits on a resampled grid, for those who want probabilities.
+    """All logits on a resampled grid, from which probabilities are computed.
 
     Yields:
         The first slice, and logits (P, slices, Y, X), in order.
@@ -106,13 +107,13 @@ def resample_labels(
         return labels
     mixed = torch.nonzero(_nearest_before(_is_mixed(coarse), z, y, x))
     for chunk in mixed.split(CHUNK_VOXELS):
-        places = chunk.unbind(1)
-        labels[places] = decision(_interpolate(logits, (z, y, x), places))
+        indices = chunk.unbind(1)
+        labels[indices] = decision(_interpolate(logits, (z, y, x), indices))
     return labels
 
 
 def _windows(logits: LazyVolume, axis: AxisResampling, depth: int) -> Iterator[tuple[int, Tensor, AxisResampling]]:
-    """For runs of new slices the first of them, the old ones that they lie between, and a map from these."""
+    """For each run of new slices: the first of them, the old slices around them, and the map from old to new."""
     for start, stop in _stretches(axis, depth):
         z = AxisResampling(axis.first[start:stop], axis.second[start:stop], axis.weight[start:stop])
         low, high = int(z.first.min()), int(z.second.max()) + 1
@@ -120,7 +121,7 @@ def _windows(logits: LazyVolume, axis: AxisResampling, depth: int) -> Iterator[t
 
 
 def _stretches(axis: AxisResampling, depth: int) -> Iterator[tuple[int, int]]:
-    """Runs of samples that all end in the same ``depth`` old ones."""
+    """Runs of new samples whose second old sample lies in the same group of ``depth``, as (start, stop)."""
     ends = axis.second // depth
     start = 0
     for stop in range(1, axis.size + 1):
@@ -134,26 +135,26 @@ def _nearest_before(coarse: Tensor, z: AxisResampling, y: AxisResampling, x: Axi
 
 
 def _is_mixed(labels: Tensor) -> Tensor:
-    """(Z, Y, X) bool: whether a label differs from that of any of the next voxels along the axes."""
+    """(Z, Y, X) bool: whether the cell of eight voxels that starts at a voxel holds different labels."""
     mixed = torch.zeros_like(labels, dtype=torch.bool)
     for axis in range(3):
         size = labels.shape[axis] - 1
         here, after = labels.narrow(axis, 0, size), labels.narrow(axis, 1, size)
-        # A cell that holds a difference anywhere is mixed: along one axis after another that of all eight is found.
+        # Going along one axis after another, a difference between any two of the eight voxels is noticed.
         differs = (here != after) | mixed.narrow(axis, 1, size)
         mixed.narrow(axis, 0, size).logical_or_(differs)
     return mixed
 
 
-def _interpolate(logits: Tensor, maps: Sequence[AxisResampling], places: Sequence[Tensor]) -> Tensor:
-    """(P, Z, Y, X) at M places of the new grid: (P, M)."""
+def _interpolate(logits: Tensor, maps: Sequence[AxisResampling], indices: Sequence[Tensor]) -> Tensor:
+    """Interpolate logits (P, Z, Y, X) at M voxels of the new grid, given their indices along each axis: (P, M)."""
     _, size_y, size_x = logits.shape[1:]
     corners: list[Any] = [
-        ((axis.first[place], 1 - axis.weight[place]), (axis.second[place], axis.weight[place]))
-        for axis, place in zip(maps, places, strict=True)
+        ((axis.first[index], 1 - axis.weight[index]), (axis.second[index], axis.weight[index]))
+        for axis, index in zip(maps, indices, strict=True)
     ]
     flat = logits.flatten(1)
-    total = torch.zeros(len(flat), len(places[0]), device=logits.device)
+    total = torch.zeros(len(flat), len(indices[0]), device=logits.device)
     for (z, weight_z), (y, weight_y), (x, weight_x) in product(*corners):
         index = (z * size_y + y) * size_x + x
         total += flat[:, index] * (weight_z * weight_y * weight_x)

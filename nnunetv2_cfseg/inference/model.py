@@ -1,4 +1,4 @@
-"""A trained model, from the folder that nnU-Net's training leaves or from a bundle of ``cfseg export``."""
+"""A trained model, and loading it from the folder that nnU-Net's training leaves."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Model:
     Attributes:
         configuration: of the plans.
         networks: in evaluation mode, float32, on the CPU.
-        mirror_axes: along which its training mirrored, and test-time averaging may.
+        mirror_axes: axes mirrored in training, along which test-time averaging may mirror too.
         trainer: the trainer's name.
-        folds: that the networks are of.
-        plans: nnU-Net's, as they are.
-        dataset_json: nnU-Net's, as it is.
+        folds: names of the networks' folds.
+        plans: nnU-Net's, unchanged.
+        dataset_json: nnU-Net's, unchanged.
     """
 
     configuration: InferencePlan
@@ -54,23 +54,23 @@ def load_model(
 
     Args:
         folder: ``TRAINER__PLANS__CONFIGURATION``, with ``plans.json``, ``dataset.json`` and ``fold_N``.
-        folds: numbers, or ``all``; None for all that are there.
+        folds: numbers, or ``all``; None for all trained folds.
         checkpoint: name of the file in each fold's folder.
         trust_checkpoint: load checkpoints that can run code.
 
     Raises:
-        ValueError: a file is missing or broken, can run code, or the model is not one of this package's network.
+        ValueError: a file is missing or broken or can run code, or the network is not this package's.
     """
     plans, dataset_json = read_plans(folder / "plans.json"), read_dataset_json(folder / "dataset.json")
     plain_name(checkpoint, "-chk")
     folds = find_folds(folder, checkpoint) if folds is None else [fold_name(fold) for fold in folds]
     files = [folder / f"fold_{fold}" / checkpoint for fold in folds]
-    read = [read_model_checkpoint(file, trust=trust_checkpoint) for file in files]
-    first = read[0][0]
-    for (other, _), file in zip(read, files, strict=True):
+    checkpoints = [read_model_checkpoint(file, trust=trust_checkpoint) for file in files]
+    first = checkpoints[0][0]
+    for (other, _), file in zip(checkpoints, files, strict=True):
         if other.init_args.configuration != first.init_args.configuration:
             raise ValueError(
-                f"folds must be of one configuration, {first.init_args.configuration}, got "
+                f"the folds have different configurations, {first.init_args.configuration} and "
                 f"{other.init_args.configuration}: {file}"
             )
     configuration = read_inference_plan(
@@ -79,7 +79,7 @@ def load_model(
     )  # fmt: skip
     return Model(
         configuration,
-        [build_network(configuration, weights, file) for (_, weights), file in zip(read, files, strict=True)],
+        [build_network(configuration, weights, file) for (_, weights), file in zip(checkpoints, files, strict=True)],
         tuple(first.inference_allowed_mirroring_axes or ()),
         first.trainer_name,
         tuple(folds),
@@ -89,29 +89,30 @@ def load_model(
 
 
 def find_folds(folder: Path, checkpoint: str) -> list[str]:
-    """Folds of a model folder that were trained; ``all`` only where there is no other.
+    """Trained folds of a model folder; ``all`` only if there is no other.
 
     Raises:
         ValueError: there are none.
     """
-    found = sorted(file.parent.name.removeprefix("fold_") for file in folder.glob(f"fold_*/{glob.escape(checkpoint)}"))
-    numbered = [fold for fold in found if fold != "all"]
-    if not found:
-        raise ValueError(f"a model folder must hold a fold_N with {checkpoint}, and there is none: {folder}")
-    return [fold_name(fold, f"a fold of {folder}") for fold in numbered or found]
+    files = folder.glob(f"fold_*/{glob.escape(checkpoint)}")
+    folds = sorted(file.parent.name.removeprefix("fold_") for file in files)
+    numbered = [fold for fold in folds if fold != "all"]
+    if not folds:
+        raise ValueError(f"no trained fold; a model folder must hold a fold_N with {checkpoint}: {folder}")
+    return [fold_name(fold, f"a fold of {folder}") for fold in numbered or folds]
 
 
 def build_network(configuration: InferencePlan, weights: Mapping[str, Tensor], file: Path) -> BlockCenterTransformer:
-    """The network of a configuration with trained weights, in evaluation mode.
+    """Build the network of a configuration with trained weights, in evaluation mode.
 
     Raises:
         ValueError: the weights belong to another network, or hold NaN or infinity.
     """
-    with torch.device("meta"):  # shapes alone, so that plans of any size cost nothing
+    with torch.device("meta"):  # only shapes, so that a wrong size costs no memory
         check_weights_fit(_network(configuration, file), weights, file)
     network = _network(configuration, file)
     network.load_state_dict(without_prefix(weights))
-    check_finite(network.state_dict(), file)  # as the network has them, in 32 bits
+    check_finite(network.state_dict(), file)  # after conversion to 32 bits
     return network.eval().requires_grad_(False)
 
 
@@ -120,5 +121,5 @@ def _network(configuration: InferencePlan, file: Path) -> BlockCenterTransformer
         return BlockCenterTransformer(len(configuration.channel_names), configuration.heads, **configuration.network)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"the plans must describe a network that this version knows ({first_words(error)}), for: {file}"
+            f"the plans describe a network that this version does not know ({first_words(error)}), for: {file}"
         ) from error

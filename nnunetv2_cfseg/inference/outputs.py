@@ -1,4 +1,4 @@
-"""What prediction writes; each file appears whole or not at all."""
+"""The files that prediction writes, each atomically."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ VOLUME_COLUMNS = ["case", "class", "volume_ml"]
 
 @contextmanager
 def unfinished(folder: Path, part: str) -> Iterator[Path]:
-    """A place in the output folder for files that are not whole yet, empty and gone afterwards."""
-    place = folder / f"{UNFINISHED}_{part}"
-    rmtree(place, ignore_errors=True)  # left by a process that was killed
-    place.mkdir(parents=True)
+    """Make an empty folder inside the output folder for unfinished files; it is removed afterwards."""
+    scratch = folder / f"{UNFINISHED}_{part}"
+    rmtree(scratch, ignore_errors=True)  # left by a process that was killed
+    scratch.mkdir(parents=True)
     try:
-        yield place
+        yield scratch
     finally:
-        rmtree(place, ignore_errors=True)
+        rmtree(scratch, ignore_errors=True)
 
 
 def write_labels(
@@ -43,9 +43,9 @@ def write_labels(
     Args:
         labels: (Z, Y, X).
         grid: of the scan.
-        file: where it goes.
-        place: where it is made, on the same disk.
-        like: the scan, whose header is copied from where both are NIfTI.
+        file: to write.
+        place: folder for the unfinished file, on the same disk.
+        like: the scan; its header is copied if both files are NIfTI.
 
     Raises:
         OSError: the disk is full or cannot be written to.
@@ -56,7 +56,7 @@ def write_labels(
 
 
 def write_probabilities(probabilities: NDArray[np.floating], file: Path, place: Path) -> None:
-    """Write nnU-Net's ``.npz`` of an array that may be larger than memory."""
+    """Write nnU-Net's ``.npz``; probabilities (P, Z, Y, X) may be larger than memory."""
     part = place / file.name
     with (
         zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
@@ -67,11 +67,13 @@ def write_probabilities(probabilities: NDArray[np.floating], file: Path, place: 
 
 
 def write_properties(segmentation: Path, plans: Mapping[str, Any], file: Path, place: Path) -> None:
-    """Write nnU-Net's ``.pkl`` of where voxels lie, as ``nnUNetv2_ensemble`` wants it beside the ``.npz``.
+    """Write nnU-Net's ``.pkl`` of the voxels' positions, which ``nnUNetv2_ensemble`` needs beside the ``.npz``.
 
     Args:
-        segmentation: the case's, which was written, on the scan's grid.
-        plans: which name nnU-Net's reader.
+        segmentation: file of the case's segmentation, on the scan's grid.
+        plans: name nnU-Net's reader.
+        file: to write.
+        place: folder for the unfinished file, on the same disk.
     """
     from nnunetv2.imageio.reader_writer_registry import recursive_find_reader_writer_by_name  # slow to import
 
@@ -83,18 +85,19 @@ def write_properties(segmentation: Path, plans: Mapping[str, Any], file: Path, p
 
 
 def volumes_ml(labels: NDArray[np.integer], geometry: VolumeGeometry) -> dict[int, float]:
-    """Of each label value, (Z, Y, X)."""
-    most = int(labels.max()) + 1
-    voxels = sum(np.bincount(plane.ravel(), minlength=most) for plane in labels)  # of a plane: it copies to int64
+    """Volume of each label value from 0 to the largest, for labels (Z, Y, X)."""
+    count_values = int(labels.max()) + 1
+    # Plane by plane, since bincount copies its input to int64.
+    voxels = sum(np.bincount(plane.ravel(), minlength=count_values) for plane in labels)
     return {value: float(count) * geometry.voxel_ml for value, count in enumerate(np.atleast_1d(voxels))}
 
 
 def write_volumes(cases: Mapping[str, Mapping[int, float]], labels: Mapping[str, Any], file: Path) -> None:
-    """A table of cases and classes, ``case,class,volume_ml``; other cases that it holds are kept.
+    """Write a table of cases and classes, ``case,class,volume_ml``; other cases in the file are kept.
 
     Args:
-        cases: ml of each label value.
-        labels: of dataset.json; a region has the volume of its values.
+        cases: for each case, ml of each label value.
+        labels: of dataset.json; the volume of a region is the sum over its values.
         file: the CSV.
     """
     classes = {name: value if isinstance(value, list) else [value] for name, value in labels.items()}
@@ -113,10 +116,10 @@ def write_volumes(cases: Mapping[str, Mapping[int, float]], labels: Mapping[str,
 
 
 def read_volumes(file: Path) -> list[dict[str, str]]:
-    """Rows of a table that stands there.
+    """Rows of a table of volumes; none if there is no file.
 
     Raises:
-        ValueError: it is another table.
+        ValueError: the file is another table.
     """
     if not file.is_file():
         return []
@@ -128,5 +131,5 @@ def read_volumes(file: Path) -> list[dict[str, str]]:
     except (KeyError, UnicodeDecodeError, csv.Error):
         columns = []
     if columns != VOLUME_COLUMNS:
-        raise ValueError(f"a table of volumes must have the columns {', '.join(VOLUME_COLUMNS)}, and has not: {file}")
+        raise ValueError(f"not a table of volumes; its columns must be {', '.join(VOLUME_COLUMNS)}: {file}")
     return rows

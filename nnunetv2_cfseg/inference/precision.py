@@ -1,4 +1,4 @@
-"""Which precision a machine computes faster in, by trying both for a moment."""
+"""Finding out which precision is faster on a machine, by a short trial of both."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ GAIN = 1.1
 def faster_precision(
     network: BlockCenterTransformer, *, chunk_blocks: int = 16, repeats: int = 2
 ) -> tuple[str, dict[str, float]]:
-    """Encode a chunk of random blocks in each precision.
+    """Encode a chunk of random blocks in each precision and compare the times.
 
     Args:
         network: on its device.
         chunk_blocks: blocks encoded at once; few, so that it takes a tenth of a second.
 
     Returns:
-        A key of :data:`PRECISIONS`, and microseconds a block for each.
+        The faster one, a key of :data:`PRECISIONS`, and microseconds per block for each.
     """
     seconds = {name: _seconds(network, dtype, chunk_blocks, repeats) for name, dtype in PRECISIONS.items()}
     best = "bfloat16" if seconds["bfloat16"] * GAIN < seconds["float32"] else "float32"
@@ -33,7 +33,7 @@ def faster_precision(
 
 @torch.inference_mode()
 def _seconds(network: BlockCenterTransformer, dtype: torch.dtype, chunk_blocks: int, repeats: int) -> float:
-    """The least of several tries, after one to warm up."""
+    """Shortest time of ``repeats`` runs, after one to warm up."""
     encoder = deepcopy(network).to(dtype)
     weight = encoder.embedding.weight
     tokens = network.block_patches[0] * network.block_patches[1] * network.block_patches[2]

@@ -1,4 +1,4 @@
-"""Many scans, one after another, each read and written while another is segmented."""
+"""Segmenting many scans one after another, each read and written while another is segmented."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ PROBABILITIES = (".npz", ".pkl")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a case ended.
+    """The outcome of a case.
 
     Attributes:
-        case: it.
-        error: what was wrong; None if nothing was.
-        volumes_ml: of each label value.
+        case: the case.
+        error: what went wrong; None if nothing did.
+        volumes_ml: volume of each label value.
     """
 
     case: Case
@@ -61,18 +61,18 @@ def predict(
     after_each: Callable[[Outcome], object] = lambda outcome: None,
     progress: bool = True,
 ) -> list[Outcome]:
-    """Segment cases and write the segmentations; a case that fails does not stop the others, whatever it fails of.
+    """Segment cases and write the segmentations; a case that fails does not stop the others.
 
     Args:
-        models: of the same classes; each case is segmented with that whose slices are most like its own.
-        output: folder, made if it is not there.
-        recipe: what the cases' records say of models and settings.
-        part: a name that no other process that writes there has.
-        save_probabilities: also write nnU-Net's ``.npz`` and ``.pkl``, of which ``nnUNetv2_ensemble`` makes labels.
-        after_each: called when a segmentation is in its place; what it raises is the case's failure.
+        models: with the same classes; each case is segmented with the one whose slice distance is closest to its own.
+        output: folder, made if it does not exist.
+        recipe: models and settings, for the cases' records.
+        part: a name that no other process writing to this folder has.
+        save_probabilities: also write nnU-Net's ``.npz`` and ``.pkl``, which ``nnUNetv2_ensemble`` turns into labels.
+        after_each: called after a segmentation has been written; if it raises, the case has failed.
 
     Returns:
-        How each case ended, in order.
+        The outcome of each case, in order.
 
     Raises:
         ValueError: a segmentation would replace a scan.
@@ -87,7 +87,7 @@ def predict(
         for case, scan in progress_bar(scans, total=len(cases), show=progress):
             segmented = job.segment(case, scan, place)
             if ended:
-                ended[-1].result()  # no more than one waits to be written, so memory does not grow with the cases
+                ended[-1].result()  # at most one case waits to be written, so memory does not grow with their number
             ended.append(writer.submit(job.write, case, segmented, place))
         return [future.result() for future in ended]
 
@@ -96,17 +96,17 @@ def check_outputs(cases: Sequence[Case], output: Path, file_ending: str) -> None
     """Refuse to write segmentations over scans.
 
     Raises:
-        ValueError: a case's output is a file of a case.
+        ValueError: an output of a case is an input file of a case.
     """
     outputs = [output / f"{case.name}{ending}" for case in cases for ending in (file_ending, *PROBABILITIES)]
     check_not_read(outputs, [file for case in cases for file in case.sources])
 
 
 def closest_model(models: Sequence[Model], thickness_mm: float) -> Model:
-    """The model whose slices are most like a scan's, as a ratio.
+    """The model whose slice distance is closest to a scan's, by ratio.
 
     Raises:
-        ValueError: a thickness that is none.
+        ValueError: the thickness is not a positive number.
     """
     if not 0 < thickness_mm < inf:
         raise ValueError(f"slices must be more than 0 mm apart, got {thickness_mm:g}")
@@ -115,7 +115,7 @@ def closest_model(models: Sequence[Model], thickness_mm: float) -> Model:
 
 @dataclass(frozen=True)
 class _Read:
-    """A case that is to be segmented; ``source`` is what its record says of its files."""
+    """A case ready to be segmented; ``source`` describes its files for the record."""
 
     scan: Scan
     source: Mapping[str, Any]
@@ -123,7 +123,7 @@ class _Read:
 
 @dataclass(frozen=True)
 class _Segmented:
-    """A case whose labels are to be written."""
+    """A segmented case, ready to be written."""
 
     labels: NDArray[np.integer]
     geometry: VolumeGeometry
@@ -134,7 +134,7 @@ class _Segmented:
 
 @dataclass(frozen=True)
 class _Job:
-    """The three steps of a case; each returns what went wrong instead of what it should."""
+    """The three steps of a case; if a step fails it returns a sentence instead of its result."""
 
     models: Sequence[Model]
     output: Path
@@ -163,7 +163,7 @@ class _Job:
             warn_if_short(case.name, scan, model)
             probabilities = turned = None
             if self.save_probabilities:
-                # As nnU-Net's reader would have the scan: RAS if it turns all to that, else as the file does.
+                # In the order of nnU-Net's reader: RAS if it turns every file to that, otherwise the file's own.
                 shape = scan.channels[0].shape if configuration.reorients else scan.geometry.shape
                 probabilities = on_disk(place / f"{case.name}.npy", (configuration.heads, *shape))
                 turned = probabilities if configuration.reorients else scan.turn.apply(probabilities)
@@ -207,17 +207,17 @@ class _Job:
         with suppress(OSError):
             if not file.exists():
                 record_file(self.output, case.name).unlink(missing_ok=True)
-                record_file(self.output, case.name).parent.rmdir()  # where it is empty
+                record_file(self.output, case.name).parent.rmdir()  # fails unless it is empty
 
 
 def warn_if_short(name: str, scan: Scan, model: Model) -> None:
-    """Say on stderr where a scan is shorter than a block of the model: less is seen there than training saw."""
+    """Warn on stderr if a scan is shorter than a block of the model, so that the network sees less than in training."""
     for phrase in shorter_than_block(scan.channels[0].shape, scan.spacing_mm, model.networks[0], model.configuration):
         tqdm.write(f"Warning: {name} has {phrase}; its segmentation is less certain", file=sys.stderr)
 
 
 def on_disk(file: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """An array that is too large for memory.
+    """Make an array that lives on disk, for arrays too large for memory.
 
     Raises:
         OSError: the disk is full.
@@ -225,16 +225,17 @@ def on_disk(file: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
     try:
         array = open_memmap(file, "w+", np.dtype(np.float32), shape)
         with file.open("r+b") as stream:
-            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)  # or writing to it would end the process
+            # Without this, writing to the array on a full disk would kill the process.
+            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(file)) from error  # which names none where the disk is full
+        raise OSError(error.errno, error.strerror, str(file)) from error  # on a full disk it does not name the file
     return array
 
 
 def _read_ahead(cases: Sequence[Case], job: _Job, reader: ThreadPoolExecutor) -> Iterable[tuple[Case, _Read | str]]:
-    """Scans, or why they cannot be read, each read while the one before is worked on."""
-    coming: deque[Future[_Read | str]] = deque()
+    """Yield each scan, or why it cannot be read; the next one is read while a scan is worked on."""
+    pending: deque[Future[_Read | str]] = deque()
     for index, case in enumerate(cases):
-        for following in cases[index + len(coming) : index + 2]:
-            coming.append(reader.submit(job.read, following))
-        yield case, coming.popleft().result()
+        for following in cases[index + len(pending) : index + 2]:
+            pending.append(reader.submit(job.read, following))
+        yield case, pending.popleft().result()

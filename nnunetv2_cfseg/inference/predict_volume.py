@@ -1,4 +1,4 @@
-"""One scan, from its voxels to labels on its own grid."""
+"""Segmenting one scan, from its voxels to labels on its own grid."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nnunetv2_cfseg.inference.rowwise_logits import CHUNK_BLOCKS, Foreground, Ro
 from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.networks.beyond_scan import MODES
 
-#: Logit of background, and less of all else, in blocks that show nothing but air.
+#: In blocks that show only air, the logit of background; all other logits are its negative.
 SURE = 10.0
 
 
@@ -32,14 +32,14 @@ class PredictionSettings:
 
     Attributes:
         chunk_blocks: blocks encoded at once.
-        skip_air: leave out blocks without a voxel that may be foreground; CT only.
+        skip_air: skip blocks without a voxel that may be foreground; CT only.
         mirror_axes: average over all combinations of mirrors along these axes.
         shifts: average over this many grids of blocks, moved by fractions of a patch; 1 for one grid.
         beyond_scan: what blocks see beyond the ends of a scan; None for what the plans say.
-        assume_hu: do not look at whether a CT is in HU.
+        assume_hu: do not check that a CT is in HU.
 
     Raises:
-        ValueError: a value out of range.
+        ValueError: a value is out of range.
     """
 
     chunk_blocks: int = CHUNK_BLOCKS
@@ -68,34 +68,27 @@ def predict_volume(
     probabilities: NDArray[np.float32] | None = None,
     progress: Callable[[int], object] = lambda slices: None,
 ) -> NDArray[np.uint8 | np.uint16]:
-    """Labels of a scan.
+    """Segment a scan.
 
     Args:
         channels: (Z, Y, X) each, as read, of any numeric type.
         spacing_mm: z, y, x.
         networks: whose logits are averaged.
         probabilities: (P, Z, Y, X), filled if given; slower, as all logits are interpolated.
-        progress: called with the number of slices that are done.
+        progress: called with the number of slices that were just finished.
 
     Returns:
-        (Z, Y, X), as the channels.
+        Labels (Z, Y, X), on the grid of the channels.
 
     Raises:
-        ValueError: a normalisation that is not known, or a scan that is next to nothing on the grid of the plans.
+        ValueError: the normalisation is unknown, or the scan has no voxel on the grid of the plans.
     """
     transpose = configuration.transpose
     axes = [channel.transpose(transpose) for channel in channels]
     spacing_mm = [spacing_mm[axis] for axis in transpose]
     box = nonzero_box(axes)
     cropped = [channel[box] for channel in axes]
-    shape = cropped[0].shape
-    grid = resampled_shape(shape, spacing_mm, configuration.spacing_mm)
-    if 0 in grid:
-        raise ValueError(
-            f"a scan must be at least half a voxel of the plans along each axis, {configuration.spacing_mm} mm, got "
-            f"{tuple(size * mm for size, mm in zip(shape, spacing_mm, strict=True))} mm"
-        )
-    to_plans, to_scan = _maps(shape, grid, spacing_mm, configuration)
+    to_plans, to_scan = _maps(cropped[0].shape, spacing_mm, configuration)
     intensities = [
         intensity_of(scheme, properties, channel)
         for scheme, properties, channel in zip(
@@ -114,9 +107,9 @@ def predict_volume(
         probabilities[:] = outside[:, None, None, None]
         filled = probabilities.transpose(0, *(axis + 1 for axis in transpose))[(slice(None), *box)]
         pieces = _keep(interpolated_logits(logits, to_scan, depth=1), filled, configuration)
-    for start, some in pieces:
-        inside[start : start + len(some)] = some.cpu().numpy()
-        progress(len(some))
+    for start, piece in pieces:
+        inside[start : start + len(piece)] = piece.cpu().numpy()
+        progress(len(piece))
     return labels
 
 
@@ -126,14 +119,14 @@ def shorter_than_block(
     network: BlockCenterTransformer,
     configuration: InferencePlan,
 ) -> list[str]:
-    """What to say of the axes along which a scan is shorter than what a block sees.
+    """Describe the axes along which a scan is shorter than a block.
 
     Args:
         shape: z, y, x of the scan.
         spacing_mm: z, y, x.
 
     Returns:
-        A phrase for each such axis, ``3 slices, 7.5 mm of the 24 mm that a block sees``.
+        A phrase for each such axis, such as ``3 slices, 7.5 mm of the 24 mm that a block sees``.
     """
     phrases = []
     for axis, name in enumerate(("slices", "rows", "columns")):
@@ -152,9 +145,9 @@ def logits_of(
     settings: PredictionSettings,
     foreground: Foreground | None = None,
 ) -> LazyVolume:
-    """The mean logits of several networks, mirrors and grids of blocks."""
+    """Mean logits (P, Z, Y, X) over all networks, mirrors and grids of blocks, computed when they are read."""
 
-    every: list[LazyVolume] = []
+    volumes: list[LazyVolume] = []
     for network in networks:
         beyond_scan = (
             network.beyond_scan if settings.beyond_scan is None else network.continued_by(settings.beyond_scan)
@@ -169,12 +162,12 @@ def logits_of(
                     chunk_blocks=settings.chunk_blocks,
                     foreground=foreground,
                 )
-                every.append(Flipped(logits, axes) if axes else logits)
-    return Mean(every)
+                volumes.append(Flipped(logits, axes) if axes else logits)
+    return Mean(volumes)
 
 
 def mirrors(axes: Sequence[int]) -> list[tuple[int, ...]]:
-    """All combinations, the empty one first."""
+    """All combinations of axes, the empty one first."""
     return list(chain.from_iterable(combinations(axes, count) for count in range(len(axes) + 1)))
 
 
@@ -184,19 +177,19 @@ def grid_shifts(network: BlockCenterTransformer, count: int) -> list[tuple[int, 
 
 
 def foreground_of(configuration: InferencePlan) -> Foreground | None:
-    """Between which normalised values foreground lies, if the plans say and every channel is CT."""
+    """The range of normalised values of foreground; None if the plans do not say or a channel is not CT."""
     if configuration.foreground_hu is None or not configuration.is_ct:
         return None
     (low, high), properties = configuration.foreground_hu, configuration.intensity_properties
     return Foreground(
-        [(low - one["mean"]) / one["std"] for one in properties],
-        [(high - one["mean"]) / one["std"] for one in properties],
+        [(low - channel["mean"]) / channel["std"] for channel in properties],
+        [(high - channel["mean"]) / channel["std"] for channel in properties],
         background_logits(configuration).tolist(),
     )
 
 
 def background_logits(configuration: InferencePlan) -> Tensor:
-    """What a network that is sure of background would say, (P,)."""
+    """Logits (P,) of a network that is certain of background."""
     logits = torch.full((configuration.heads,), -SURE)
     if configuration.regions_class_order is None:
         logits[0] = SURE
@@ -204,9 +197,9 @@ def background_logits(configuration: InferencePlan) -> Tensor:
 
 
 def nonzero_box(channels: Sequence[NDArray[Any]]) -> tuple[slice, slice, slice]:
-    """The box round all voxels that are not zero in some channel, to which nnU-Net crops.
+    """The smallest box around all voxels that are nonzero in some channel, to which nnU-Net crops.
 
-    All of the scan if every voxel is zero.
+    If every voxel is zero, the box is the whole scan.
     """
 
     def first(axis: int, indices: range) -> int | None:
@@ -222,11 +215,21 @@ def nonzero_box(channels: Sequence[NDArray[Any]]) -> tuple[slice, slice, slice]:
 
 
 def _maps(
-    shape: Sequence[int], grid: Sequence[int], spacing_mm: Sequence[float], configuration: InferencePlan
+    shape: Sequence[int], spacing_mm: Sequence[float], configuration: InferencePlan
 ) -> tuple[
     tuple[AxisResampling, AxisResampling, AxisResampling], tuple[AxisResampling, AxisResampling, AxisResampling]
 ]:
-    """To the grid of the plans and back."""
+    """Maps from a scan's grid to the grid of the plans, and back.
+
+    Raises:
+        ValueError: the scan has no voxel on the grid of the plans.
+    """
+    grid = resampled_shape(shape, spacing_mm, configuration.spacing_mm)
+    if 0 in grid:
+        raise ValueError(
+            f"a scan must be at least half a voxel of the plans along each axis, {configuration.spacing_mm} mm, got "
+            f"{tuple(size * mm for size, mm in zip(shape, spacing_mm, strict=True))} mm"
+        )
     images, logits = configuration.force_separate_z
     there = axis_maps(shape, grid, old_spacing_mm=spacing_mm, new_spacing_mm=configuration.spacing_mm,
         force_separate_z=images)  # fmt: skip
@@ -238,7 +241,7 @@ def _maps(
 def _keep(
     pieces: Iterator[tuple[int, Tensor]], probabilities: NDArray[np.float32], configuration: InferencePlan
 ) -> Iterator[tuple[int, Tensor]]:
-    """Logits to labels, with their probabilities put aside on the way."""
+    """Turn pieces of logits into labels, and write their probabilities into an array."""
     for start, logits in pieces:
         probabilities[:, start : start + logits.shape[1]] = _probabilities(logits, configuration)
         yield start, configuration.decision(logits)

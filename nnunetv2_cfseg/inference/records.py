@@ -1,8 +1,8 @@
-"""What was predicted from what: one small JSON a case, in a folder beside the segmentations.
+"""Records of what was predicted from what: one small JSON per case, in a folder beside the segmentations.
 
-A record names the scan's files without their folders, and the UID of a DICOM series by its hash alone. It is written
-twice: before a segmentation is put in its place, with no outputs, and after it, with their checksums. So after a kill
-at any moment a segmentation whose checksum its record does not have is not taken for done.
+A record has the names of the scan's files without their folders, and only the hash of a DICOM series' UID. It is
+written twice: without outputs before a segmentation is moved to its final name, and with their checksums afterwards. So
+a segmentation that was interrupted at any moment is never taken for finished, as its checksum is not in the record.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from nnunetv2_cfseg.inference.model import Model
 from nnunetv2_cfseg.inference.predict_volume import PredictionSettings
 from nnunetv2_cfseg.inference.scans import Case
 
-#: In the output folder.
+#: Folder of the records, in the output folder.
 PROVENANCE = "provenance"
-#: Of the settings, what has no influence on labels.
+#: Settings that do not influence labels.
 WITHOUT_INFLUENCE = ("chunk_blocks", "assume_hu")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes segmentations out of scans, ready for JSON.
+    """The model and settings of a prediction, ready for JSON.
 
     Attributes:
-        model: its name, and checksums of its weights and plans.
+        model: its name, configurations and folds, and checksums of its weights and plans.
         settings: of the prediction.
     """
 
@@ -48,7 +48,7 @@ class Recipe:
         """Describe a prediction.
 
         Args:
-            models: as they were loaded, before their weights are turned into another precision.
+            models: as they were loaded, before their weights are converted to another precision.
             settings: of the prediction.
             name: of the model's folder.
         """
@@ -64,7 +64,7 @@ class Recipe:
         return cls(model, as_read_back(used))
 
     def made(self, record: Mapping[str, Any]) -> bool:
-        """Whether a record is of this model, whatever its folder is called, and of these settings."""
+        """Whether a record is of this model and these settings; the name of the model's folder does not matter."""
         model = record.get("model")
         if not isinstance(model, dict) or record.get("settings") != self.settings:
             return False
@@ -72,11 +72,11 @@ class Recipe:
 
 
 def describe_input(case: Case) -> dict[str, Any]:
-    """Names and checksums of a case's files, ready for JSON; of a DICOM series one checksum over its slices in order.
+    """Names and checksums of a case's files, ready for JSON; a DICOM series has one checksum over its slices in order.
 
     Raises:
-        ValueError: a file is missing, or something else.
-        OSError: it cannot be read.
+        ValueError: a file is missing, or is not a regular file.
+        OSError: a file cannot be read.
     """
     if case.series is None:
         return describe_files(case.files)
@@ -92,19 +92,19 @@ def describe_files(files: Iterable[Path]) -> dict[str, Any]:
     """Names and checksums of files, ready for JSON.
 
     Raises:
-        ValueError: a file is missing, or something else.
-        OSError: it cannot be read.
+        ValueError: a file is missing, or is not a regular file.
+        OSError: a file cannot be read.
     """
     return {"files": [{"name": printable(file.name), "sha256": sha256(file)} for file in files]}
 
 
-def same_input(one: Any, other: Any) -> bool:
-    """Whether two descriptions are of the same bytes, whatever the files are called."""
-    return _checksums(one) is not None and _checksums(one) == _checksums(other)
+def same_input(first: Any, second: Any) -> bool:
+    """Whether two descriptions are of the same bytes; names of files do not matter."""
+    return _checksums(first) is not None and _checksums(first) == _checksums(second)
 
 
 def input_name(description: Any) -> str:
-    """What a message calls the input of a record."""
+    """Name of a record's input for messages: its first file or its folder."""
     if not isinstance(description, dict):
         return "something else"
     files = description.get("files")
@@ -113,12 +113,12 @@ def input_name(description: Any) -> str:
 
 
 def record_file(folder: Path, case: str) -> Path:
-    """Where a case's record is."""
+    """Path of a case's record in an output folder."""
     return folder / PROVENANCE / f"{case}.json"
 
 
 def read_record(folder: Path, case: str) -> dict[str, Any] | None:
-    """A case's record; None where there is none, or none that can be read."""
+    """Read a case's record; None if there is none or it cannot be read."""
     try:
         record = read_json(record_file(folder, case))
     except (ValueError, OSError):
@@ -135,15 +135,15 @@ def write_record(
     outputs: Iterable[Path] = (),
     results: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a case's record, whole or not at all.
+    """Write a case's record atomically.
 
     Args:
         folder: of the outputs.
         case: its name.
-        source: of :func:`describe_input`.
-        recipe: what the outputs are made with.
-        outputs: that are there; none yet for a case that is about to be written.
-        results: what else is known of the case.
+        source: from :func:`describe_input`.
+        recipe: of the outputs.
+        outputs: files already written; none if the case is about to be written.
+        results: further entries of the record.
     """
     file = record_file(folder, case)
     file.parent.mkdir(exist_ok=True)
@@ -161,7 +161,7 @@ def write_record(
 
 
 def is_whole(record: Mapping[str, Any], outputs: Iterable[Path]) -> bool:
-    """Whether all these outputs are there with the bytes that the record knows."""
+    """Whether all these outputs exist and have the record's checksums."""
     known = record.get("outputs")
     return isinstance(known, dict) and all(
         output.is_file() and known.get(output.name) == sha256(output) for output in outputs

@@ -1,4 +1,4 @@
-"""A raw nnU-Net dataset with thin labels, out of one with thick labels and a model."""
+"""Making a raw nnU-Net dataset with thin labels from one with thick labels and a model."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from nnunetv2_cfseg.nnunet.splits import SPLITS
 from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
 LABELS = "labelsTr"
-#: Of the source, what is copied as it is.
+#: Folders of the source that are copied unchanged.
 COPIED = ("imagesTr", "imagesTs", "labelsTs", "labelsTs_thin")
 
 
 @dataclass(frozen=True)
 class Refined:
-    """What became of the labels.
+    """How much the labels changed.
 
     Attributes:
-        cases: how many there are.
-        changed: share of a case's voxels, of those that either labels call foreground, whose label is another one; mean
-            of the cases.
+        cases: number of cases.
+        changed: fraction of voxels with a changed label, among those that are foreground before or after; mean over
+            cases.
     """
 
     cases: int
@@ -57,25 +57,25 @@ def refine_dataset(
     made_with: str,
     progress: bool = True,
 ) -> Refined:
-    """Write the dataset; one that was stopped goes on.
+    """Write the dataset; a run that was stopped is continued.
 
     Args:
         source: a dataset of ``cfseg make_pairs``.
-        output: folder of the new one, named as nnU-Net names datasets.
-        models: of the same labels; each case is segmented with that whose slices are most like its own.
-        settings: of their prediction.
+        output: folder of the new dataset, named as nnU-Net names datasets.
+        models: with the same labels; each case is segmented with the one whose slice distance is closest to its own.
+        settings: of the prediction.
         made_with: name of the model, for the record.
 
     Raises:
-        ValueError: a source that is no dataset of pairs, labels that are regions, labels that are not the models', or
-            an output that holds something else.
+        ValueError: the source is not a dataset of pairs, its labels are regions or not the model's, or the output holds
+            something else.
         OSError: a file cannot be read or written.
     """
     factor, threshold = read_pairing(source)
     dataset = read_json(source / "dataset.json")
     configuration = models[0].configuration
     if configuration.regions_class_order is not None:
-        raise ValueError(f"labels must exclude each other to be refined, and these are regions: {source}")
+        raise ValueError(f"these labels are regions; only labels that exclude each other can be refined: {source}")
     if dict(configuration.labels) != dataset["labels"]:
         raise ValueError(f"the model must have the dataset's labels, got {dict(configuration.labels)}: {source}")
     cases = find_cases(
@@ -93,7 +93,7 @@ def refine_dataset(
         output, SIDECAR, "a dataset of refined labels", "cfseg refine_labels", optional={"beyond_scan": None}
     )
     with refined.writing(origin):
-        refined.write_record(origin)  # which says the factor, as one of pairs does
+        refined.write_record(origin)  # it has the factor, like the record of a dataset of pairs
         with unfinished(output, "0") as place:
             job = _Job(models, settings, thin_labels, recipe, output, place)
             changed = _refine_cases(cases, job, source, progress)
@@ -115,13 +115,13 @@ class _Job:
 
 
 def _refine_cases(cases: Sequence[Case], job: _Job, source: Path, progress: bool) -> list[float]:
-    """Refine all that is not done; a case that fails does not stop the others.
+    """Refine all cases that are not finished; a case that fails does not stop the others.
 
     Returns:
-        Of each case the share of its foreground that was changed.
+        For each case the fraction of its foreground that was changed.
 
     Raises:
-        ValueError: cases failed; the message names them and why.
+        ValueError: cases failed; the message names them and says why.
     """
     changed, failed = [], []
     for case in progress_bar(cases, doing="Refining", show=progress):
@@ -142,15 +142,15 @@ def _refine_cases(cases: Sequence[Case], job: _Job, source: Path, progress: bool
 
 
 def _is_done(case: str, file: Path, made_from: Mapping[str, Any], job: _Job) -> bool:
-    """Whether labels of the same scan, annotation and model are there, whole."""
+    """Whether complete labels from the same scan, annotation and model exist."""
     if not file.is_file():
         return False
     record = read_record(job.output, case)
-    if record is None:  # of an older version, which began the dataset with the same settings
+    if record is None:  # written by an older version, which began the dataset with the same settings
         return _is_readable(file)
     if not same_input(record["input"], made_from) or not job.recipe.made(record):
         return False
-    return is_whole(record, [file]) or _is_readable(file)  # or somebody edited it
+    return is_whole(record, [file]) or _is_readable(file)  # readable but changed: somebody edited it
 
 
 def _is_readable(file: Path) -> bool:
@@ -162,7 +162,7 @@ def _is_readable(file: Path) -> bool:
 
 
 def _refine_case(case: Case, annotation: Path, file: Path, job: _Job) -> None:
-    """Segment a scan and write what its annotation and the network allow."""
+    """Segment a scan and write its thin labels."""
     configuration = job.models[0].configuration
     order = configuration.storage_order or LPS
     scan = read_scan(case, configuration.channel_names, order, assume_hu=job.settings.assume_hu)
@@ -190,7 +190,7 @@ def _thin(
 
 
 def _labels_on(geometry: VolumeGeometry, annotation: Path) -> NDArray[np.integer]:
-    """Labels that lie on their scan."""
+    """Read labels and check that they are on their scan's grid."""
     labels = read_volume(annotation)
     if difference := grid_difference(labels.geometry, geometry):
         raise ValueError(f"labels must have their scan's {difference}")
@@ -198,7 +198,7 @@ def _labels_on(geometry: VolumeGeometry, annotation: Path) -> NDArray[np.integer
 
 
 def _copy(source: Path, output: Path) -> None:
-    """What stays as it is.
+    """Copy the folders and folds that do not change.
 
     Raises:
         OSError: a file cannot be read or written.
@@ -207,7 +207,7 @@ def _copy(source: Path, output: Path) -> None:
         if (source / folder).is_dir():
             try:
                 shutil.copytree(source / folder, output / folder, dirs_exist_ok=True)
-            except shutil.Error as error:  # it holds a list of files with their reasons
+            except shutil.Error as error:  # its argument is a list of files with their reasons
                 _, file, reason = error.args[0][0]
                 raise OSError(f"a file cannot be copied ({reason}): {file}") from error
     if (source / SPLITS).is_file():
@@ -215,7 +215,7 @@ def _copy(source: Path, output: Path) -> None:
 
 
 def _changed(before: Path, after: Path) -> float:
-    """Share of a case's foreground, in either labels, that is of another class now."""
-    one, other = (read_volume(file).values for file in (before, after))
-    either = (one != 0) | (other != 0)
-    return float((one != other)[either].mean()) if either.any() else 0.0
+    """Fraction of voxels with a changed label, among those that are foreground before or after."""
+    old_labels, new_labels = (read_volume(file).values for file in (before, after))
+    foreground = (old_labels != 0) | (new_labels != 0)
+    return float((old_labels != new_labels)[foreground].mean()) if foreground.any() else 0.0

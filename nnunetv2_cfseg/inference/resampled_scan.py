@@ -15,14 +15,14 @@ from nnunetv2_cfseg.inference.resampling import AxisResampling
 
 
 class ResampledScan:
-    """Normalised intensities at another spacing; equal to normalising and resampling the whole scan.
+    """Normalised intensities at another spacing, equal to normalising and resampling the whole scan.
 
-    Only the voxels that a sample lies between are looked at, so a scan that is much finer than the plans costs little.
+    Only voxels next to a sample are read, so a scan that is much finer than the plans costs little.
 
     Args:
         channels: C arrays (Z, Y, X) of any numeric type, axes as in the plans.
         maps: to the grid of the plans, for each axis.
-        intensities: for each channel.
+        intensities: normalisation of each channel.
     """
 
     def __init__(
@@ -38,19 +38,19 @@ class ResampledScan:
         self.shape = (z, y, x)
 
     def read(self, start: int, stop: int) -> Tensor:
-        """(C, stop - start, Y, X) float32."""
+        """Slices ``start`` to ``stop``, (C, stop - start, Y, X) float32."""
         axis = self.maps[0]
         first, second, weight = (part[start:stop] for part in (axis.first, axis.second, axis.weight))
-        needed, place = torch.unique(torch.cat([first, second]), return_inverse=True)
+        needed, index_of = torch.unique(torch.cat([first, second]), return_inverse=True)
         out = torch.empty(len(self.channels), stop - start, *self.shape[1:])
         for index, (channel, intensity) in enumerate(zip(self.channels, self.intensities, strict=True)):
             slices = self._in_plane(channel[needed.numpy()], intensity)
-            before, after = slices[place[: len(first)]], slices[place[len(first) :]]
+            before, after = slices[index_of[: len(first)]], slices[index_of[len(first) :]]
             torch.lerp(before, after, weight[:, None, None], out=out[index])
         return out
 
     def _in_plane(self, slices: NDArray[Any], intensity: Intensity) -> Tensor:
-        """(Z, Y, X) as in the scan to normalised (Z, Y, X) at the new spacing."""
+        """Normalise slices (Z, Y, X) of the scan and resample them in the plane, (Z, Y', X')."""
         y, x = self.maps[1:]
         rows = intensity.normalise(_tensor(slices[:, y.first.numpy()]))
         if y.interpolates:
@@ -61,7 +61,7 @@ class ResampledScan:
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:
-    """A tensor of the values; of a type that torch knows."""
+    """A tensor of the values, converted to a type that torch supports."""
     native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     if native.dtype in (np.uint16, np.uint32, np.uint64):
         native = native.astype(np.float32 if native.dtype == np.uint16 else np.float64)

@@ -1,8 +1,8 @@
 """Linear and nearest resampling, axis by axis, as nnU-Net does it with torch.
 
-``resample_torch_fornnunet`` interpolates linearly along every axis; where slices are far thicker than pixels, it takes
-the nearest slice. Both are the same for every line of voxels along an axis, so a few numbers for each sample describe
-them, and any part of a volume can be resampled without the rest.
+``resample_torch_fornnunet`` interpolates linearly along every axis; if slices are far thicker than pixels, it takes the
+nearest slice. Both are the same for every line of voxels along an axis, so three numbers per sample describe them, and
+any part of a volume can be resampled without the rest.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-#: 16 times those of a whole body in slices of 1 mm.
+#: Most voxels of a resampled scan: 16 times those of a whole body in slices of 1 mm.
 MOST_VOXELS = 2**32
 #: nnU-Net's ``ANISO_THRESHOLD``: slices more than three times as thick as a pixel are not interpolated between.
 ANISOTROPY = 3.0
@@ -21,12 +21,12 @@ ANISOTROPY = 3.0
 
 @dataclass(frozen=True)
 class AxisResampling:
-    """Where the N samples of a resampled axis lie between those of the old one.
+    """Positions of the N samples of a resampled axis between the old samples.
 
     Attributes:
-        first: (N,) int64, the old sample before each.
-        second: (N,) int64, the one after; equal to ``first`` where there is nothing to interpolate.
-        weight: (N,) float32 in [0, 1], of the second.
+        first: (N,) int64, the old sample before each new one.
+        second: (N,) int64, the old sample after it; equal to ``first`` if there is nothing to interpolate.
+        weight: (N,) float32 in [0, 1], weight of the second.
     """
 
     first: Tensor
@@ -35,21 +35,21 @@ class AxisResampling:
 
     @property
     def size(self) -> int:
-        """N."""
+        """N, the number of new samples."""
         return len(self.first)
 
     @property
     def interpolates(self) -> bool:
-        """Whether any sample lies between two."""
+        """Whether any new sample lies between two old ones."""
         return bool((self.weight != 0).any())
 
     def to(self, device: torch.device) -> AxisResampling:
-        """The same on a device."""
+        """Return a copy with its tensors on a device."""
         return AxisResampling(self.first.to(device), self.second.to(device), self.weight.to(device))
 
 
 def linear_map(old_size: int, new_size: int) -> AxisResampling:
-    """Voxels fill the same length, so that their outer edges agree (``align_corners=False`` of torch)."""
+    """Linear interpolation between axes with the same outer edges (torch's ``align_corners=False``)."""
     if old_size == new_size:
         return _whole(torch.arange(new_size))
     position = ((torch.arange(new_size, dtype=torch.float64) + 0.5) * (old_size / new_size) - 0.5).clamp(min=0)
@@ -58,7 +58,7 @@ def linear_map(old_size: int, new_size: int) -> AxisResampling:
 
 
 def nearest_map(old_size: int, new_size: int) -> AxisResampling:
-    """The old voxel in which the middle of each new one lies (``nearest-exact`` of torch)."""
+    """For each new voxel, the old voxel that contains its middle (torch's ``nearest-exact``)."""
     middle = (torch.arange(new_size, dtype=torch.float64) + 0.5) * (old_size / new_size)
     return _whole(middle.floor().long().clamp(max=old_size - 1))
 
@@ -71,10 +71,10 @@ def axis_maps(
     new_spacing_mm: Sequence[float],
     force_separate_z: bool | None = None,
 ) -> tuple[AxisResampling, AxisResampling, AxisResampling]:
-    """A map for each axis: linear, but nearest along the axis of thick slices.
+    """Return a map for each axis: linear, but nearest along the axis of thick slices.
 
     Args:
-        force_separate_z: as in nnU-Net's plans: None lets the spacings decide.
+        force_separate_z: as in nnU-Net's plans; None lets the spacings decide.
     """
     nearest = _thick_axis(old_spacing_mm, new_spacing_mm, force_separate_z)
     z, y, x = (
@@ -90,13 +90,13 @@ def resampled_shape(
     """Voxels along each axis after resampling to another spacing, as nnU-Net rounds them.
 
     Raises:
-        ValueError: they are more than any scan has, and would take days.
+        ValueError: there are more than ``MOST_VOXELS`` in all, which would take days.
     """
     z, y, x = (round(old / new * size) for size, old, new in zip(shape, spacing_mm, new_spacing_mm, strict=True))
     if z * y * x > MOST_VOXELS:
         raise ValueError(
-            f"a scan must have at most {MOST_VOXELS} voxels on the grid of the plans, and would have {z} x {y} x {x}: "
-            f"its voxels are {tuple(spacing_mm)} mm apart, those of the plans {tuple(new_spacing_mm)} mm"
+            f"the scan would have {z} x {y} x {x} voxels on the grid of the plans, and at most {MOST_VOXELS} are "
+            f"allowed: its voxels are {tuple(spacing_mm)} mm apart, those of the plans {tuple(new_spacing_mm)} mm"
         )
     return z, y, x
 
@@ -104,7 +104,7 @@ def resampled_shape(
 def _thick_axis(
     old_spacing_mm: Sequence[float], new_spacing_mm: Sequence[float], force_separate_z: bool | None
 ) -> int | None:
-    """The axis that nnU-Net does not interpolate along, if there is one."""
+    """The axis along which nnU-Net does not interpolate, if there is one."""
     if force_separate_z is not None:
         return _coarsest(old_spacing_mm) if force_separate_z else None
     for spacing in (old_spacing_mm, new_spacing_mm):

@@ -1,9 +1,10 @@
-"""The dense forward of a block-centre network, one row of centres along z at a time.
+"""The dense forward pass of a block-centre network, one row of centres along z at a time.
 
-The same as ``network(volume)``, but neither the volume nor its logits have to be in memory, embeddings of patches are
-kept only as long as a block reaches them, and blocks that show nothing but air need not be looked at.
+It gives the same as ``network(volume)``, but neither the volume nor its logits have to be in memory, embeddings of
+patches are kept only while a block needs them, and blocks of air can be skipped.
 
-Shapes: C channels, P classes, Z Y X voxels, g patches an axis, w voxels a patch, n patches a block, c patches a centre.
+Shapes: C channels, P classes, Z Y X voxels; patches along an axis: g in the volume, n in a block, c in a centre; w
+voxels along an axis of a patch.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ CHUNK_BLOCKS = 128
 
 @dataclass(frozen=True)
 class Foreground:
-    """What may be foreground, and what a network would say of a block where nothing is.
+    """The intensities that foreground can have, and the logits of blocks without any of them.
 
     Attributes:
-        low: the least intensity of foreground for each channel, normalised.
-        high: the greatest.
-        background: P logits.
+        low: smallest intensity of foreground for each channel, normalised.
+        high: largest intensity of foreground for each channel, normalised.
+        background: P logits of a block without foreground.
     """
 
     low: Sequence[float]
@@ -45,7 +46,7 @@ class _PatchRow:
     Attributes:
         patches: (g_y g_x, C w^3), windowed intensities.
         tokens: (g_y g_x, D), embedded.
-        may_be_foreground: (g_y g_x,) bool; a voxel beyond the scan counts as the one that it repeats.
+        may_be_foreground: (g_y g_x,) bool; a voxel beyond the scan counts like the voxel that it repeats.
     """
 
     patches: Tensor
@@ -54,15 +55,15 @@ class _PatchRow:
 
 
 class RowwiseLogits:
-    """The logits of a volume, every block's prediction of its own centre.
+    """The logits of a volume, put together from every block's prediction of its own centre.
 
     Args:
-        network: in the precision that it is to compute in, on its device.
+        network: on its device, in the precision to compute in.
         volume: normalised intensities, (C, Z, Y, X).
         beyond_scan: what blocks see beyond its ends; None for what the network was built with.
-        shift: voxels before the volume at which the grid of centres begins, z, y, x.
+        shift: how many voxels before the volume the grid of centres begins, z, y, x.
         chunk_blocks: blocks encoded at once.
-        foreground: blocks without a voxel in its range are not looked at, but called background; None looks at all.
+        foreground: blocks without a voxel in its range are skipped and become background; None encodes all blocks.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class RowwiseLogits:
         self.shape = volume.shape
         self.chunk_blocks = chunk_blocks
         self.foreground = foreground
-        #: Slices that come out of one row.
+        #: Slices of logits in one row of centres.
         self.depth = network.center_size[0]
         weight = network.embedding.weight
         self._device, self._dtype = weight.device, weight.dtype
@@ -93,7 +94,7 @@ class RowwiseLogits:
             beyond_scan,
             [(before + voxels, behind) for (before, behind), voxels in zip(pads, self._shift, strict=True)],
         )
-        # Voxels that are not of the scan have nothing to look at, but for those that a shift puts before it.
+        # Voxels beyond the scan cannot be foreground, except those that a shift puts before the scan.
         self._on_grid = None if beyond_scan.shows_scan else [
             slice(before, before + size) for (before, _), size in zip(pads, on_grid, strict=True)
         ]  # fmt: skip
@@ -108,7 +109,7 @@ class RowwiseLogits:
         )  # (blocks, N)
         self._patch_rows: dict[int, _PatchRow] = {}
         self._logits: dict[int, Tensor] = {}
-        #: Blocks that were encoded, and all there were.
+        #: Number of blocks encoded so far, and of all blocks including skipped ones.
         self.blocks_encoded, self.blocks = 0, 0
 
     def read(self, start: int, stop: int) -> Tensor:
@@ -122,7 +123,7 @@ class RowwiseLogits:
 
     @torch.inference_mode()
     def _predict_row(self, row: int) -> Tensor:
-        """(P, depth, Y, X)."""
+        """Logits of one row of centres, (P, depth, Y, X)."""
         network = self.network
         first = row * network.center_patches[0]
         needed = range(first, first + network.block_patches[0])
@@ -132,10 +133,10 @@ class RowwiseLogits:
         tokens = torch.cat([patch_row.tokens for patch_row in rows])
         patches = torch.cat([patch_row.patches for patch_row in rows])
         indices = self._indices
-        looked_at = None
+        is_encoded = None
         if self.foreground is not None:
-            looked_at = torch.cat([patch_row.may_be_foreground for patch_row in rows])[indices].any(1)
-            indices = indices[looked_at]
+            is_encoded = torch.cat([patch_row.may_be_foreground for patch_row in rows])[indices].any(1)
+            indices = indices[is_encoded]
         self.blocks += len(self._indices)
         self.blocks_encoded += len(indices)
         centers = [
@@ -144,24 +145,24 @@ class RowwiseLogits:
             if len(chunk)
         ]
         logits = torch.cat(centers).float() if centers else tokens.new_zeros(0)  # (blocks, Q, P, w^3)
-        if self.foreground is not None and looked_at is not None:
-            logits = self._with_background(logits, looked_at, self.foreground.background)
+        if self.foreground is not None and is_encoded is not None:
+            logits = self._with_background(logits, is_encoded, self.foreground.background)
         volume = unpatch_centers(logits.flatten(2), 1, self._centers, network.center_patches, network.patch_size)[0]
         (_, y, x), (_, size_y, size_x) = self._shift, self.shape
         return volume[:, :, y : y + size_y, x : x + size_x]
 
-    def _with_background(self, logits: Tensor, looked_at: Tensor, of_background: Sequence[float]) -> Tensor:
-        """Logits of all blocks out of those that were looked at."""
-        background = torch.tensor(of_background, device=self._device, dtype=torch.float32)
+    def _with_background(self, logits: Tensor, is_encoded: Tensor, background: Sequence[float]) -> Tensor:
+        """Logits of all blocks, from those of the encoded ones and the logits of background."""
+        logits_of_air = torch.tensor(background, device=self._device, dtype=torch.float32)
         voxels = self.network.patch_size[0] * self.network.patch_size[1] * self.network.patch_size[2]
-        shape = (len(looked_at), len(self.network.center_indices), len(background), voxels)
-        filled = background[:, None].expand(shape).clone()
+        shape = (len(is_encoded), len(self.network.center_indices), len(logits_of_air), voxels)
+        filled = logits_of_air[:, None].expand(shape).clone()
         if len(logits):
-            filled[looked_at] = logits
+            filled[is_encoded] = logits
         return filled
 
     def _embed_row(self, row: int) -> _PatchRow:
-        """Patches of a row of the continued volume."""
+        """Patches of one row of the continued volume, with their embeddings."""
         network = self.network
         depth = network.patch_size[0]
         window = self._continued.read(row * depth, (row + 1) * depth).to(self._device)
@@ -171,7 +172,7 @@ class RowwiseLogits:
         return _PatchRow(patches, network.embedding(patches), anywhere)
 
     def _may_be_foreground(self, values: Tensor, start: int) -> Tensor:
-        """(C, Z, Y, X) from a plane on to (Z, Y, X): is the voxel in the range of foreground in any channel?"""
+        """Whether voxels (C, Z, Y, X), from slice ``start`` on, are in foreground's range in any channel, (Z, Y, X)."""
         if self.foreground is None:
             return torch.ones_like(values[0], dtype=torch.bool)
         low, high = (

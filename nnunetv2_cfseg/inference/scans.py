@@ -1,4 +1,4 @@
-"""The scans to segment: finding them, reading them, and the grid they came on."""
+"""The scans to segment: finding and reading them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from nnunetv2_cfseg.imaging.hounsfield import check_hounsfield
 from nnunetv2_cfseg.imaging.orientation import Turn, turn
 from nnunetv2_cfseg.imaging.read import read_scan as read_image
 
-#: Endings of images, the longer first, and of what images are sent in.
+#: Endings of images, the longer first, and of archives.
 IMAGES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".img", ".hdr", ".gipl", ".tif", ".tiff", ".png", ".jpg")
 ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-#: Endings of what lies beside scans and is not meant to be one.
+#: Endings of files beside scans that are certainly not scans.
 NO_SCANS = (".json", ".csv", ".txt", ".md")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A scan that is still a file, or several.
+    """A scan that has not been read yet, in one or several files.
 
     Attributes:
         name: of the segmentation's file, without its ending.
-        files: one a channel; none of a DICOM series.
+        files: one per channel; empty for a DICOM series.
         series: DICOM slices of the only channel.
     """
 
@@ -43,12 +43,12 @@ class Case:
 
     @property
     def sources(self) -> tuple[Path, ...]:
-        """All files that it is read from."""
+        """All files that the scan is read from."""
         return self.files if self.series is None else self.series.files
 
     @property
     def place(self) -> Path:
-        """What a message names: its first file, or the folder of its slices."""
+        """Path for messages: its first file, or the folder of its slices."""
         return self.files[0] if self.series is None else self.series.files[0].parent
 
 
@@ -59,8 +59,8 @@ class Scan:
     Attributes:
         case: what it was read from.
         channels: (Z, Y, X) each, axes in the model's order.
-        geometry: where the voxels lie, axes as in the file.
-        turn: from the file's order to the model's.
+        geometry: position of the voxels, axes as in the file.
+        turn: from the file's order of axes to the model's.
     """
 
     case: Case
@@ -70,7 +70,7 @@ class Scan:
 
     @property
     def spacing_mm(self) -> Triple:
-        """Of the channels, z, y, x."""
+        """Spacing of the channels, z, y, x."""
         z, y, x = (self.geometry.spacing_mm[axis] for axis in self.turn.axes)
         return z, y, x
 
@@ -78,17 +78,17 @@ class Scan:
 def find_cases(
     path: Path, *, file_ending: str, channels: int, series: int | None = None, name: str | None = None
 ) -> list[Case]:
-    """Scans at a path.
+    """Find the scans at a path.
 
     Args:
-        path: a folder with ``CASE_0000`` files, as nnU-Net has it, one file, or a folder of DICOM slices.
+        path: a folder with ``CASE_0000`` files, as in nnU-Net, one file, or a folder of DICOM slices.
         file_ending: of dataset.json.
-        channels: that the model takes.
-        series: which of a folder's DICOM series, from 1; needed where there are several.
-        name: of the only case; None: that of its file, or of the folder of its slices.
+        channels: number of channels that the model takes.
+        series: which of a folder's DICOM series, from 1; needed if there are several.
+        name: of the only case; None for the name of its file, or of the folder of its slices.
 
     Raises:
-        ValueError: there are none, a case lacks a channel or has one too many, or names that are no names or are alike.
+        ValueError: there are no scans, a case has the wrong channels, or names are invalid or too similar.
     """
     check_utf8(path)
     if path.is_file():
@@ -105,7 +105,7 @@ def find_cases(
         raise ValueError(f"-i must hold scans named CASE_0000{file_ending}, and there are none: {printable(path)}")
     if name is not None:
         if len(cases) > 1:
-            raise ValueError(f"--name is for one scan, and there are {len(cases)}: {printable(path)}")
+            raise ValueError(f"--name is for one scan, but there are {len(cases)}: {printable(path)}")
         cases = [replace(cases[0], name=name)]
     for case in cases:
         check_case_name(case.name, case.place, ending=file_ending)
@@ -114,7 +114,7 @@ def find_cases(
 
 
 def passed_over(path: Path, cases: Sequence[Case]) -> list[str]:
-    """Names of files in a folder that are of no case, unless they are hidden or tables and the like."""
+    """Names of a folder's files that belong to no case, without hidden files, tables and the like."""
     if not path.is_dir():
         return []
     used = {file for case in cases for file in case.sources}
@@ -132,23 +132,23 @@ def passed_over(path: Path, cases: Sequence[Case]) -> list[str]:
 
 def _one_file(path: Path, file_ending: str, channels: int) -> Case:
     if channels != 1:
-        raise ValueError(f"one file is one channel, and the model takes {channels}; give a folder: {printable(path)}")
+        raise ValueError(f"one file is one channel, but the model takes {channels}; give a folder: {printable(path)}")
     if path.name.lower().endswith(ARCHIVES) or (path.suffix.lower() != ".npz" and is_zipfile(path)):
-        raise ValueError(f"-i must be a scan, and this is an archive, which has to be unpacked: {printable(path)}")
+        raise ValueError(f"this is an archive, which has to be unpacked; -i must be a scan: {printable(path)}")
     if path.name == "DICOMDIR":
-        raise ValueError(f"-i must be the folder of a DICOM series, and this is a list of several: {printable(path)}")
+        raise ValueError(f"this is a list of DICOM series; -i must be the folder of one series: {printable(path)}")
     if is_dicom(path) and is_one_slice(path):
         raise ValueError(
-            f"-i must be the folder of a DICOM series, and this file is one slice; give {printable(path.parent)}, and "
-            f"--series N where it holds several: {printable(path)}"
+            f"this file is one slice, but -i must be the folder of a DICOM series; give {printable(path.parent)}, and "
+            f"--series N if it holds several: {printable(path)}"
         )
     stem = path.name.removesuffix(file_ending) if path.name.endswith(file_ending) else _stem(path)
     return Case(stem.removesuffix("_0000"), (path,))
 
 
 def _of_folder(path: Path, file_ending: str, channels: int) -> list[Case]:
-    """``CASE_0000`` files; none where the folder holds no file of the ending."""
-    found: dict[str, dict[str, Path]] = {}
+    """Cases from ``CASE_0000`` files; none if no file of the folder has the ending."""
+    files_of: dict[str, dict[str, Path]] = {}
     for file in sorted(path.iterdir()):
         if file.name.endswith(file_ending) and not file.name.startswith("."):
             check_utf8(file)
@@ -157,18 +157,18 @@ def _of_folder(path: Path, file_ending: str, channels: int) -> list[Case]:
                 raise ValueError(
                     f"scans must be named CASE_0000{file_ending}, the four digits for the channel: {printable(file)}"
                 )
-            found.setdefault(case, {})[channel] = file
-    for case, files in found.items():
+            files_of.setdefault(case, {})[channel] = file
+    for case, files in files_of.items():
         if sorted(files) != [f"{channel:04d}" for channel in range(channels)]:
             raise ValueError(
-                f"the model takes {channels} {'channel' if channels == 1 else 'channels'}, numbered from 0000, and of "
-                f"{printable(case)} there are {', '.join(sorted(files))}: {printable(path)}"
+                f"the model takes {channels} {'channel' if channels == 1 else 'channels'}, numbered from 0000, but "
+                f"{printable(case)} has {', '.join(sorted(files))}: {printable(path)}"
             )
-    return [Case(case, tuple(files[channel] for channel in sorted(files))) for case, files in found.items()]
+    return [Case(case, tuple(files[channel] for channel in sorted(files))) for case, files in files_of.items()]
 
 
 def _check_endings(path: Path, file_ending: str) -> None:
-    """Refuse a folder of images or archives that end otherwise than the model's."""
+    """Refuse a folder of archives, or of images with another ending than the model's."""
     names = [file.name.lower() for file in path.iterdir() if not file.name.startswith(".")]
     for ending in (*IMAGES, *ARCHIVES):
         count = sum(name.endswith(ending) for name in names)
@@ -178,8 +178,8 @@ def _check_endings(path: Path, file_ending: str) -> None:
             )
             files = "file" if count == 1 else "files"
             raise ValueError(
-                f"-i must hold scans named CASE_0000{file_ending}, {rule}, and it holds {count} {files} named "
-                f"*{ending}: {printable(path)}"
+                f"-i holds {count} {files} named *{ending}, but must hold scans named CASE_0000{file_ending}, {rule}: "
+                f"{printable(path)}"
             )
 
 
@@ -191,26 +191,26 @@ def read_scan(case: Case, channel_names: Sequence[str], order: str | None = None
     """Read all channels and turn them to a model's order.
 
     Args:
-        order: such as ``LPS``, what the model was trained in; None leaves axes as they are in the file.
-        assume_hu: do not look at the values of a CT.
+        order: such as ``LPS``, the order that the model was trained in; None leaves axes as they are in the file.
+        assume_hu: do not check the values of a CT.
 
     Raises:
-        ValueError: another number of channels than the model takes, a file that is broken, is no volume or is no CT
-            where one is due, or channels that are not on one grid.
+        ValueError: the number of channels is not the model's, a file is broken or not a volume, a channel should be CT
+            and is not in HU, or the channels are not on one grid.
     """
     if case.series is not None:
         places, volumes = [case.series.files[0].parent], [read_series(case.series)]
     else:
         if len(case.files) != len(channel_names):
             raise ValueError(
-                f"the model takes {len(channel_names)} channels ({', '.join(channel_names)}), and there are "
+                f"the model takes {len(channel_names)} channels ({', '.join(channel_names)}), but there are "
                 f"{len(case.files)} files of {case.name}"
             )
         places, volumes = list(case.files), [read_image(file) for file in case.files]
     geometry = volumes[0].geometry
     for volume, place, name in zip(volumes, places, channel_names, strict=True):
         if difference := grid_difference(volume.geometry, geometry):
-            raise ValueError(f"all channels must be on one grid, and this one must have the first one's {difference}: "
+            raise ValueError(f"all channels must be on one grid, so this one must have the first one's {difference}: "
                              f"{place}")  # fmt: skip
         if name.lower() == "ct":
             padding = None if case.series is None else padding_hu(case.series.files[0])

@@ -1,4 +1,4 @@
-"""The order of axes that a model was trained in, where its plans do not say, as those of earlier versions do not."""
+"""The order of axes that a model was trained in, for plans of earlier versions, which do not say."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from nnunetv2_cfseg.inference.model import Model
 
 
 def with_storage_order(model: Model) -> Model:
-    """The model with a storage order: that of its plans, or of its raw dataset if all its files have one, or LPS.
+    """Return the model with a storage order: its plans', or that of all files of its raw dataset, or LPS.
 
-    What is taken for granted is said once.
+    An assumed order is reported once.
     """
     configuration = model.configuration
     if configuration.storage_order is not None:
         return model
     order = _of_raw_dataset(model.plans, configuration)
     say(
-        f"the model's plans do not say in which order its training scans store their axes; taken as {order or LPS}, "
+        f"the model's plans do not say in which order its training scans store their axes; assuming {order or LPS}, "
         f"{'the order of all scans of its raw dataset' if order else 'as CT from DICOM mostly is'}. Other scans are "
         f"turned to it; cfseg plan_and_preprocess writes it into new plans"
     )
@@ -32,7 +32,7 @@ def with_storage_order(model: Model) -> Model:
 
 
 def _of_raw_dataset(plans: Any, configuration: InferencePlan) -> str | None:
-    """The one order of its training images, None if they are not here, cannot be read or have several."""
+    """The single order of its training images; None if they are missing, unreadable or have several."""
     name = str(plans.get("dataset_name", ""))
     raw = os.environ.get("nnUNet_raw")
     if not raw or not name or Path(name).name != name:

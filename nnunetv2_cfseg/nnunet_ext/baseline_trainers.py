@@ -1,4 +1,4 @@
-"""Baselines, for ``nnUNet_extTrainer``: names only, see ``cfseg_trainers``."""
+"""The baselines, re-exported for ``nnUNet_extTrainer``; see ``cfseg_trainers`` for the reason."""
 
 from nnunetv2_cfseg.baselines.monai_networks import (
     nnUNetTrainer_SwinUNETR,

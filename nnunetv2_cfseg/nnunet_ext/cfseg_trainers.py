@@ -1,7 +1,7 @@
-"""What ``nnUNet_extTrainer`` points at: names only.
+"""The package's trainers, re-exported for ``nnUNet_extTrainer``.
 
-nnU-Net imports every module of that folder under a name of its own. A folder that held the package itself would
-yield a second copy of each class, which cannot be unpickled; a folder of re-exports yields the real ones.
+nnU-Net imports every module of that folder under another module name. If the folder held the trainers themselves, each
+class would get a second copy, which cannot be unpickled; re-exports give the real classes.
 """
 
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg

@@ -30,16 +30,16 @@ from nnunetv2_cfseg.planners.storage_order import storage_order
 PLANS_NAME = "nnUNetCFSegPlans"
 #: CT scanners store -1024 to 3071 HU (12 bit); real files also hold rescaled metal far above.
 CT_RANGE_HU = (-1024.0, 3071.0)
-#: Blocks are counted in tokens: a larger block is more work.
+#: Tokens of a 3 x 3 x 3 block; work is counted in tokens, since larger blocks cost more.
 TOKENS_A_BLOCK = 27
 FEWEST_TOKENS = 32 * TOKENS_A_BLOCK
-#: Of nnU-Net's own 3d_fullres crop at its default memory target.
+#: Voxels of nnU-Net's own 3d_fullres crop at its default memory target.
 NNUNET_CROP_VOXELS = 128**3
 
 
 @dataclass(frozen=True)
 class Size:
-    """A size of network, and the work it is given: as many tokens as ``blocks`` of 3 x 3 x 3 patches have."""
+    """A size of network and the work of a step: ``blocks`` blocks of 3 x 3 x 3 patches, or as many tokens."""
 
     at_least_gb: float
     embed_dim: int
@@ -49,7 +49,7 @@ class Size:
     crop_voxels: int
 
 
-#: Chosen by the memory target, largest first. Only the last was tuned, on two CPU cores.
+#: Sizes to choose from by the memory target, largest first. Only the last was tuned, on two CPU cores.
 SIZES = (
     Size(16, 384, 8, 12, 1024, 128**3),
     Size(6, 256, 6, 8, 512, 112**3),
@@ -65,7 +65,7 @@ class CFSegPlanner(ExperimentPlanner):
         preset_name: of :mod:`nnunetv2_cfseg.networks.presets`.
 
     Raises:
-        ValueError: an unknown preset, a dataset that is not 3D, or a memory target too small for any network.
+        ValueError: the preset is unknown, or the memory target is not above 0.
     """
 
     preset_name = "default"
@@ -92,8 +92,8 @@ class CFSegPlanner(ExperimentPlanner):
             overwrite_target_spacing,
             suppress_transpose,
         )
-        # nnU-Net adds a lower resolution where its crop covers less than a quarter of a scan. Ours are smaller, and
-        # what a block sees does not depend on them: scale the rule so that it adds one for the same scans.
+        # nnU-Net adds a lower resolution if its crop covers less than a quarter of a scan. Our crops are smaller, and
+        # what a block sees does not depend on them: scale the threshold so that the same scans get one.
         crop_voxels = next(size.crop_voxels for size in SIZES if gpu_memory_target_in_gb >= size.at_least_gb)
         self.lowres_creation_threshold *= crop_voxels / NNUNET_CROP_VOXELS
 
@@ -103,7 +103,7 @@ class CFSegPlanner(ExperimentPlanner):
         Raises:
             ValueError: the scans are single slices, or no network fits the memory target.
         """
-        # nnU-Net prints a 2D configuration on its way, which does not exist here.
+        # nnU-Net prints a 2D configuration, which does not exist here.
         with redirect_stdout(StringIO()):
             plans = super().plan_experiment()
         for name, configuration in plans["configurations"].items():
@@ -120,7 +120,7 @@ class CFSegPlanner(ExperimentPlanner):
         approximate_n_voxels_dataset: float,
         _cache: dict,
     ) -> dict[str, Any]:
-        """One configuration; nnU-Net's signature. Its 2D request gets an empty answer, dropped in `save_plans`."""
+        """Plan one configuration, with nnU-Net's signature; a 2D one is empty, and `save_plans` drops it."""
         if len(spacing) == 2:
             return {}
         patch = self.choose_patch(spacing)
@@ -157,7 +157,7 @@ class CFSegPlanner(ExperimentPlanner):
         }
 
     def choose_patch(self, spacing_mm: np.ndarray) -> Size3:
-        """w, voxels of a patch along z, y, x."""
+        """Choose w, voxels of a patch along z, y, x."""
         if "patch_size" in self.preset:
             return as_size3(self.preset["patch_size"], "patch_size")
         return choose_patch_size(spacing_mm, self.patch_voxels)
@@ -171,13 +171,13 @@ class CFSegPlanner(ExperimentPlanner):
         block_size: Size3,
         max_voxels: int,
     ) -> Size3:
-        """Voxels of a crop along z, y, x; sizes are voxels."""
+        """Choose the voxels of a crop along z, y, x; sizes are in voxels."""
         return choose_crop(
             spacing_mm, median_shape, center_size=center_size, block_size=block_size, max_voxels=max_voxels
         )
 
     def training_section(self, arch_kwargs: dict[str, Any], blocks: int) -> CFSegSection:
-        """What the trainer reads beside nnU-Net's own keys."""
+        """The ``cfseg`` section, which the trainer reads besides nnU-Net's own keys."""
         return CFSegSection.planned(
             preset=self.preset_name,
             blocks_per_crop=blocks // self.batch_size,
@@ -188,7 +188,7 @@ class CFSegPlanner(ExperimentPlanner):
         )
 
     def _foreground_hu(self) -> list[float] | None:
-        """Between which HU nearly all foreground lies; None where the first channel is no CT."""
+        """Lower and upper HU of nearly all foreground; None if the first channel is not CT."""
         if not self._ct_channels()[0]:
             return None
         properties = self.dataset_fingerprint["foreground_intensity_properties_per_channel"]["0"]
@@ -196,16 +196,16 @@ class CFSegPlanner(ExperimentPlanner):
 
     @cached_property
     def storage_order(self) -> str:
-        """Which way the axes of the training images run, such as ``LPS``.
+        """Order in which the training images store their axes, such as ``LPS``.
 
         Raises:
-            ValueError: not all run the same way.
+            ValueError: the images have several orders.
         """
         files = [file for case in self.dataset.values() for file in case["images"]]
         return storage_order(files, reader=self.determine_reader_writer().__name__, dataset=self.dataset_name)
 
     def determine_resampling(self, *args: Any, **kwargs: Any) -> tuple:
-        """Torch's resampling, which is inside nnU-Net and far faster than its default (nnU-Net issue 2912)."""
+        """nnU-Net's resampling with torch, far faster than its default (nnU-Net issue 2912)."""
         return (
             resample_torch_fornnunet,
             {"is_seg": False, "force_separate_z": None, "memefficient_seg_resampling": False},
@@ -220,9 +220,9 @@ class CFSegPlanner(ExperimentPlanner):
     def determine_mirror_axes(self) -> list[int]:
         """Axes along which a mirrored scan could be another patient's.
 
-        None where a label names a side: a mirrored left kidney is a right one, and a network trained to call it left
-        cannot tell sides any more. Of a CT only the left-right one: it lies the right way up, and where a thing lies
-        tells what it is. All of other scans, as in nnU-Net.
+        No axis if a label names a side: a mirrored left kidney is a right one, and a network trained to call it left
+        can no longer tell the sides apart. For CT only the left-right axis: orientation is known, and position helps
+        to identify organs. For other scans all axes, as in nnU-Net.
         """
         if sided_names(self.dataset_json["labels"]):
             return []
@@ -232,19 +232,19 @@ class CFSegPlanner(ExperimentPlanner):
         return [0, 1, 2]
 
     def save_plans(self, plans: dict[str, Any]) -> None:
-        """nnU-Net's, after leaving out what does not exist here and widening CT's clip range.
+        """Save nnU-Net's plans without 2D and cascade, and with a wider clip range for CT.
 
         Raises:
             ValueError: the scans are single slices.
         """
         configurations = plans["configurations"]
         if "3d_fullres" not in configurations:
-            raise ValueError(f"CFSegPlanner plans 3D scans, and those of {self.dataset_name} are single slices")
+            raise ValueError(f"the scans of {self.dataset_name} are single slices; CFSegPlanner needs 3D scans")
         for name in ("2d", "3d_cascade_fullres"):
             configurations.pop(name, None)
         for configuration in configurations.values():
             configuration.pop("next_stage", None)
-            # The loss is taken on many small centres; Dice only means something over all of them together.
+            # The loss is computed on many small centres; Dice only makes sense over all of them together.
             configuration["batch_dice"] = True
         if self.preset["window_names"]:
             plans["foreground_intensity_properties_per_channel"] = {
@@ -260,7 +260,7 @@ class CFSegPlanner(ExperimentPlanner):
         self._write_plans(plans)
 
     def _write_plans(self, plans: dict[str, Any]) -> None:
-        """nnU-Net's file, which joins plans that are there, under a hidden name until it is whole."""
+        """Write nnU-Net's file, merged with existing plans, under a hidden name until it is complete."""
         folder, name = Path(str(nnUNet_preprocessed)) / self.dataset_name, str(self.plans_identifier)  # type: ignore[has-type]
         file, hidden = folder / f"{name}.json", folder / f".{name}.{os.getpid()}.json"
         try:
@@ -274,7 +274,7 @@ class CFSegPlanner(ExperimentPlanner):
             hidden.unlink(missing_ok=True)
 
     def _choose_network(self, patch: Size3) -> tuple[dict[str, Any], Size, int]:
-        """The largest size whose step fits the memory target, as network arguments, and its blocks a step."""
+        """Network arguments, size and blocks per step of the largest size whose step fits the memory target."""
         channels, classes = len(self._ct_channels()), len(self.dataset_json["labels"])
         target_bytes = self.UNet_vram_target_GB * 1024**3
         for size in SIZES:
@@ -308,7 +308,7 @@ class CFSegPlanner(ExperimentPlanner):
         return arch_kwargs
 
     def _windows(self, names: list[str]) -> list[dict[str, Any] | None]:
-        """For each channel the windows of a CT, with the mean and std that undo its normalisation."""
+        """For each CT channel its windows, with the mean and std that undo its normalisation; None for others."""
         intensities = self.dataset_fingerprint["foreground_intensity_properties_per_channel"].values()
         return [
             {

@@ -1,4 +1,4 @@
-"""The training cases of a raw dataset, one by one: CTs in HU, labels on their images and of dataset.json's values."""
+"""Checks of each training case of a raw dataset: CT is in HU, labels match their image's grid and dataset.json."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ def check_cases(
     progress: bool = True,
     assume_hu: bool = False,
 ) -> None:
-    """Look into every training case.
+    """Read and check every training case.
 
     Args:
-        cases: nnU-Net's: for each case ``images``, one file a channel, and ``label``.
+        cases: as in nnU-Net, for each case ``images``, one file per channel, and ``label``.
         dataset_json: of the dataset; CT channels are those named CT.
-        assume_hu: do not look at the values of CTs.
+        assume_hu: do not check the values of CTs.
 
     Raises:
-        ValueError: dataset.json names another number of channels; an unreadable file, a CT that is not in HU, a label
-            that does not lie on its image, a label value that dataset.json does not name, or no label that has any
-            foreground. The message names the case or the file.
+        ValueError: dataset.json names another number of channels, a file is unreadable, a CT is not in HU, a label is
+            not on its image's grid, a label value is not in dataset.json, or no label has any foreground. The message
+            names the case or the file.
     """
     known = label_values(dataset_json["labels"])
     is_ct = tuple(name.lower() == "ct" for name in dataset_json["channel_names"].values())
     for name, case in cases.items():
         if len(case["images"]) != len(is_ct):
             raise ValueError(
-                f"dataset.json names {len(is_ct)} channels, and there are {len(case['images'])} images of {name}"
+                f"dataset.json names {len(is_ct)} channels, but there are {len(case['images'])} images of {name}"
             )
     jobs = [_Job(tuple(case["images"]), case["label"], is_ct, frozenset(known), assume_hu) for case in cases.values()]
-    found = parallel_map(_check_case, jobs, num_processes=min(num_processes, max(1, len(jobs))))
-    present = set().union(*progress_bar(found, doing="Checking cases", total=len(jobs), show=progress))
+    values = parallel_map(_check_case, jobs, num_processes=min(num_processes, max(1, len(jobs))))
+    present = set().union(*progress_bar(values, doing="Checking cases", total=len(jobs), show=progress))
     _check_foreground(present, dataset_json["labels"], [job.label for job in jobs])
 
 
@@ -62,7 +62,7 @@ class _Job:
 
 
 def _check_case(job: _Job) -> set[int]:
-    """The values of its label."""
+    """Check one case; returns the values in its label."""
     segmentation = read_volume(Path(job.label))
     check_labels(segmentation.values, set(job.known), job.label)
     for name, ct in zip(job.images, job.is_ct, strict=True):
@@ -75,10 +75,10 @@ def _check_case(job: _Job) -> set[int]:
 
 
 def _check_foreground(present: set[int], labels: Mapping[str, int | list[int]], files: list[str]) -> None:
-    """What no case shows is not learnt."""
+    """Refuse a dataset without any foreground, and warn about labels that no case has."""
     if files and not present - {0, ignored_value(labels)}:
         raise ValueError(
-            f"there is nothing to learn, as all {len(files)} labels are empty (values {sorted(present)}): "
+            f"all {len(files)} labels are empty (values {sorted(present)}), so there is nothing to learn: "
             f"{Path(files[0]).parent}"
         )
     unseen = [name for name, value in labels.items() if not present.intersection(label_values({name: value}))]

@@ -1,4 +1,4 @@
-"""What the flags of planning must be, before any scan is read."""
+"""Checks of the flags of planning, before any scan is read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import isfinite
 
 from nnunetv2_cfseg.files.plain_name import new_name
 
-#: Of a spacing: voxels of no scanner lie outside.
+#: Range of accepted spacings; no scanner's voxels are outside it.
 SMALLEST_MM, LARGEST_MM = 1e-3, 1e3
 MOST_PROCESSES = 256
 
@@ -22,10 +22,10 @@ def check_flags(
     num_processes: Sequence[int],
     num_processes_fingerprint: int,
 ) -> None:
-    """Refuse flags that nnU-Net would stumble over after it has read all scans.
+    """Refuse flags that would make nnU-Net fail after it has read all scans.
 
     Raises:
-        ValueError: with the flag and its value.
+        ValueError: a flag is out of range; the message has the flag and its value.
     """
     if not dataset_ids:
         raise ValueError("-d must name a dataset, got none")

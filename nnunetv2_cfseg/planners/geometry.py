@@ -12,15 +12,15 @@ from nnunetv2_cfseg.networks.patches import Size3
 
 
 def choose_patch_size(spacing_mm: ArrayLike, patch_voxels: int) -> Size3:
-    """w along each axis, so that a patch is as near a cube in mm as whole voxels allow.
+    """Choose w along each axis, so that a patch is as close to a cube in mm as whole voxels allow.
 
     Args:
         spacing_mm: voxel size along z, y, x.
-        patch_voxels: about so many voxels a patch.
+        patch_voxels: approximate number of voxels in a patch.
     """
     spacing = np.asarray(spacing_mm, dtype=float)
     edge_mm = (patch_voxels * spacing.prod()) ** (1 / 3)
-    # Where slices are thicker than that edge an axis holds one voxel, and the others make up for it.
+    # If slices are thicker than that edge, a patch has one voxel along z and more along the other axes.
     thick = spacing > edge_mm
     if thick.any() and not thick.all():
         edge_mm = (patch_voxels * spacing[~thick].prod()) ** (1 / (~thick).sum())
@@ -36,10 +36,12 @@ def choose_crop(
     block_size: Size3,
     max_voxels: int,
 ) -> Size3:
-    """The crop: whole centres, as near a cube in mm and as large as ``max_voxels``; a block, unless scans are smaller.
+    """Choose a crop of whole centres, as close to a cube in mm and to ``max_voxels`` as possible.
+
+    It holds at least a block, unless scans are smaller.
 
     Args:
-        median_shape: of the preprocessed scans; a crop much larger than them would hold nothing but padding.
+        median_shape: of the preprocessed scans; a crop much larger than a scan would be mostly padding.
         center_size: voxels of a centre.
         block_size: voxels of a block.
     """
@@ -47,7 +49,7 @@ def choose_crop(
     largest = np.ceil(np.asarray(median_shape) / center) * center
     least = np.minimum(np.ceil(block / center) * center, largest)
     edge_mm = (max_voxels * spacing.prod()) ** (1 / 3)
-    for _ in range(3):  # what an axis of the scan cannot take goes to the others
+    for _ in range(3):  # voxels that one axis has no room for go to the others
         capped = edge_mm / spacing > largest
         if capped.any() and not capped.all():
             free = ~capped

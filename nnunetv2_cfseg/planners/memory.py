@@ -1,10 +1,10 @@
-"""How much memory a training step takes, from the plans alone.
+"""Estimating the memory of a training step from the plans alone.
 
-A step is walked once forward and once backward through the network's stages, counting in float32 what PyTorch holds
-at each of them; the fullest moment is the estimate. No network is built. ``experiments/memory.py`` measures it.
+The estimate goes once forward and once backward through the network's stages, counts the float32 values that PyTorch
+holds at each stage, and takes the largest. No network is built. ``experiments/memory.py`` measures the real memory.
 
 Shapes: M blocks, C channels, N tokens a block, Q of them its centre's, V voxels a patch, D width, F hidden width,
-H heads, P classes. All counts are of floats, and of one block unless they say otherwise.
+H heads, P classes. All counts are numbers of floats, for one block unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ def estimate_step_bytes(
 ) -> int:
     """Peak memory in bytes of one training step in float32.
 
-    What automatic mixed precision saves on a GPU is not counted.
+    Savings by automatic mixed precision on a GPU are not counted.
 
     Args:
         arch_kwargs: keyword arguments of the network, from the plans.
         input_channels: C, before windows.
         num_classes: P, background included.
         blocks: M, blocks a step.
-        foreach: AdamW works on all weights at once, as PyTorch does by default on a GPU and not on a CPU.
+        foreach: AdamW updates all weights at once, as PyTorch does by default on a GPU and not on a CPU.
 
     Raises:
         ValueError: M is negative.
-        TypeError: the network has no such argument, or lacks one.
+        TypeError: the network does not have one of the arguments, or needs one that is missing.
     """
     if blocks < 0:
         raise ValueError(f"blocks must be >= 0, got {blocks}")
     net = _Network.from_plans(arch_kwargs, input_channels, num_classes)
     stages = net.stages()
     weights = sum(stage.weights for stage in stages)
-    # Held all the time: weights, AdamW's two moments, the batch in float32 and its target in int16.
+    # Always held: weights, AdamW's two moments, the batch in float32 and its target in int16.
     held = 3 * weights + blocks * (net.channels_in * net.tokens + net.queries / 2) * net.voxels
     fullest = max(_optimizer_step(stages, foreach=foreach), _forward_backward(stages, blocks))
     return round(BYTES * (held + fullest))
@@ -60,10 +60,10 @@ class Stage:
     """One part of the network, or the loss.
 
     Args:
-        saved_for_backward: what its backward needs, from its forward on.
-        forward: the most it holds on top of that on its way forward.
-        backward: the most it holds on top of that on its way backward, gradients of weights apart.
-        parameters: sizes of its parameters, whatever the number of blocks.
+        saved_for_backward: floats that its backward pass needs, held from its forward pass on.
+        forward: the most it additionally holds during its forward pass.
+        backward: the most it additionally holds during its backward pass, not counting gradients of weights.
+        parameters: sizes of its parameters, which do not depend on the number of blocks.
     """
 
     saved_for_backward: int
@@ -94,15 +94,15 @@ def _forward_backward(stages: list[Stage], blocks: int) -> int:
 def _optimizer_step(stages: list[Stage], *, foreach: bool) -> int:
     """Gradients of all weights, and the denominators of AdamW's update."""
     weights = sum(stage.weights for stage in stages)
-    # One parameter at a time: the root of its second moment, that over the bias correction, and the last
-    # parameter's, which goes once the next is ready.
+    # One parameter at a time: the root of its second moment, the same over the bias correction, and the previous
+    # parameter's, which is freed once the next one's is ready.
     largest = max(size for stage in stages for size in stage.parameters)
     return weights + (weights if foreach else 3 * largest)
 
 
 @dataclass(frozen=True)
 class _Network:
-    """The network's sizes, and what each of its stages takes."""
+    """The network's sizes, from which the floats of each stage are counted."""
 
     channels_in: int
     channels: int  # after windows
@@ -121,7 +121,7 @@ class _Network:
 
     @classmethod
     def from_plans(cls, arch_kwargs: dict[str, Any], input_channels: int, num_classes: int) -> _Network:
-        """Read the sizes from the plans, with the network's own defaults where they leave one out."""
+        """Read the sizes from the plans, with the network's own defaults for those left out."""
         call = inspect.signature(BlockCenterTransformer).bind(input_channels, num_classes, **arch_kwargs)
         call.apply_defaults()
         given = call.arguments
@@ -154,7 +154,7 @@ class _Network:
         return Stage(
             saved_for_backward=self.channels * image,  # patches, the embedding's input
             forward=(self.channels + 1) * image,  # every window before they are stacked, and the image in HU
-            backward=0,  # nothing asks for the image's gradient
+            backward=0,  # the image's gradient is not needed
         )
 
     def _embedding(self) -> Stage:
@@ -167,7 +167,7 @@ class _Network:
         )
 
     def _attention(self, queries: int, *, selected: bool) -> Stage:
-        """Attention of all or some selected tokens to all, with its normalisation and residual sum."""
+        """Attention of all tokens, or of selected ones, to all tokens, with its normalisation and residual sum."""
         n, d = self.tokens, self.width
         saved = n * d  # tokens: input of the normalisation (pre) or of the maps to q, k and v (post)
         if self.pre_norm:
@@ -191,12 +191,12 @@ class _Network:
         d, hidden = self.width, self.hidden
         # The normalisation's input, the first map's input, mean and deviation of each token.
         saved = 2 * d + 2
-        # GELU keeps its input, the second map GELU's output; ReLU keeps its output, which is the map's input too.
+        # GELU keeps its input and the second map keeps GELU's output; ReLU keeps its output, which is the map's input.
         saved += 2 * hidden if self.gelu else hidden
         return Stage(
             saved_for_backward=queries * saved,
             forward=queries * 2 * d,  # the second map's output and the sum
-            # Gradients of the sum and of the activation's output and input; GELU's output is gone by then.
+            # Gradients of the sum and of the activation's output and input; GELU's output has been freed by then.
             backward=queries * (d + (hidden if self.gelu else 2 * hidden)),
             parameters=(*_linear(d, hidden), *_linear(hidden, d), *_norm(d)),
         )
@@ -213,7 +213,7 @@ class _Network:
         center = self.queries * self.voxels
         return Stage(
             saved_for_backward=0,
-            # The centre's windows, which this decoder is handed as well; logits.
+            # The centre's windows, which are passed to this decoder too; logits.
             forward=center * (self.channels + self._logits()),
             backward=center * self.classes + self.queries * self.width,  # gradients of logits and tokens
             parameters=_linear(self.width, self.classes * self.voxels),
@@ -239,7 +239,7 @@ class _Network:
         )
 
     def _logits(self) -> int:
-        """Floats a voxel that logits take; a centre of several patches is put together by two copies."""
+        """Floats per voxel for the logits; assembling a centre of several patches makes two copies."""
         return self.classes * (3 if self.queries > 1 else 1)
 
     def _loss(self) -> Stage:

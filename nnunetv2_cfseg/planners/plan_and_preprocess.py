@@ -1,4 +1,4 @@
-"""Fingerprint, plan and preprocess with our planner, by nnU-Net's own functions."""
+"""Fingerprint, plan and preprocess datasets with this package's planners and nnU-Net's own functions."""
 
 from __future__ import annotations
 
@@ -57,17 +57,17 @@ def plan_and_preprocess(
     progress: bool = True,
     assume_hu: bool = False,
 ) -> None:
-    """What ``nnUNetv2_plan_and_preprocess`` does, with one of our planners.
+    """Do what ``nnUNetv2_plan_and_preprocess`` does, with one of this package's planners.
 
     Args:
         planner: a name in ``PLANNERS``.
-        plans_name: the planner's own if None.
-        configurations: what to preprocess; all that the planner plans if None.
-        assume_hu: do not look at whether CTs are in HU.
+        plans_name: name of the plans; None for the planner's own.
+        configurations: which to preprocess; None for all that the planner plans.
+        assume_hu: do not check that CTs are in HU.
 
     Raises:
-        ValueError: bad input, which is seen before anything is written, or nnU-Net refuses a dataset.
-        OSError: the disk is full. Plans are whole or as they were then, and nothing is left of what was preprocessed.
+        ValueError: the input is bad, which is found before anything is written, or nnU-Net refuses a dataset.
+        OSError: the disk is full; plans are then complete or unchanged, and preprocessed files are removed.
         ChildProcessError: a process was killed.
     """
     planner_class, own_plans_name, own_configurations = _planner(planner)
@@ -82,21 +82,12 @@ def plan_and_preprocess(
         num_processes=num_processes,
         num_processes_fingerprint=num_processes_fingerprint,
     )
-    presets.preset(preset)  # an unknown name stops here, not after an hour of reading scans
+    presets.preset(preset)  # refuse an unknown name now, not after an hour of reading scans
     planner_of_preset = type(planner_class.__name__, (planner_class,), {"preset_name": preset})
     for dataset_id in dataset_ids:
-        dataset = find_dataset(dataset_id, what="-d")
-        raw, preprocessed = dataset.raw, dataset.preprocessed
-        cases = _find_cases(dataset, plans_name, clean=clean)
-        check_splits(raw, preprocessed, cases)
-        check_cases(
-            cases,
-            read_raw_dataset_json(raw / "dataset.json"),
-            num_processes=num_processes_fingerprint,
-            progress=progress,
-            assume_hu=assume_hu,
+        _check_dataset(
+            dataset_id, plans_name, num_processes_fingerprint, clean=clean, progress=progress, assume_hu=assume_hu
         )
-        say_what_folds_lack(raw, preprocessed, cases)
     for dataset_id in dataset_ids:
         with ending_with_us(), _in_one_sentence(dataset_id):
             extract_fingerprint_dataset(
@@ -114,20 +105,28 @@ def plan_and_preprocess(
                 overwrite_target_spacing=overwrite_target_spacing,
                 overwrite_plans_name=plans_name,
             )
-            if not preprocess:
-                continue
-            with _whole_or_nothing(dataset_id, plans_name, configurations):
-                if planner_class is ThinThickPlanner:
-                    _preprocess_pairs(dataset_id, plans_name, num_processes[0], verbose=verbose, progress=progress)
-                else:
-                    preprocess_dataset(
-                        dataset_id, plans_name, list(configurations), list(num_processes), verbose, progress
-                    )
+            if preprocess:
+                are_pairs = planner_class is ThinThickPlanner
+                with _whole_or_nothing(dataset_id, plans_name, configurations):
+                    _preprocess(dataset_id, plans_name, configurations, num_processes, are_pairs, verbose, progress)
+
+
+def _check_dataset(
+    dataset_id: int, plans_name: str, num_processes: int, *, clean: bool, progress: bool, assume_hu: bool
+) -> None:
+    """Check a raw dataset's files, folds and cases, and warn about its folds."""
+    dataset = find_dataset(dataset_id, what="-d")
+    raw, preprocessed = dataset.raw, dataset.preprocessed
+    cases = _find_cases(dataset, plans_name, clean=clean)
+    check_splits(raw, preprocessed, cases)
+    dataset_json = read_raw_dataset_json(raw / "dataset.json")
+    check_cases(cases, dataset_json, num_processes=num_processes, progress=progress, assume_hu=assume_hu)
+    say_what_folds_lack(raw, preprocessed, cases)
 
 
 @contextmanager
 def _in_one_sentence(dataset_id: int) -> Iterator[None]:
-    """nnU-Net's own errors, which run over several lines."""
+    """Turn nnU-Net's own errors, which run over several lines, into one sentence each."""
     try:
         yield
     except (AssertionError, RuntimeError) as error:
@@ -135,8 +134,8 @@ def _in_one_sentence(dataset_id: int) -> Iterator[None]:
             raise
         if "background worker" in str(error):
             raise ChildProcessError(
-                f"a process of nnU-Net's ended before its work was done, mostly for lack of memory, of which fewer "
-                f"processes (-np, -npfp) need less: dataset {dataset_id}"
+                f"one of nnU-Net's processes ended before its work was done, usually because memory ran out; use fewer "
+                f"processes (-np, -npfp): dataset {dataset_id}"
             ) from error
         if "NDArray" in str(error):  # blosc2 gives no other reason
             raise OSError(
@@ -144,14 +143,14 @@ def _in_one_sentence(dataset_id: int) -> Iterator[None]:
             ) from error
         raise ValueError(f"nnU-Net refuses dataset {dataset_id}: {_one_line(error)}") from error
     except OSError as error:
-        if error.filename is None and error.errno is not None:  # a write that failed does not know its file
+        if error.filename is None and error.errno is not None:  # a failed write does not name its file
             raise OSError(error.errno, error.strerror, str(nnUNet_preprocessed)) from error
         raise
 
 
 @contextmanager
 def _whole_or_nothing(dataset_id: int, plans_name: str, configurations: Sequence[str]) -> Iterator[None]:
-    """Remove what was preprocessed of the configurations if not all of it was: training would not miss cases."""
+    """Remove the configurations' preprocessed files after an error: training would not notice missing cases."""
     preprocessed = find_dataset(dataset_id).preprocessed
     plans = json.loads((preprocessed / f"{plans_name}.json").read_text())
     try:
@@ -170,12 +169,24 @@ def _planner(name: str) -> tuple[type[CFSegPlanner], str, tuple[str, ...]]:
     return PLANNERS[name]
 
 
-def _preprocess_pairs(dataset_id: int, plans_name: str, num_processes: int, *, verbose: bool, progress: bool) -> None:
-    """nnU-Net looks preprocessors up inside its own package, and ours is not there."""
+def _preprocess(
+    dataset_id: int,
+    plans_name: str,
+    configurations: Sequence[str],
+    num_processes: Sequence[int],
+    are_pairs: bool,
+    verbose: bool,
+    progress: bool,
+) -> None:
+    """Preprocess a dataset, with our own preprocessor if it has pairs of thin and thick slices."""
+    if not are_pairs:
+        preprocess_dataset(dataset_id, plans_name, list(configurations), list(num_processes), verbose, progress)
+        return
+    # nnU-Net's own function only finds preprocessors in its own package.
     preprocessor = ThinThickPreprocessor(verbose=verbose)
     preprocessor.show_progress_bar = progress
-    preprocessor.run(dataset_id, "3d_fullres", plans_name, num_processes)
-    preprocess_dataset(dataset_id, plans_name, [], [num_processes])  # nothing but copies of the labels
+    preprocessor.run(dataset_id, "3d_fullres", plans_name, num_processes[0])
+    preprocess_dataset(dataset_id, plans_name, [], [num_processes[0]])  # only copies the labels
 
 
 def _check_configurations(
@@ -184,7 +195,7 @@ def _check_configurations(
     for name in configurations:
         if name not in known:
             raise ValueError(
-                f"{planner} preprocesses {' and '.join(known)}, got {name!r}; for 2d and 3d_cascade_fullres use "
+                f"{planner} only preprocesses {' and '.join(known)}, got {name!r}; for 2d and 3d_cascade_fullres use "
                 f"nnU-Net's own nnUNetv2_plan_and_preprocess and nnUNetTrainer"
             )
     if len(num_processes) not in (1, len(configurations)):
@@ -194,7 +205,7 @@ def _check_configurations(
 
 
 def _find_cases(dataset: Dataset, plans_name: str, *, clean: bool) -> dict[str, Any]:
-    """A dataset's training cases, after a look at all that tells of them but the images."""
+    """Find a dataset's training cases, after checking its dataset.json and the files of earlier runs."""
     folder, preprocessed = dataset.raw, dataset.preprocessed
     dataset_json = read_raw_dataset_json(folder / "dataset.json")
     _check_labels(dataset_json, folder / "dataset.json")
@@ -206,22 +217,22 @@ def _find_cases(dataset: Dataset, plans_name: str, *, clean: bool) -> dict[str, 
     else:
         cases = dict(training_cases(folder, dataset_json))
     if not cases:
-        raise ValueError(f"a raw dataset needs training cases, and has none: {folder}")
+        raise ValueError(f"the raw dataset has no training cases: {folder}")
     return cases
 
 
 def _check_whole(file: Path) -> None:
-    """nnU-Net goes on with what stands from before, and a process that was killed may have left half of it."""
+    """Refuse an incomplete file of an earlier run: nnU-Net would reuse it, and a killed process may have left it."""
     try:
         whole = not file.is_file() or isinstance(json.loads(file.read_text()), dict)
     except ValueError:
         whole = False
     if not whole:
-        raise ValueError(f"the file stands from an earlier run and is not whole, remove it: {file}")
+        raise ValueError(f"the file is from an earlier run and incomplete; remove it: {file}")
 
 
 def _check_labels(dataset_json: dict[str, Any], file: Path) -> None:
-    """What nnU-Net asks of labels, before it asks."""
+    """Refuse labels that nnU-Net would refuse later."""
     try:
         labels = LabelManager(dataset_json["labels"], dataset_json.get("regions_class_order"))
     except (AssertionError, RuntimeError) as error:
@@ -232,5 +243,5 @@ def _check_labels(dataset_json: dict[str, Any], file: Path) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    """nnU-Net's messages run over several lines."""
+    """The message on one line; nnU-Net's messages run over several."""
     return " ".join(str(error).split())

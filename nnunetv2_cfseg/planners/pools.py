@@ -1,4 +1,4 @@
-"""nnU-Net's pools of processes, so that none of them outlives the command that started it."""
+"""nnU-Net's process pools, changed so that no process outlives the command that started it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from nnunetv2_cfseg.processes.parallel_map import start_worker
 
 @contextmanager
 def ending_with_us() -> Iterator[None]:
-    """Within it processes that nnU-Net starts for planning end with this block, and with this process, killed or not.
+    """End all processes that nnU-Net starts for planning with this block, or with this process even if it is killed.
 
-    nnU-Net's processes wait for work on a queue that they hold open themselves: where the first one was killed they
-    wait for ever. Here each also waits for the end of a pipe, which the system closes with the process that holds it.
-    What nnU-Net forks a dozen processes for, to compare names of files, is done in this one.
+    nnU-Net's processes wait for work on a queue that they hold open themselves: if their parent is killed they wait
+    forever. Here each also waits for the end of a pipe, which the system closes when the parent ends. nnU-Net also
+    forks a dozen processes only to compare file names; that is done in this process.
     """
     from nnunetv2.experiment_planning import verify_dataset_integrity
     from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor
@@ -44,7 +44,7 @@ def ending_with_us() -> Iterator[None]:
         except BaseException:
             if watched.failure is not None:
                 raise ChildProcessError(
-                    "processes cannot hand over their results any more; fewer of them (-np, -npfp) need less memory"
+                    "processes can no longer return their results; fewer of them (-np, -npfp) need less memory"
                 ) from watched.failure
             raise
         finally:
@@ -52,7 +52,7 @@ def ending_with_us() -> Iterator[None]:
 
 
 class _Multiprocessing:
-    """As much of the module as nnU-Net calls: ``get_context("spawn").Pool(processes)``."""
+    """The part of the module that nnU-Net calls: ``get_context("spawn").Pool(processes)``."""
 
     def __init__(self, listener: Connection) -> None:
         self.listener = listener
@@ -70,15 +70,15 @@ class _Multiprocessing:
         return SimpleNamespace(Pool=pool)
 
     def stop(self, args: threading.ExceptHookArgs) -> None:
-        """A pool's thread has died, as where a result does not fit into memory; nnU-Net would wait for it for ever."""
-        if self.failure is None:  # others may follow it
+        """Interrupt the main thread when a pool's thread has died (out of memory, say); nnU-Net would wait forever."""
+        if self.failure is None:  # other threads may die after it
             self.failure = args.exc_value or args.exc_type()
             _thread.interrupt_main()
 
     def end(self) -> None:
-        """End all processes that were started since."""
+        """End all processes that were started since this object was made."""
         for pool in self.pools:
-            with suppress(Exception):  # a pool whose threads have died does not end in order
+            with suppress(Exception):  # a pool whose threads have died may raise
                 pool.terminate()
         for child in set(multiprocessing.active_children()) - self.children:
             child.kill()
@@ -86,7 +86,7 @@ class _Multiprocessing:
 
 
 class _NoPool:
-    """A pool of no processes, with what nnU-Net calls of it."""
+    """A pool without processes, with the methods that nnU-Net calls."""
 
     def __init__(self, processes: int) -> None:
         pass

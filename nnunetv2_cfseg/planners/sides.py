@@ -1,8 +1,8 @@
 """Which labels are named after a side of the patient.
 
-A network that has to tell left from right cannot learn it from mirrored scans. A side that is overlooked gives wrong
-labels, a name that is wrongly taken for one costs some augmentation: so a whole word is enough, whatever else the name
-says. Short words that mean other things as well need their opposite: ``Niere_re`` or ``rein_d`` count where
+A network that has to tell left from right cannot learn it from mirrored scans. Overlooking a side gives wrong labels,
+while mistaking a name for a side only costs some augmentation, so one whole word is enough, whatever else is in the
+name. Short words with other meanings count only with their opposite: ``Niere_re`` or ``rein_d`` is a side if
 ``Niere_li`` or ``rein_g`` is another label.
 """
 
@@ -25,41 +25,41 @@ SIDES = re.compile(
     """,
     re.VERBOSE,
 )
-#: At the end of a name these are sides; elsewhere they need their opposite (``re-entry``, ``der Kopf``).
+#: Sides only at the end of a name; elsewhere they need their opposite (``re-entry``, ``der Kopf``).
 AT_THE_END = {"li", "re", "der"}
-#: What may be exchanged for what: a name that becomes another label's by it names a side.
+#: Opposite word parts: a name that becomes another label's name when one replaces the other names a side.
 OPPOSITES = (
     ("left", "right"), ("links", "rechts"), ("linke", "rechte"), ("gauche", "droite"), ("gauche", "droit"),
     ("sinistra", "destra"), ("sinistro", "destro"), ("izquierda", "derecha"), ("izquierdo", "derecho"),
     ("sinister", "dexter"), ("sinistra", "dextra"), ("sinistrum", "dextrum"),
 )  # fmt: skip
-#: The same for whole words.
+#: Opposite whole words, used in the same way.
 OPPOSITE_WORDS = (("li", "re"), ("g", "d"), ("s", "d"), ("sn", "dx"), ("iz", "de"), ("izq", "der"), ("l", "r"))
-#: Written without spaces, one character is a word.
+#: Sides in scripts without spaces, where one character is a word.
 CHARACTERS = "左右"
 
 
 def sided_names(names: Collection[str]) -> list[str]:
-    """Those of the names that name a side, in their order.
+    """Return the names that name a side, in their order.
 
     Args:
         names: of all labels of a dataset, such as ``kidney_left``, ``LeftKidney``, ``Niere re`` or ``ParotidR``.
     """
-    words = {name: _words(name) for name in names}
-    joined = {"".join(found) for found in words.values()}
-    together = {tuple(found) for found in words.values()}
+    words_of = {name: _words(name) for name in names}
+    joined_names = {"".join(words) for words in words_of.values()}
+    split_names = {tuple(words) for words in words_of.values()}
     return [
         name
-        for name, found in words.items()
-        if _has_side(found)
+        for name, words in words_of.items()
+        if _has_side(words)
         or any(character in name for character in CHARACTERS)
-        or any(other in joined for other in _exchanged("".join(found)))
-        or any(other in together for other in _exchanged_words(found))
+        or any(opposite in joined_names for opposite in _exchanged("".join(words)))
+        or any(opposite in split_names for opposite in _exchanged_words(words))
     ]
 
 
 def describe_sides(names: Collection[str], *, most: int = 6) -> str:
-    """What a user should know of it when a training is planned."""
+    """One sentence for the user: whether training mirrors left and right, and which labels (``most``) prevent it."""
     sided = sided_names(names)
     if not sided:
         return "no label is named after a side (left, right, ...), so training may mirror left and right"
@@ -68,7 +68,7 @@ def describe_sides(names: Collection[str], *, most: int = 6) -> str:
 
 
 def _words(name: str) -> list[str]:
-    """Lower case, without accents; capitals within a word begin one (``LeftKidney``, ``LKidney``, ``ParotidR``)."""
+    """Lower-case words without accents; a capital within a word starts a new one (``LeftKidney``, ``ParotidR``)."""
     split = re.sub(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
     plain = unicodedata.normalize("NFKD", split).encode("ascii", "ignore").decode().lower()
     return [word for word in re.split(r"[^a-z0-9]+", plain) if word]
@@ -84,21 +84,21 @@ def _has_side(words: list[str]) -> bool:
 
 
 def _exchanged(name: str) -> Iterator[str]:
-    """The name with one side for the other, wherever it stands; a single letter at its beginning or end."""
+    """The name with a side replaced by its opposite: a word part anywhere, a single letter at the start or end."""
     for pair in OPPOSITES:
-        for one, other in (pair, pair[::-1]):
-            if one in name:
-                yield name.replace(one, other)
-    for one, other in ("lr", "rl"):
-        if len(name) > 3 and name.startswith(one):
-            yield other + name[1:]
-        if len(name) > 3 and name.endswith(one):
-            yield name[:-1] + other
+        for side, opposite in (pair, pair[::-1]):
+            if side in name:
+                yield name.replace(side, opposite)
+    for side, opposite in ("lr", "rl"):
+        if len(name) > 3 and name.startswith(side):
+            yield opposite + name[1:]
+        if len(name) > 3 and name.endswith(side):
+            yield name[:-1] + opposite
 
 
 def _exchanged_words(words: list[str]) -> Iterator[tuple[str, ...]]:
     for pair in OPPOSITE_WORDS:
-        for one, other in (pair, pair[::-1]):
+        for side, opposite in (pair, pair[::-1]):
             for index, word in enumerate(words):
-                if word == one and len(words) > 1:
-                    yield (*words[:index], other, *words[index + 1 :])
+                if word == side and len(words) > 1:
+                    yield (*words[:index], opposite, *words[index + 1 :])

@@ -1,4 +1,4 @@
-"""Which way the axes run in the files of a dataset: a network that knows left from right learns it with them."""
+"""The order in which a dataset's files store their axes, which a network learns together with left and right."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REORIENTING_READER = "NibabelIOWithReorient"
 
 
 def storage_order(files: Iterable[str | Path], *, reader: str, dataset: str) -> str:
-    """The one order of a dataset's training images, as nnU-Net's reader hands them on.
+    """The single order of a dataset's training images, as nnU-Net's reader returns them.
 
     Args:
         files: of all cases and channels.
@@ -21,15 +21,15 @@ def storage_order(files: Iterable[str | Path], *, reader: str, dataset: str) -> 
         dataset: its name, for the message.
 
     Raises:
-        ValueError: there are several orders, and the reader does not turn them to one.
+        ValueError: there are several orders, and the reader does not turn all files to one.
     """
     if reader == REORIENTING_READER:
         return RAS
     orders = storage_orders(map(Path, files))
     if len(orders) > 1:
         raise ValueError(
-            f"the scans of a dataset must store their axes in one order, as nnU-Net trains on them as they are stored, "
-            f"and there are {listed(orders)}; turn them to one, or let nnU-Net do it with "
+            f"the scans store their axes in several orders, {listed(orders)}, and nnU-Net trains on them as they are "
+            f"stored; turn them to one order, or let nnU-Net do it with "
             f'"overwrite_image_reader_writer": "{REORIENTING_READER}" in dataset.json: {dataset}'
         )
     return next(iter(orders))

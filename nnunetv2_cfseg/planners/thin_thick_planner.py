@@ -17,18 +17,18 @@ from nnunetv2_cfseg.planners.cfseg_planner import CFSegPlanner
 
 THIN_THICK_PLANS_NAME = "nnUNetThinThickPlans"
 THICK = "3d_thick"
-#: In the plane; where voxels are coarse and slabs deep a patch would be larger than what it is to tell apart.
+#: Largest patch in the plane; with coarse voxels and deep slabs, patches would be larger than the structures.
 LARGEST_PATCH_MM = 24.0
 
 
 class ThinThickPlanner(CFSegPlanner):
-    """Plans ``3d_fullres`` for thin slices and ``3d_thick`` for thick ones, of one network.
+    """Plans ``3d_fullres`` for thin slices and ``3d_thick`` for thick ones, for the same network.
 
-    The distance between slices is that of the scans: ``preprocess`` does not resample along z, so that slabs stay
-    slabs. A patch has the same number of voxels in both, so a thick token covers ``factor`` thin ones exactly.
+    The slice distance is that of the scans: preprocessing does not resample along z, so that slabs stay whole. A patch
+    has the same number of voxels in both, so a thick token covers exactly ``factor`` thin ones.
 
     Raises:
-        ValueError: what :class:`~.cfseg_planner.CFSegPlanner` refuses, or a dataset without ``thin_thick.json``.
+        ValueError: as for :class:`~.cfseg_planner.CFSegPlanner`, or the dataset has no ``thin_thick.json``.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class ThinThickPlanner(CFSegPlanner):
         self.lowres_creation_threshold = 0.0  # at a lower resolution a slab would not be whole slices
 
     def determine_fullres_target_spacing(self) -> np.ndarray:
-        """nnU-Net's in the plane, the scans' median between slices."""
+        """nnU-Net's spacing in the plane, and the scans' median distance between slices, in mm."""
         spacing_mm = np.array(super().determine_fullres_target_spacing(), dtype=float)
         spacing_mm[0] = np.median(np.vstack(self.dataset_fingerprint["spacings"])[:, 0])
         return spacing_mm
 
     def choose_patch(self, spacing_mm: np.ndarray) -> Size3:
-        """A patch as much too shallow on thin slices as too deep on thick ones, of which a centre is whole slabs."""
+        """Choose a patch as much too shallow on thin slices as too deep on thick ones; a centre is whole slabs."""
         z, y, x = spacing_mm
         depth, *in_plane = super().choose_patch(np.array([z * sqrt(self.factor), y, x]))
         if "patch_size" not in self.preset:
@@ -77,9 +77,9 @@ class ThinThickPlanner(CFSegPlanner):
         block_size: Size3,
         max_voxels: int,
     ) -> Size3:
-        """Chosen on the thick grid: whole thick centres, of which a scan mostly has few along z."""
+        """Choose the crop on the thick grid, as whole thick centres, of which most scans have few along z."""
         z, y, x = spacing_mm
-        # Another thick centre that scans fill by half or less would be padding.
+        # Rounded down: a thick centre that scans do not fill would be partly padding.
         slices = max(1, median_shape[0] // self.factor // center_size[0]) * center_size[0]
         depth, height, width = super().choose_crop(
             np.array([z * self.factor, y, x]),
@@ -91,14 +91,14 @@ class ThinThickPlanner(CFSegPlanner):
         return depth * self.factor, height, width
 
     def training_section(self, arch_kwargs: dict[str, Any], blocks: int) -> CFSegSection:
-        """Also what :class:`~nnunetv2_cfseg.trainers.thin_thick.nnUNetTrainerCFSegThinThick` reads."""
+        """The section with ``thin_thick``, which ``nnUNetTrainerCFSegThinThick`` reads."""
         section = super().training_section(arch_kwargs, blocks).to_plans()
         section["blocks_per_crop"] = max(section["blocks_per_crop"], 1 + self.factor)
         pairs = {"factor": self.factor, "threshold": self.threshold, "loss": asdict(ThinThickSettings())}
         return CFSegSection.planned(**section, thin_thick=pairs)
 
     def save_plans(self, plans: dict[str, Any]) -> None:
-        """nnU-Net's, with the configuration for thick slices."""
+        """Save the plans with ``3d_thick``, the configuration for thick slices."""
         thin = plans["configurations"]["3d_fullres"]
         depth, height, width = thin["patch_size"]
         network = thin["architecture"]["arch_kwargs"]

@@ -12,11 +12,10 @@ from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
 
 
 class ThinThickPreprocessor(DefaultPreprocessor):
-    """Leaves a scan's slices as they are and cuts only whole slabs off.
+    """Keeps a scan's slices as they are and crops only whole slabs.
 
-    nnU-Net would bring all scans to one distance between slices, and cut off slices that hold nothing but zeros: both
-    move slices out of their slab. Distances between slices of the scans of a dataset are nearly the same, so nothing
-    is lost by keeping them.
+    nnU-Net would resample all scans to one slice distance and crop slices that are all zero: both move slices out of
+    their slab. The scans of a dataset have nearly the same slice distance, so nothing is lost by keeping it.
     """
 
     def run_case_npy(
@@ -28,14 +27,14 @@ class ThinThickPreprocessor(DefaultPreprocessor):
         configuration_manager: ConfigurationManager,
         dataset_json: dict | str,
     ) -> tuple[np.ndarray, np.ndarray, dict]:
-        """nnU-Net's; data and seg (C, Z, Y, X).
+        """Preprocess a case as nnU-Net does, without resampling along z; data and seg are (C, Z, Y, X).
 
         Raises:
-            ValueError: the scan is not whole slabs, or its plans reorder the axes or are not those of pairs.
+            ValueError: the scan is not whole slabs, or the plans reorder the axes or are not for pairs.
         """
         section = CFSegSection.from_plans(configuration_manager.configuration).thin_thick
         if section is None:
-            raise ValueError("plans of pairs must have a thin_thick section, and these have none")
+            raise ValueError("these plans have no thin_thick section; plans of pairs must have one")
         factor = section.factor
         if list(plans_manager.transpose_forward) != [0, 1, 2]:
             raise ValueError(f"plans of pairs must leave the axes in order, got {plans_manager.transpose_forward}")
@@ -50,16 +49,16 @@ class ThinThickPreprocessor(DefaultPreprocessor):
 def keep_whole_slabs(
     data: np.ndarray, seg: np.ndarray, properties: dict[str, Any], factor: int
 ) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Drop the slices of slabs that nnU-Net's cropping to what is not zero has cut into.
+    """Drop the slices of slabs that nnU-Net's cropping to nonzero voxels has cut into.
 
     Args:
         data: (C, Z, Y, X), preprocessed with its slices as they were.
         seg: (1, Z, Y, X).
-        properties: nnU-Net's; what they say of the crop and of class locations follows.
+        properties: nnU-Net's; its crop and class locations are updated.
         factor: slices in a slab.
 
     Returns:
-        The three, without at most ``factor`` - 1 slices at either end.
+        Data, seg and properties, without at most ``factor`` - 1 slices at either end.
 
     Raises:
         ValueError: less than a slab is left.
@@ -82,7 +81,7 @@ def keep_whole_slabs(
 
 
 def _shifted(locations: Any, skip: int, slices: int) -> Any:
-    """nnU-Net's locations (V, 4) of channel, z, y, x, in the slices that are kept."""
+    """nnU-Net's locations (V, 4) of channel, z, y, x, moved to the slices that are kept."""
     if not len(locations):
         return locations
     moved = np.asarray(locations) - (0, skip, 0, 0)

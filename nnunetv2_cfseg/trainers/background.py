@@ -1,4 +1,4 @@
-"""nnU-Net's background workers, so that their errors reach the training and none outlives it."""
+"""nnU-Net's background workers, changed so that the training sees their errors and no worker outlives it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from nnunetv2_cfseg.processes.lifetime import end_with_parent
 from nnunetv2_cfseg.processes.stop_signals import end_by_signals
 from nnunetv2_cfseg.trainers.preprocessed import describe_error
 
-#: In place of a batch: what went wrong in the worker that was to make one.
+#: Key of the dict that a worker returns in place of a batch when it cannot make one.
 FAILURE = "failure"
 
 
 class ReportingLoader:
-    """A loader within the workers: it hands errors on instead of printing them, and ends with the training.
+    """Wraps a loader inside a worker: it returns errors instead of printing them, and ends with the training.
 
     Args:
-        loader: that makes the batches.
+        loader: nnU-Net's loader, which makes the batches.
     """
 
     def __init__(self, loader: Any) -> None:
@@ -34,11 +34,11 @@ class ReportingLoader:
 
     @property
     def transforms(self) -> Any:
-        """Those of the loader, which nnU-Net notes in ``debug.json``."""
+        """The loader's transforms, which nnU-Net writes to ``debug.json``."""
         return self.loader.transforms
 
     def set_thread_id(self, thread_id: int) -> None:
-        """The first call in a worker."""
+        """Called first in every worker: ties the worker's life to the training's, then sets the loader's id."""
         if os.getpid() != self.training:
             end_by_signals()
             end_with_parent(self.training)
@@ -58,25 +58,25 @@ class BackgroundBatches(NonDetMultiThreadedAugmenter):
         super().__init__(ReportingLoader(data_loader), *args, **kwargs)
 
     def __next__(self) -> dict[str, Any]:
-        """The next batch.
+        """Return the next batch.
 
         Raises:
-            ValueError: it cannot be made.
+            ValueError: the batch cannot be made.
             OSError: a worker was killed.
         """
         try:
             batch = super().__next__()
         except RuntimeError as error:
             raise ChildProcessError(
-                "a background worker of the data loader was killed, most often for want of memory; fewer of them "
-                "(nnUNet_n_proc_DA) need less"
+                "a background worker of the data loader was killed, usually because memory ran out; use fewer workers "
+                "(nnUNet_n_proc_DA)"
             ) from error
         if FAILURE in batch:
             raise ValueError(batch[FAILURE]["sentence"]) from RuntimeError(batch[FAILURE]["traceback"])
         return batch
 
     def end(self) -> None:
-        """End the workers at once; nothing is read from their queue, where one may have died within a batch."""
+        """Kill the workers at once, without reading their queue: a worker may have died halfway through a batch."""
         workers: list[BaseProcess] = self._processes
         if self.abort_event is not None:
             self.abort_event.set()
@@ -92,13 +92,13 @@ class BackgroundBatches(NonDetMultiThreadedAugmenter):
 
 
 class ForegroundBatches(SingleThreadedAugmenter):
-    """nnU-Net's loader without workers; its errors are those of :class:`BackgroundBatches`."""
+    """nnU-Net's loader without workers, with the same errors as :class:`BackgroundBatches`."""
 
     def __next__(self) -> dict[str, Any]:
-        """The next batch.
+        """Return the next batch.
 
         Raises:
-            ValueError: it cannot be made.
+            ValueError: the batch cannot be made.
         """
         try:
             return super().__next__()
@@ -108,7 +108,7 @@ class ForegroundBatches(SingleThreadedAugmenter):
 
 @contextmanager
 def reporting_loaders() -> Iterator[None]:
-    """Within it nnU-Net's trainer makes loaders of these kinds; it has no other way to name them."""
+    """Make nnU-Net's trainer use the two loaders above; it has no setting for them."""
     stock = trainer_module.NonDetMultiThreadedAugmenter, trainer_module.SingleThreadedAugmenter
     trainer_module.NonDetMultiThreadedAugmenter = BackgroundBatches
     trainer_module.SingleThreadedAugmenter = ForegroundBatches
@@ -120,7 +120,7 @@ def reporting_loaders() -> Iterator[None]:
 
 @contextmanager
 def quiet_about_dead_workers() -> Iterator[None]:
-    """Within it the thread that reads workers prints no traceback for what :class:`BackgroundBatches` raises."""
+    """Suppress the reader thread's traceback for dead workers, which :class:`BackgroundBatches` raises anyway."""
     before = threading.excepthook
 
     def report(args: threading.ExceptHookArgs) -> None:

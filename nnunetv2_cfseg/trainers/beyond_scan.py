@@ -1,8 +1,8 @@
-"""Crops that reach beyond their scan: what training sees there, and that nothing is learnt from there.
+"""Crops that reach beyond their scan: how they are filled, and that the loss ignores them there.
 
-nnU-Net fills such crops up with zeros, calls them background, and trains on them. Here the image goes on as the plans'
-``beyond_scan`` says, and the loss is not asked there: centres of blocks lie inside the scan. Where a scan is too thin
-to hold one, labels go on as the image does.
+nnU-Net pads such crops with zeros, labels the padding background, and trains on it. Here the image is continued as the
+plans' ``beyond_scan`` says, and the loss is not computed there: centres of blocks lie inside the scan. If a scan is too
+thin to hold a centre, its labels are continued in the same way as the image.
 
 Shapes: C channels, Z Y X voxels of the crop, R channels of the target.
 """
@@ -18,19 +18,19 @@ from torch import Tensor
 
 from nnunetv2_cfseg.networks.beyond_scan import BeyondScan
 
-#: Label of voxels beyond the scan, while a crop is augmented; nnU-Net's own -1 also stands for background inside it.
+#: Label of voxels beyond the scan while a crop is augmented; nnU-Net's own -1 also marks background inside the scan.
 BEYOND_LABEL = -2
-#: Under which a crop holds which voxels are beyond the scan, (Z, Y, X) bool.
+#: Key of a crop's mask of voxels beyond the scan, (Z, Y, X) bool.
 BEYOND_KEY = "beyond_scan"
 
 
 def continue_crop(image: Tensor, segmentation: Tensor, pads: list[tuple[int, int]], beyond_scan: BeyondScan) -> None:
-    """Continue a crop, in place, where nnU-Net has filled it up.
+    """Continue a crop, in place, where nnU-Net has padded it.
 
     Args:
         image: (C, Z, Y, X).
-        segmentation: (R, Z, Y, X), whose first channel gets :data:`BEYOND_LABEL`.
-        pads: voxels before and behind each axis that are not of the scan.
+        segmentation: (R, Z, Y, X); padded voxels of its first channel are set to :data:`BEYOND_LABEL`.
+        pads: for each axis, how many voxels at its start and at its end lie beyond the scan.
     """
     z, y, x = (slice(before, size - behind) for size, (before, behind) in zip(image.shape[1:], pads, strict=True))
     image.copy_(beyond_scan.extend(image[:, z, y, x].clone(), pads))
@@ -40,14 +40,14 @@ def continue_crop(image: Tensor, segmentation: Tensor, pads: list[tuple[int, int
 
 
 def continue_labels(target: Tensor, beyond: Tensor) -> Tensor:
-    """Give voxels beyond the scan what the nearest voxel of the scan has.
+    """Give each voxel beyond the scan the labels of the nearest voxel in the scan.
 
     Args:
         target: (R, Z, Y, X) of any type.
         beyond: (Z, Y, X) bool.
 
     Returns:
-        A new tensor, or the same one where nothing or everything is beyond.
+        A new tensor, or the same one if no voxel or every voxel is beyond the scan.
     """
     if not beyond.any() or beyond.all():
         return target
@@ -57,10 +57,10 @@ def continue_labels(target: Tensor, beyond: Tensor) -> Tensor:
 
 
 class SetAsideBeyondScan(BasicTransform):
-    """Moves :data:`BEYOND_LABEL` out of the labels, to ``beyond_scan``; those voxels become background."""
+    """Turns voxels labelled :data:`BEYOND_LABEL` into background and stores their mask under ``beyond_scan``."""
 
     def apply(self, data_dict: dict, **params: object) -> dict:
-        """Of a crop."""
+        """Change a crop's ``segmentation`` in place; add the mask, (Z, Y, X) bool, only if any voxel is beyond."""
         labels = data_dict["segmentation"][0]
         beyond = labels == BEYOND_LABEL
         if beyond.any():
@@ -70,10 +70,10 @@ class SetAsideBeyondScan(BasicTransform):
 
 
 class ContinueLabels(BasicTransform):
-    """Labels beyond the scan go on as the image does, for validation, which looks at whole crops.
+    """Continues labels beyond the scan in the same way as the image, for validation, which uses whole crops.
 
     Args:
-        beyond_scan: how the image goes on.
+        beyond_scan: how the image is continued.
     """
 
     def __init__(self, beyond_scan: BeyondScan) -> None:
@@ -81,7 +81,7 @@ class ContinueLabels(BasicTransform):
         self.beyond_scan = beyond_scan
 
     def apply(self, data_dict: dict, **params: object) -> dict:
-        """Of a crop."""
+        """Remove a crop's ``beyond_scan`` mask, and continue its labels there if the image is continued there."""
         beyond = data_dict.pop(BEYOND_KEY, None)
         if beyond is not None and self.beyond_scan.shows_scan:
             data_dict["segmentation"] = continue_labels(data_dict["segmentation"], beyond)
@@ -89,7 +89,7 @@ class ContinueLabels(BasicTransform):
 
 
 def continue_in_augmentation(transforms: list[BasicTransform]) -> list[BasicTransform]:
-    """nnU-Net's steps, such that what a turned crop has no voxels for goes on and is not learnt from either."""
+    """nnU-Net's transforms, changed so that the empty corners of a rotated crop are continued and not trained on."""
     changed: list[BasicTransform] = []
     for transform in transforms:
         if isinstance(transform, SpatialTransform):

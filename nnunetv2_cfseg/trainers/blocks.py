@@ -1,8 +1,8 @@
-"""Training on a few blocks of a crop: which centres to learn from, and cutting their blocks out.
+"""Training on a few blocks of a crop: drawing the centres, and cutting their blocks out.
 
 A crop holds hundreds of centres and a step need not see them all. Half of the drawn centres hold a foreground voxel,
-its class drawn first and evenly: rare classes are seen as often as common ones. Of the others half are drawn where
-background looks like foreground: most of a CT is air, from which nothing is left to learn after the first steps.
+whose class is drawn first, with equal probability: rare classes are seen as often as common ones. Half of the others
+are drawn where background looks like foreground: most of a CT is air, which teaches nothing after the first steps.
 
 Shapes: C channels, Z Y X voxels of the crop, M blocks, R regions.
 """
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nnunetv2_cfseg.networks.beyond_scan import ZEROS, BeyondScan
 
-#: Times that a centre which reaches beyond the scan is drawn again, and then without regard to its block.
+#: How often a centre that reaches beyond the scan is redrawn, first with its block inside the crop, then without.
 DRAWS = 10
 
 
@@ -31,9 +31,9 @@ class BlockSampling:
     Attributes:
         blocks_per_crop: M.
         foreground_fraction: of the centres, drawn to hold a foreground voxel.
-        hard_background_fraction: of the centres, drawn to hold a background voxel as bright as foreground is.
-        border_fraction: of the centres, that may lie so near the crop's border that their block is cut there and filled
-            up as blocks at the border of a scan are. The others stay clear of it.
+        hard_background_fraction: of the centres, drawn to hold a background voxel as bright as foreground.
+        border_fraction: of the centres, allowed so near the crop's border that their block is cut there and continued
+            as blocks at the border of a scan are. The others stay clear of the border.
     """
 
     blocks_per_crop: int
@@ -60,9 +60,9 @@ def draw_centers(
             ``ignore_label`` is given. With an ignore label every centre holds an annotated voxel, if the crop has any.
         center_size: voxels of a centre along z, y, x.
         block_size: voxels of a block along z, y, x.
-        looks_like_foreground: booleans (Z, Y, X), voxels as bright as foreground is; without them no centre is drawn
-            for that.
-        beyond_scan: booleans (Z, Y, X), voxels that are no scan, of which no centre holds one if that can be.
+        looks_like_foreground: booleans (Z, Y, X), voxels as bright as foreground; without them no hard background is
+            drawn.
+        beyond_scan: booleans (Z, Y, X), voxels outside the scan; centres avoid them if possible.
 
     Returns:
         (M, 3) int64, first voxel of each centre along z, y, x; every centre lies inside the crop.
@@ -74,7 +74,7 @@ def draw_centers(
     if np.any(shape < center):
         raise ValueError(f"a crop must hold a centre of {tuple(center_size)} voxels, got {tuple(shape.tolist())}")
     last = shape - center
-    # A crop too small for a whole block: as clear of its border as it gets.
+    # In a crop too small for a whole block, centres stay as far from the border as possible.
     clear_of_border = np.minimum((np.array(block_size) - center) // 2, last // 2)
     is_regions = target.dtype == torch.bool
     foreground = _foreground(target, ignore_label, is_regions)
@@ -104,7 +104,7 @@ def draw_centers(
 
 
 def inside_starts(beyond_scan: Tensor, center_size: Sequence[int]) -> np.ndarray:
-    """Where centres can start without a voxel beyond the scan.
+    """Where centres can start without including a voxel beyond the scan.
 
     Args:
         beyond_scan: booleans (Z, Y, X).
@@ -150,7 +150,11 @@ def cut_blocks(
 def _draw_inside(
     draw: Callable[..., np.ndarray], count: int, low: np.ndarray, is_inside: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Starts (count, 3), drawn again where they are not inside: then blocks may be cut, and in the end lie anywhere."""
+    """Starts (count, 3) of centres inside the scan.
+
+    Centres outside are redrawn up to ``DRAWS`` times, as often again with blocks that may be cut, then drawn anywhere
+    inside.
+    """
     starts = draw(count, low=low)
     for again in range(2 * DRAWS):
         outside = ~is_inside[tuple(starts.T)]
@@ -172,9 +176,9 @@ def _draw_starts(
     center: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Starts (count, 3) of centres that keep ``low`` voxels off the crop's border, each round one of ``voxels``.
+    """Starts (count, 3) of centres at least ``low`` voxels from the crop's border, each holding one of ``voxels``.
 
-    Voxels that no such centre holds are passed over, unless there are no others: then blocks may be cut.
+    Voxels that no such centre can hold are skipped, unless there are no others: then blocks may be cut.
     """
     if voxels is None or not len(voxels[0]):
         return rng.integers(low, last - low + 1, size=(count, 3))
@@ -192,8 +196,8 @@ def _foreground(target: Tensor, ignore_label: int | None, is_regions: bool) -> t
     """Voxels (V, 3) of the foreground and the class or region of each, (V,)."""
     if is_regions:
         regions = target if ignore_label is None else target[:-1]
-        found = regions.nonzero().numpy()
-        return found[:, 1:], found[:, 0]
+        indices = regions.nonzero().numpy()
+        return indices[:, 1:], indices[:, 0]
     labels = target[0]
     mask = labels > 0
     if ignore_label is not None:
@@ -203,8 +207,8 @@ def _foreground(target: Tensor, ignore_label: int | None, is_regions: bool) -> t
 
 def _annotated(target: Tensor, ignore_label: int, is_regions: bool) -> tuple[np.ndarray, np.ndarray]:
     """Voxels (V, 3) that are not ignored, all of one class, (V,)."""
-    found = (~target[-1] if is_regions else target[0] != ignore_label).nonzero().numpy()
-    return found, np.zeros(len(found), dtype=np.int64)
+    voxels = (~target[-1] if is_regions else target[0] != ignore_label).nonzero().numpy()
+    return voxels, np.zeros(len(voxels), dtype=np.int64)
 
 
 def _lookalikes(
@@ -213,10 +217,10 @@ def _lookalikes(
     """Annotated background voxels (V, 3) that look like foreground, all of one class, (V,)."""
     if looks_like_foreground is None:
         return None
-    # Ignored voxels are no background either: they are the last region, and a label above 0.
+    # This leaves out ignored voxels too: they are the last region, or a label above 0.
     background = ~target.any(dim=0) if is_regions else target[0] == 0
-    found = (background & looks_like_foreground).nonzero().numpy()
-    return found, np.zeros(len(found), dtype=np.int64)
+    voxels = (background & looks_like_foreground).nonzero().numpy()
+    return voxels, np.zeros(len(voxels), dtype=np.int64)
 
 
 def _draw_class_by_class(voxels: np.ndarray, classes: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,8 +1,8 @@
 """``nnUNetTrainerCFSeg``: nnU-Net's trainer for the block-centre transformer.
 
-What differs from nnU-Net's: every crop becomes a few blocks and the loss is taken on their centres; Muon and AdamW
-with a warm-up; no deep supervision; mirroring only where anatomy allows it; atomic checkpoints; torch.compile only
-where it is asked for.
+It differs from nnU-Net's own trainer: every crop becomes a few blocks and the loss is computed on their centres; Muon
+and AdamW with a warm-up; no deep supervision; mirroring only where anatomy allows it; atomic checkpoints;
+torch.compile only on request.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
                  device: torch.device = torch.device("cuda")) -> None:  # fmt: skip
-        # What can be refused is looked at before nnU-Net's constructor, which makes a folder and a log.
+        # Bad input is refused before nnU-Net's constructor makes a folder and a log.
         with one_sentence():
             self._seed = read_seed()
             planned = resolve(plans, configuration, "the plans")
@@ -70,7 +70,7 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
-        """Build the network the plans describe; training and prediction both come through here.
+        """Build the network the plans describe, for training and for nnU-Net's prediction.
 
         Raises:
             ValueError: the plans describe another network.
@@ -86,18 +86,18 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
                 raise ValueError(f"the plans describe a network that this version does not know ({error})") from error
 
     def initialize(self) -> None:
-        """nnU-Net's, from a seed where one is set."""
+        """Set the seed, if there is one, then do nnU-Net's initialisation."""
         if self._seed is not None:
             seed_everything(self._seed)
         super().initialize()
 
     def _do_i_compile(self) -> bool:
-        """Only where ``nnUNet_compile`` asks for it; nnU-Net compiles on every GPU unless the variable forbids it.
+        """Compile only if ``nnUNet_compile`` asks for it; nnU-Net compiles on every GPU unless the variable forbids it.
 
-        Two compiled trainings on a GPU did not end. On a processor, where nnU-Net never compiles, the cause does not
-        show: inductor takes a minute (58 to 65 s for the smallest network, 73 s for the largest, one core), nothing is
-        compiled again after the first step, and a step then takes 15 % less time. What a GPU gains is not measured: of
-        a step's 28 ms there Muon, which is not compiled, takes 13.
+        Two compiled trainings on a GPU never finished. The problem does not show on a CPU, where nnU-Net never
+        compiles: there inductor takes a minute (58 to 65 s for the smallest network, 73 s for the largest, one core),
+        nothing is recompiled after the first step, and a step then takes 15 % less time. The gain on a GPU has not been
+        measured: of a step's 28 ms there, Muon, which is not compiled, takes 13.
         """
         return "nnUNet_compile" in os.environ and bool(super()._do_i_compile())
 
@@ -107,7 +107,7 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
         return optimizer, WarmupPolyLR(optimizer, self.initial_lr, self.num_epochs, warmup_share=self.warmup_share)
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, tuple[int, ...]]:
-        """nnU-Net's, with the axes that the plans allow to be mirrored."""
+        """nnU-Net's settings, with mirroring only along the axes that the plans allow."""
         rotation, dummy_2d, initial_crop, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         axes = self.section.mirror_axes
         # nnU-Net's predictor takes None, not an empty tuple, for no mirroring at test time.
@@ -115,16 +115,16 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
         return rotation, dummy_2d, initial_crop, axes
 
     def crop_factor(self) -> int:
-        """Crops begin by whole units of so many slices."""
+        """Slices in a unit: crops start at a multiple of this along z."""
         return 1
 
     def get_dataloaders(self) -> tuple[Any, Any]:
-        """nnU-Net's, with crops that go on beyond the scan as the plans say."""
+        """nnU-Net's loaders, with crops continued beyond the scan as the plans say."""
         with crop_loaders(self.block_center_network().beyond_scan, factor=self.crop_factor()):
             return super().get_dataloaders()
 
     def get_validation_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:
-        """nnU-Net's, with labels that go on beyond the scan as the image does."""
+        """nnU-Net's transforms, with labels continued beyond the scan in the same way as the image."""
         transforms = cast(ComposeTransforms, nnUNetTrainer.get_validation_transforms(*args, **kwargs))
         beyond_scan = self.block_center_network().beyond_scan
         if beyond_scan.mode != "mean":
@@ -147,7 +147,7 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
         return augmentation
 
     def sample_blocks(self) -> BasicTransform:
-        """The last step of the augmentation."""
+        """Return the last step of the augmentation, which turns a crop into blocks."""
         network = self.block_center_network()
         return SampleBlocks(
             block_sampling(self.section),
@@ -159,29 +159,29 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
         )
 
     def foreground_range(self) -> tuple[float, float] | None:
-        """Between which normalised values foreground lies, if the plans say."""
+        """Lower and upper normalised value of foreground; None if the plans do not say."""
         return foreground_range(self.section, *foreground_statistics(self.plans_manager.plans))
 
     def block_center_network(self) -> BlockCenterTransformer:
-        """The network itself, out of the wrappers of DDP and torch.compile."""
+        """The network itself, without the wrappers of DDP and torch.compile."""
         return cast(BlockCenterTransformer, self.bare_network())
 
     def on_train_epoch_start(self) -> None:
-        """nnU-Net's, from a seed of the epoch's own where one is set, so that ``--c`` repeats what came after."""
+        """Start nnU-Net's epoch; a seeded run reseeds every epoch, so ``--c`` repeats the epochs it continues with."""
         if self._seed is not None:
             seed_everything(self._seed + 1000 * (self.current_epoch + 1) + self.local_rank)
         super().on_train_epoch_start()
         self._iteration = self._skipped_steps = 0
 
     def schedule_position(self) -> float:
-        """Where the learning rate's schedule stands, in epochs."""
+        """Position in the learning-rate schedule, in epochs."""
         return self.current_epoch + self._iteration / self.num_iterations_per_epoch
 
     def train_step(self, batch: dict) -> dict:
         """One optimiser step on the centres of the batch's blocks.
 
         Raises:
-            ValueError: a label that the dataset does not have.
+            ValueError: the batch holds a label that the dataset does not have.
         """
         for labels in self.labels_of(batch):
             self._check_labels(labels)
@@ -205,7 +205,7 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
         return {"loss": loss.detach().cpu().numpy()}
 
     def labels_of(self, batch: dict) -> list[Tensor]:
-        """All tensors of labels in a batch."""
+        """All label tensors in a batch."""
         return [batch["target"]]
 
     def loss_on_centers(self, batch: dict) -> Tensor:
@@ -218,11 +218,11 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
         target = batch["target"].flatten(0, 1).to(self.device, non_blocking=True)
         with mixed_precision(self.device):
             logits = self.network(blocks, centers_only=True)
-        # The loss adds up thousands of voxels, nnU-Net's in the precision that it is given.
+        # The loss sums over thousands of voxels, and nnU-Net's does so in the precision of its input.
         return self.loss(logits.float(), target)
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
-        """nnU-Net's, and how many steps changed nothing; on a GPU nnU-Net's gradient scaler skips them unsaid."""
+        """End nnU-Net's epoch and log how many steps were skipped (only without a gradient scaler, which is silent)."""
         super().on_train_epoch_end(train_outputs)
         if self._skipped_steps:
             self.print_to_log_file(
@@ -230,11 +230,11 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
             )
 
     def _clip_gradients(self) -> Tensor:
-        """Their norm before."""
+        """Clip the gradients; returns their norm before clipping."""
         return torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.max_gradient_norm)
 
     def _check_labels(self, target: torch.Tensor) -> None:
-        """Labels are checked on the CPU, where they still are: on a GPU a wrong one ends in a device assert."""
+        """Check labels while they are on the CPU: on a GPU a wrong label ends in a device assert."""
         if self.label_manager.has_regions or not target.numel():
             return
         known = [int(label) for label in self.label_manager.all_labels]
@@ -242,6 +242,6 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
             known.append(int(self.label_manager.ignore_label))
         if int(target.min()) < 0 or int(target.max()) > max(known):
             raise ValueError(
-                f"labels must be those of dataset.json {known}, and the preprocessed data of "
-                f"{self.plans_manager.dataset_name} also holds {np.setdiff1d(target.numpy(), known).tolist()}"
+                f"unknown labels {np.setdiff1d(target.numpy(), known).tolist()} in the preprocessed data of "
+                f"{self.plans_manager.dataset_name}; labels must be those of dataset.json, {known}"
             )

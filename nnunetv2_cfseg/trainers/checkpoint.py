@@ -1,4 +1,4 @@
-"""Checkpoints that a kill cannot break, that hold all that continuing needs, and that are looked at when loaded."""
+"""Checkpoints that survive a kill, hold everything a continued training needs, and are checked when loaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nnunetv2_cfseg.nnunet.checkpoints import check_weights_fit, read_checkpoint
 
 #: Entry of nnU-Net's checkpoints under which this package keeps its own.
 STATE = "cfseg"
-#: What nnU-Net reads of a checkpoint to continue a training, and of which type.
+#: Entries of a checkpoint that nnU-Net reads to continue a training, with their types.
 NEEDED = {
     "network_weights": dict,
     "optimizer_state": dict,
@@ -27,25 +27,25 @@ NEEDED = {
 
 
 class CheckpointMixin(nnUNetTrainer):
-    """Saves and loads checkpoints with care; name it before the trainer it is mixed into."""
+    """Saves checkpoints atomically and checks them when loading; name it before the trainer it is mixed into."""
 
     def training_state(self) -> dict[str, Any]:
-        """What a continued training needs beside nnU-Net's own entries; plain values and tensors."""
+        """Return what a continued training needs besides nnU-Net's own entries, as plain values and tensors."""
         return {}
 
     def load_training_state(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`training_state` gave; empty for checkpoints that other trainers wrote."""
+        """Restore what :meth:`training_state` returned; ``state`` is empty for checkpoints of other trainers."""
 
     def restore(self, filename: str) -> None:
-        """nnU-Net's own loading."""
+        """Load a checkpoint as nnU-Net does, without the checks of :meth:`load_checkpoint`."""
         super().load_checkpoint(filename)
 
     def save_checkpoint(self, filename: str) -> None:
-        """nnU-Net's checkpoint and the training's state, whole or not at all, read back before it takes its place.
+        """Write nnU-Net's checkpoint with the training's state, atomically; it is read back before it is moved.
 
         Raises:
-            ValueError: weights that are not finite; a checkpoint that is there already stays.
-            OSError: it cannot be written.
+            ValueError: weights are not finite; an existing checkpoint is kept.
+            OSError: the checkpoint cannot be written.
         """
         if self.local_rank != 0 or self.disable_checkpointing:
             super().save_checkpoint(filename)
@@ -56,7 +56,7 @@ class CheckpointMixin(nnUNetTrainer):
                 checkpoint = read_checkpoint(temporary, trust=True, any_network=True)  # just written here
                 if name := not_finite(checkpoint["network_weights"]):
                     raise ValueError(
-                        f"training has failed: the weights are no longer finite ({name}), and this checkpoint is not "
+                        f"training has failed: the weights are no longer finite ({name}); this checkpoint was not "
                         f"written: {filename}"
                     )
                 if state := self.training_state():
@@ -65,11 +65,11 @@ class CheckpointMixin(nnUNetTrainer):
             raise OSError(f"the checkpoint cannot be written ({_first_line(error)}): {filename}") from error
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
-        """nnU-Net's, after a look at the file.
+        """Check a checkpoint file, then load it as nnU-Net does.
 
         Raises:
-            ValueError: the checkpoint is missing, truncated, written for another network, without an entry that is
-                needed, or holds values that are not finite.
+            ValueError: the checkpoint is missing, truncated, written for another network, lacks an entry, or holds
+                values that are not finite.
         """
         if not isinstance(filename_or_checkpoint, str):
             raise ValueError(f"a checkpoint must be a file's name, got a {type(filename_or_checkpoint).__name__}")
@@ -84,7 +84,7 @@ class CheckpointMixin(nnUNetTrainer):
             raise ValueError(
                 f"training cannot be continued from this checkpoint ({_first_line(error)}): {filename_or_checkpoint}"
             ) from error
-        # nnU-Net writes checkpoint_latest before it takes note of a new best; the log knows.
+        # nnU-Net writes checkpoint_latest before it notes a new best score, so the best comes from the log.
         smoothed_dice = self.logger.get_value("ema_fg_dice", step=None)
         if smoothed_dice:
             self._best_ema = max(smoothed_dice)
@@ -93,23 +93,23 @@ class CheckpointMixin(nnUNetTrainer):
         self.load_training_state(state if isinstance(state, dict) else {})
 
     def bare_network(self) -> nn.Module:
-        """The network itself, out of the wrappers of DDP and torch.compile."""
-        # nnU-Net wraps it only after it has asked for the optimiser, so `is_ddp` would not tell.
+        """The network itself, without the wrappers of DDP and torch.compile."""
+        # `is_ddp` does not say whether it is wrapped: nnU-Net wraps it only after asking for the optimiser.
         network = self.network.module if isinstance(self.network, DistributedDataParallel) else self.network
         return cast(nn.Module, network._orig_mod if isinstance(network, OptimizedModule) else network)
 
     def _check_log(self, checkpoint: dict[str, Any], file: str) -> None:
-        """nnU-Net's log has a list for each quantity, with an entry an epoch; it takes no gap or surplus later."""
+        """Check that nnU-Net's log has a list per quantity, no longer than the number of epochs."""
         log, epochs = checkpoint["logging"], checkpoint["current_epoch"]
         for key in self.logger.get_checkpoint():
             if not isinstance(log.get(key), list) or not 0 <= len(log[key]) <= epochs:
                 raise ValueError(
-                    f"training cannot be continued from this checkpoint (its log of {key} is not that of {epochs} "
+                    f"training cannot be continued from this checkpoint (its log of {key} does not match its {epochs} "
                     f"epochs): {file}"
                 )
 
     def _note_other_plans(self, init_args: dict[str, Any]) -> None:
-        """Say where the plans have changed since the checkpoint was written: what follows is another training."""
+        """Warn which keys of the plans have changed since the checkpoint was written."""
         then = (init_args.get("plans") or {}).get("configurations", {}).get(self.configuration_name)
         now = self.plans_manager.plans["configurations"][self.configuration_name]
         if not isinstance(then, dict):
@@ -117,22 +117,25 @@ class CheckpointMixin(nnUNetTrainer):
         if changed := sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key)):
             self.print_to_log_file(
                 f"WARNING: the plans have changed since this checkpoint was written: {', '.join(changed)} of "
-                f"{self.configuration_name}. Training goes on by the new ones."
+                f"{self.configuration_name}. Training continues with the new plans."
             )
 
 
 def check_training_checkpoint(network: nn.Module, checkpoint: dict[str, Any], file: str) -> None:
-    """Look at what :func:`~nnunetv2_cfseg.nnunet.checkpoints.read_checkpoint` read, before a training goes on from it.
+    """Check that a training can continue from a checkpoint read by ``nnunet.checkpoints.read_checkpoint``.
 
     Raises:
-        ValueError: an entry is missing or of another type, weights of another network, or values that are not finite.
+        ValueError: an entry is missing or has the wrong type, the weights are another network's, or values are not
+            finite.
     """
     for key, kind in NEEDED.items():
         if key not in checkpoint or not isinstance(checkpoint[key], kind):
-            found = f"a {type(checkpoint[key]).__name__}" if key in checkpoint else "missing"
-            raise ValueError(f"training cannot be continued from this checkpoint ({key!r} is {found}): {file}")
-    if odd := [name for name, value in checkpoint["network_weights"].items() if not isinstance(value, Tensor)]:
-        raise ValueError(f"training cannot be continued from this checkpoint ({odd[0]!r} is no tensor): {file}")
+            actual = f"a {type(checkpoint[key]).__name__}" if key in checkpoint else "missing"
+            raise ValueError(f"training cannot be continued from this checkpoint ({key!r} is {actual}): {file}")
+    if not_tensors := [name for name, value in checkpoint["network_weights"].items() if not isinstance(value, Tensor)]:
+        raise ValueError(
+            f"training cannot be continued from this checkpoint ({not_tensors[0]!r} is not a tensor): {file}"
+        )
     check_weights_fit(network, checkpoint["network_weights"], file)
     for key in ("network_weights", "optimizer_state"):
         if name := not_finite(checkpoint[key]):
@@ -140,15 +143,15 @@ def check_training_checkpoint(network: nn.Module, checkpoint: dict[str, Any], fi
 
 
 def not_finite(values: Any, name: str = "") -> str | None:
-    """Name of the first tensor with NaN or infinity among nested dicts and lists; None where there is none."""
+    """Name of the first tensor with NaN or infinity among nested dicts and lists; None if all values are finite."""
     if isinstance(values, Tensor):
         return None if not values.is_floating_point() or bool(values.isfinite().all()) else name
     if isinstance(values, dict):
         pairs = list(values.items())
     else:
         pairs = list(enumerate(values)) if isinstance(values, list | tuple) else []
-    inside = (not_finite(value, f"{name}.{key}" if name else str(key)) for key, value in pairs)
-    return next((found for found in inside if found), None)
+    names = (not_finite(value, f"{name}.{key}" if name else str(key)) for key, value in pairs)
+    return next((inner_name for inner_name in names if inner_name), None)
 
 
 def _first_line(error: Exception) -> str:

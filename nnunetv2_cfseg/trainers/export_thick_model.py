@@ -1,4 +1,4 @@
-"""A second model folder, for thick slices, out of the one that thin-thick training leaves."""
+"""Writing a second model folder, for thick slices, from the one that thin-thick training leaves."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ THIN, THICK = "3d_fullres", "3d_thick"
 def write_thick_model(fold_folder: str | Path) -> Path:
     """Write ``TRAINER__PLANS__3d_thick`` beside a trained ``TRAINER__PLANS__3d_fullres``, for one fold.
 
-    The weights are the same; the configuration that the checkpoint names is another, and with it the spacing to which
-    prediction brings a scan.
+    The weights are the same. The checkpoint names another configuration, so prediction resamples scans to another
+    spacing.
 
     Args:
-        fold_folder: of the thin model, with ``checkpoint_final.pth``.
+        fold_folder: the thin model's fold, with ``checkpoint_final.pth``.
 
     Returns:
         The thick model's folder.
 
     Raises:
-        ValueError: the folder is not one of a thin model, or its checkpoint cannot be read.
+        ValueError: the folder is not a thin model's, or its checkpoint cannot be read.
     """
     fold = Path(fold_folder)
     thin = fold.parent

@@ -1,4 +1,4 @@
-"""What every trainer of this package does around nnU-Net's loop, so that nothing is lost, left or said in vain."""
+"""What every trainer of this package adds around nnU-Net's loop: a lock, clean shutdown and readable errors."""
 
 from __future__ import annotations
 
@@ -24,42 +24,43 @@ WORKERS_VARIABLE = "nnUNet_n_proc_DA"
 
 
 class GuardedTrainer(CheckpointMixin):
-    """One training in a folder at a time, no worker left, one sentence on bad input; name it before nnU-Net's trainer.
+    """Allows one training per folder, ends its workers, and reports bad input in one sentence.
 
-    A subclass that changes nnU-Net's loop or its validation overrides :meth:`train` or :meth:`validate`.
+    Name it before nnU-Net's trainer. A subclass that changes nnU-Net's loop or its validation overrides :meth:`train`
+    or :meth:`validate`.
     """
 
     def train(self) -> None:
-        """nnU-Net's loop."""
+        """Run nnU-Net's loop; called by :meth:`run_training` with the folder locked."""
         super().run_training()
 
     def validate(self, save_probabilities: bool) -> None:
-        """nnU-Net's validation."""
+        """Run nnU-Net's validation; called by :meth:`perform_actual_validation` with the folder locked."""
         super().perform_actual_validation(save_probabilities)
 
     def initialize(self) -> None:
-        """nnU-Net's, then a look at what ``-pretrained_weights`` names, which nnU-Net reads next."""
+        """Do nnU-Net's initialisation, then check the ``-pretrained_weights`` file, which nnU-Net reads next."""
         with one_sentence():
             super().initialize()
             if file := pretrained_weights_file():
                 check_pretrained_weights(self.bare_network(), file)
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
-        """See :class:`~.checkpoint.CheckpointMixin`."""
+        """Load a checkpoint as :class:`~.checkpoint.CheckpointMixin` does; bad input ends in one sentence."""
         with one_sentence():
             super().load_checkpoint(filename_or_checkpoint)
 
     def run_training(self) -> None:
-        """nnU-Net's training.
+        """Run nnU-Net's training.
 
         Raises:
-            ValueError: another training writes to the same folder, or what it reads is no good.
+            ValueError: another training writes to the same folder, or the input is bad.
         """
         with self._guarded():
             self.train()
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
-        """nnU-Net's validation.
+        """Run nnU-Net's validation.
 
         Raises:
             ValueError: another training writes to the same folder.
@@ -68,10 +69,10 @@ class GuardedTrainer(CheckpointMixin):
             self.validate(save_probabilities)
 
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
-        """nnU-Net's, whose files are there and can be opened.
+        """nnU-Net's datasets, after checking that their files exist and can be opened.
 
         Raises:
-            ValueError: they are not.
+            ValueError: there are no cases, or a file is missing or cannot be opened.
         """
         training, validation = (Cases(dataset) for dataset in super().get_tr_and_val_datasets())
         training.check()
@@ -79,13 +80,13 @@ class GuardedTrainer(CheckpointMixin):
         return training, validation
 
     def get_dataloaders(self) -> tuple[Any, Any]:
-        """nnU-Net's, whose workers report their errors and end with this process."""
+        """nnU-Net's loaders, with workers that report their errors and end with this process."""
         check_worker_count()
         with reporting_loaders():
             return super().get_dataloaders()
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
-        """nnU-Net's.
+        """End nnU-Net's epoch.
 
         Raises:
             ValueError: no loss of the epoch was finite.
@@ -93,7 +94,7 @@ class GuardedTrainer(CheckpointMixin):
         if not np.isfinite([output["loss"] for output in train_outputs]).any():
             raise ValueError(
                 f"training has failed: the loss was not finite in any of the {len(train_outputs)} steps of epoch "
-                f"{self.current_epoch}; the last checkpoint stays: {self.output_folder}"
+                f"{self.current_epoch}; the last checkpoint is kept: {self.output_folder}"
             )
         super().on_train_epoch_end(train_outputs)
 
@@ -107,7 +108,7 @@ class GuardedTrainer(CheckpointMixin):
                 stack.enter_context(lock_folder(folder, held="another training writes to this folder"))
                 remove_leftovers(folder)
             stack.enter_context(quiet_about_dead_workers())
-            stack.enter_context(redirect_stdout(sys.stdout))  # nnU-Net closes it for a while
+            stack.enter_context(redirect_stdout(sys.stdout))  # nnU-Net replaces it for a while
             stack.callback(self._end_workers)
             yield
 
@@ -121,10 +122,10 @@ class GuardedTrainer(CheckpointMixin):
 
 
 def check_worker_count() -> None:
-    """Look at nnU-Net's variable for the number of background workers.
+    """Check nnU-Net's variable for the number of background workers.
 
     Raises:
-        ValueError: it is no whole number >= 0.
+        ValueError: it is not a whole number >= 0.
     """
     text = os.environ.get(WORKERS_VARIABLE, "0")
     if not text.isdecimal():

@@ -1,8 +1,8 @@
 """Intensity augmentation that keeps CT in HU.
 
-nnU-Net's brightness, contrast and gamma act on normalised values as if they had no unit. On a CT clipped as wide as
-ours they move soft tissue by more than a hundred HU, past every window that tells tissues apart. A scanner's
-calibration is off by a few HU and its noise by some tens, so that is what training sees here.
+nnU-Net's brightness, contrast and gamma act on normalised values as if they had no unit. On a CT with our wide clip
+range they move soft tissue by more than a hundred HU, out of every window that separates tissues. A real scanner's
+calibration is off by a few HU and its noise by some tens of HU, so training sees changes of that size.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class HounsfieldJitter(ImageOnlyTransform):
         self.noise_hu = noise_hu
 
     def _apply_to_image(self, img: torch.Tensor, **params: object) -> torch.Tensor:
-        """(C, Z, Y, X), normalised; returns the same."""
+        """Change ``img`` (C, Z, Y, X), normalised, in place and return it."""
         rng = np.random.default_rng(np.random.randint(2**31, size=4))
         for channel, (mean, std) in enumerate(zip(self.mean_hu, self.std_hu, strict=True)):
             factor = 1 + rng.uniform(-self.scale, self.scale)

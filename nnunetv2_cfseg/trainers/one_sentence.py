@@ -1,4 +1,4 @@
-"""Bad input ends nnU-Net's commands with one sentence, as it ends ``cfseg``, not with a traceback."""
+"""Makes bad input end nnU-Net's commands with one sentence, as it ends ``cfseg``, instead of a traceback."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import torch
 
 from nnunetv2_cfseg.processes.stop_signals import Stopped
 
-#: What is said in one sentence; all else is an error of the program, with its traceback.
+#: Errors reported in one sentence; any other error is a bug and keeps its traceback.
 BAD_INPUT = (ValueError, OSError, MemoryError, torch.OutOfMemoryError)
 
 
 def nnunet_command() -> str | None:
-    """Name of the command of nnU-Net's that this process runs; None in any other program."""
+    """Name of the nnU-Net command that this process runs; None in any other program."""
     name = Path(sys.argv[0] if sys.argv else "").name.removesuffix(".exe")
     return name if name.startswith("nnUNetv2_") else None
 
 
 @contextmanager
 def one_sentence(log: Callable[[str], None] = lambda text: None) -> Iterator[None]:
-    """Within a command of nnU-Net's, bad input becomes a sentence on stderr and exit status 2; elsewhere it is raised.
+    """In an nnU-Net command, turn bad input into a sentence on stderr and exit status 2; elsewhere let it be raised.
 
     Args:
-        log: gets the traceback, and what stopped a training.
+        log: receives the traceback, or which signal stopped a training.
     """
     try:
         yield
@@ -35,7 +35,7 @@ def one_sentence(log: Callable[[str], None] = lambda text: None) -> Iterator[Non
         command = nnunet_command()
         if command is None:
             raise
-        with suppress(OSError):  # such as the full disk that is to be told of
+        with suppress(OSError):  # the error may be a full disk, where the log cannot be written either
             log("".join(traceback.format_exception(error)))
         _say(f"{command}: {_sentence(error)}")
         raise SystemExit(2) from error
@@ -53,7 +53,7 @@ def _sentence(error: BaseException) -> str:
 
 
 def _say(sentence: str) -> None:
-    """On stderr, after all that was printed: in a log of both it is the last line."""
+    """Print to stderr after flushing stdout, so that the sentence comes last in a log of both."""
     with suppress(OSError):
         sys.stdout.flush()
     print(sentence, file=sys.stderr, flush=True)

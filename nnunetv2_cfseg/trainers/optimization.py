@@ -2,9 +2,9 @@
 
 The optimiser is Muon for the transformer's matrices and AdamW for all other weights.
 
-Muon makes every update of a matrix orthogonal, so that all directions are learnt alike (Jordan et al. 2024, "Muon: An
-optimizer for hidden layers in neural networks"; the scale that lets it share AdamW's learning rate is that of Liu et
-al. 2025, "Muon is scalable for LLM training", arXiv 2502.16982). Both are PyTorch's.
+Muon makes every update of a matrix orthogonal, so that all directions are learnt equally fast (Jordan et al. 2024,
+"Muon: An optimizer for hidden layers in neural networks"). The scaling that lets it share AdamW's learning rate is that
+of Liu et al. 2025, "Muon is scalable for LLM training", arXiv 2502.16982. Both optimisers are PyTorch's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class MuonAdamW(torch.optim.Optimizer):
     Args:
         matrices: weights with two axes, for Muon.
         others: parameter groups for AdamW.
-        lr: learning rate of all.
+        lr: learning rate of all weights.
         weight_decay: of the matrices; ``others`` have their own.
     """
 
@@ -39,10 +39,10 @@ class MuonAdamW(torch.optim.Optimizer):
         self._share_groups()
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One step of both.
+        """Do one step of both optimisers.
 
         Raises:
-            ValueError: a closure, which each would call for itself.
+            ValueError: a closure was given; each optimiser would call it once.
         """
         if closure is not None:
             raise ValueError("MuonAdamW takes no closure")
@@ -50,14 +50,14 @@ class MuonAdamW(torch.optim.Optimizer):
         self.adamw.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Those of both."""
+        """Return both optimisers' states, under ``muon`` and ``adamw``."""
         return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Those of both.
+        """Load both optimisers' states.
 
         Raises:
-            ValueError: another optimiser's.
+            ValueError: the state is another optimiser's.
         """
         if state_dict.keys() != {"muon", "adamw"}:
             raise ValueError(f"the optimiser's state must be that of muon and adamw, got {', '.join(state_dict)}")
@@ -66,12 +66,15 @@ class MuonAdamW(torch.optim.Optimizer):
         self._share_groups()
 
     def _share_groups(self) -> None:
-        """A schedule sets the rates in the groups that the two read."""
+        """Expose both optimisers' own groups, so that a schedule changes the rates they use."""
         self.param_groups = [*self.muon.param_groups, *self.adamw.param_groups]
 
 
 def build_optimizer(network: BlockCenterTransformer, *, lr: float, weight_decay: float) -> MuonAdamW:
-    """Muon for the matrices of embedding and encoder; no weight decay for biases, norms and position codes."""
+    """Return Muon for the matrices of embedding and encoder, AdamW for the rest.
+
+    Biases, norms and position codes have no weight decay.
+    """
     hidden = [p for part in (network.embedding, network.encoder) for p in part.parameters() if p.ndim == 2]
     undecayed = {p for p in network.parameters() if p.ndim < 2}.union(network.position.parameters())
     output = [p for p in network.parameters() if p not in undecayed.union(hidden)]
@@ -83,13 +86,13 @@ def build_optimizer(network: BlockCenterTransformer, *, lr: float, weight_decay:
 
 
 class WarmupPolyLR(PolyLRScheduler):
-    """Rises linearly to ``initial_lr``, then falls as nnU-Net's schedule does, both by position.
+    """A learning rate that rises linearly to ``initial_lr``, then falls as in nnU-Net's schedule.
 
-    A position is a count of epochs and may be a fraction of one, so the schedule does not care how long epochs are.
+    Both follow the position, which is counted in epochs and may be fractional, so the length of epochs does not matter.
 
     Args:
         max_steps: length of the schedule in epochs.
-        warmup_share: share of the schedule spent rising, in [0, 1).
+        warmup_share: fraction of the schedule spent rising, in [0, 1).
     """
 
     def __init__(
@@ -104,13 +107,13 @@ class WarmupPolyLR(PolyLRScheduler):
         warmup = self.warmup_share * self.max_steps
         if current_step is not None and 0 <= current_step < warmup:
             for group in self.optimizer.param_groups:
-                # Never zero: a step that changes nothing is a step lost.
+                # Never zero: such a step would change nothing.
                 group["lr"] *= max(current_step / warmup, 0.01)
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager:
-    """Autocast as nnU-Net has it on a GPU, and bfloat16 on a processor that multiplies matrices faster with it."""
+    """nnU-Net's autocast on a GPU, bfloat16 on a CPU that multiplies it natively, otherwise no autocast."""
     if device.type == "cuda":
         return torch.autocast("cuda")
     if device.type == "cpu" and multiplies_bfloat16():
@@ -119,7 +122,7 @@ def mixed_precision(device: torch.device) -> AbstractContextManager:
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether the processor has instructions for products of bfloat16; emulated ones are slower than float32."""
-    ask: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # older versions cannot tell
-    capabilities = ask()
+    """Whether the CPU has instructions for bfloat16 products; emulated ones are slower than float32."""
+    get_capabilities: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # not in old versions
+    capabilities = get_capabilities()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile"))

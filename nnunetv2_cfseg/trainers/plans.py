@@ -1,4 +1,4 @@
-"""What the trainer asks of a configuration of the plans beside their ``cfseg`` section, and what it makes of both."""
+"""Checks of a configuration of the plans besides its ``cfseg`` section, and what the trainer derives from both."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
 from nnunetv2_cfseg.nnunet.plans import NETWORK_CLASS
 from nnunetv2_cfseg.trainers.blocks import BlockSampling
 
-#: More crops than any machine trains on in a step.
+#: Largest accepted batch size, beyond what any machine trains on in a step.
 MOST_CROPS = 10_000
 
 
@@ -18,7 +18,7 @@ def check_plans(configuration: dict[str, Any], *, trainer: str) -> None:
     """Refuse a configuration that this package's network cannot be built from.
 
     Raises:
-        ValueError: plans of another network, or a crop that is not whole centres.
+        ValueError: the plans are for another network, or the crop is not whole centres.
     """
     architecture = configuration.get("architecture", {})
     if not isinstance(architecture, dict):
@@ -27,7 +27,7 @@ def check_plans(configuration: dict[str, Any], *, trainer: str) -> None:
     if network != NETWORK_CLASS or not isinstance(configuration.get("cfseg"), dict):
         raise ValueError(
             f"{trainer} needs plans made by CFSegPlanner (cfseg plan_and_preprocess, then -p nnUNetCFSegPlans), "
-            f"and these are for {network}"
+            f"but these are for {network}"
         )
     kwargs = architecture.get("arch_kwargs")
     if not isinstance(kwargs, dict) or "patch_size" not in kwargs:
@@ -47,10 +47,10 @@ def _is_multiple(size: Any, unit: int) -> bool:
 
 
 def check_batch_size(configuration: dict[str, Any]) -> None:
-    """Refuse a number of crops that training cannot use.
+    """Refuse a batch size that training cannot use.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a whole number from 1 to ``MOST_CROPS``.
     """
     value = configuration.get("batch_size")
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_CROPS:
@@ -64,7 +64,7 @@ def block_sampling(section: CFSegSection) -> BlockSampling:
         ValueError: the plans do not say how many.
     """
     if section.blocks_per_crop is None:
-        raise ValueError("the cfseg section of the plans must have blocks_per_crop, and has none")
+        raise ValueError("blocks_per_crop is missing from the cfseg section of the plans")
     return BlockSampling(
         section.blocks_per_crop,
         foreground_fraction=section.foreground_fraction,
@@ -91,9 +91,9 @@ def foreground_statistics(plans: dict[str, Any]) -> tuple[float, float]:
 
 
 def foreground_range(section: CFSegSection, mean: float, std: float) -> tuple[float, float] | None:
-    """Between which normalised values foreground lies: ``foreground_hu``, less the mean and over the deviation in HU.
+    """Lower and upper normalised value of foreground: ``foreground_hu`` minus the mean, over the deviation in HU.
 
-    None where the plans do not say: scans that are not CT have no unit to say it in.
+    None if the plans have no ``foreground_hu``, as for scans other than CT.
     """
     hu = section.foreground_hu
     return None if hu is None else ((hu[0] - mean) / std, (hu[1] - mean) / std)

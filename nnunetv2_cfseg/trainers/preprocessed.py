@@ -1,4 +1,4 @@
-"""The preprocessed cases of a training, looked at before it begins and when one cannot be read."""
+"""The preprocessed cases of a training, checked before it begins and when one cannot be read."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
 
 class Cases:
-    """nnU-Net's dataset of preprocessed cases, which knows what it read last.
+    """nnU-Net's dataset of preprocessed cases, which remembers what it read last.
 
     Args:
-        dataset: nnU-Net's.
+        dataset: nnU-Net's dataset.
 
     Attributes:
         last: the case that was read last; None before the first one.
@@ -34,28 +34,28 @@ class Cases:
 
     @property
     def source_folder(self) -> str:
-        """Where they lie."""
+        """Folder of the preprocessed files."""
         return self.dataset.source_folder
 
     def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict[str, Any]]:
-        """Image, labels, labels of the previous stage, properties."""
+        """Return image, labels, labels of the previous stage, and properties."""
         self.last = identifier
         return self.dataset.load_case(identifier)
 
     def check(self) -> None:
-        """Open every case's files without reading their voxels; what was cut short cannot be opened.
+        """Open every case's files without reading their voxels; truncated files cannot be opened.
 
         Raises:
             ValueError: there are no cases, or a file of one is missing or cannot be opened.
         """
         if not self.identifiers:
-            raise ValueError(f"training needs at least one case in this fold, got none: {self.source_folder}")
+            raise ValueError(f"this fold has no training cases or no validation cases: {self.source_folder}")
         for case in self.identifiers:
             if fault := self._fault(case, whole=False):
                 raise ValueError(fault)
 
     def fault_of_last(self) -> str | None:
-        """A sentence on the file of the last case that cannot be read; None where all can."""
+        """A sentence on the first unreadable file of the last case; None if all of its files can be read."""
         return None if self.last is None else self._fault(self.last, whole=True)
 
     def _fault(self, case: str, *, whole: bool) -> str | None:
@@ -64,12 +64,12 @@ class Cases:
         for ending in endings:
             file = Path(self.source_folder, case + ending)
             if not file.is_file():
-                return f"a preprocessed file is missing, preprocess the dataset again: {file}"
+                return f"a preprocessed file is missing; preprocess the dataset again: {file}"
             try:
                 READERS[file.suffix](file, whole)
             except Exception as error:  # of blosc2, zip and pickle
                 return (
-                    f"a preprocessed file cannot be read, it is cut short or damaged; preprocess the dataset again "
+                    f"a preprocessed file cannot be read, it is truncated or damaged; preprocess the dataset again "
                     f"({type(error).__name__}): {file}"
                 )
         return None
@@ -91,21 +91,21 @@ def _open_pickle(file: Path, whole: bool) -> None:
     with file.open("rb") as stream:
         stream.seek(-1, os.SEEK_END)
         if stream.read() != pickle.STOP:
-            raise EOFError("cut short")
+            raise EOFError("truncated")
     if whole:
-        pickle.loads(file.read_bytes())  # nnU-Net has just done so
+        pickle.loads(file.read_bytes())  # as nnU-Net has just done
 
 
-#: Open a file; with the second argument read it whole.
+#: Functions that open a file, by its ending; if the second argument is true they read all of it.
 READERS: dict[str, Callable[[Path, bool], None]] = {".b2nd": _open_blosc2, ".npz": _open_numpy, ".pkl": _open_pickle}
 
 
 def describe_error(loader: Any, error: Exception) -> str:
-    """What to say of an error in making a batch: which file cannot be read, where it is one.
+    """Describe an error in making a batch; if a file cannot be read, the sentence names it.
 
     Args:
-        loader: nnU-Net's, of :class:`Cases`.
-        error: what it raised.
+        loader: nnU-Net's loader of :class:`Cases`.
+        error: what the loader raised.
     """
     if isinstance(error, ValueError):
         return str(error)

@@ -1,4 +1,4 @@
-"""A look at the file that ``-pretrained_weights`` names, before nnU-Net reads it."""
+"""Checks of the file that ``-pretrained_weights`` names, before nnU-Net reads it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from nnunetv2_cfseg.nnunet.checkpoints import read_checkpoint
 from nnunetv2_cfseg.trainers.checkpoint import not_finite
 from nnunetv2_cfseg.trainers.one_sentence import nnunet_command
 
-#: In the names of output layers, which nnU-Net does not take over.
+#: Part of the names of output layers, whose weights nnU-Net does not load.
 OUTPUT_LAYERS = ".seg_layers."
 
 
 def pretrained_weights_file() -> str | None:
-    """What ``nnUNetv2_train`` was called with; nnU-Net's trainers are not told.
+    """The file given to ``nnUNetv2_train -pretrained_weights``, read from the command line; None if there is none.
 
-    A training that goes on from a checkpoint of its own takes no weights of others.
+    nnU-Net does not pass it to its trainers. A training that continues from its own checkpoint ignores it.
     """
     if nnunet_command() != "nnUNetv2_train":
         return None
@@ -32,16 +32,16 @@ def pretrained_weights_file() -> str | None:
         parser.add_argument(flag, action="store_true")
     try:
         arguments, _ = parser.parse_known_args(sys.argv[1:])
-    except argparse.ArgumentError:  # nnU-Net's own parser says so
+    except argparse.ArgumentError:  # nnU-Net's own parser reports it
         return None
     return None if arguments.c or arguments.val else arguments.pretrained_weights
 
 
 def check_pretrained_weights(network: nn.Module, file: str) -> None:
-    """See whether a checkpoint's weights, but for those of output layers, are a network's.
+    """Check that a checkpoint's weights, except those of output layers, fit a network.
 
     Raises:
-        ValueError: the file is no checkpoint, its weights are another network's, or they are not finite.
+        ValueError: the file is not a checkpoint, its weights are another network's, or they are not finite.
     """
     weights = read_checkpoint(file, any_network=True)["network_weights"]
     own = {name: tuple(value.shape) for name, value in network.state_dict().items() if OUTPUT_LAYERS not in name}
@@ -51,5 +51,5 @@ def check_pretrained_weights(network: nn.Module, file: str) -> None:
             raise ValueError(
                 f"the pretrained weights are another network's ({name} is {there} there and {shape} here): {file}"
             )
-    if odd := not_finite({name: weights[name] for name in own}):
-        raise ValueError(f"the pretrained weights hold values that are not finite ({odd}): {file}")
+    if bad_name := not_finite({name: weights[name] for name in own}):
+        raise ValueError(f"the pretrained weights hold values that are not finite ({bad_name}): {file}")

@@ -14,12 +14,12 @@ from nnunetv2_cfseg.trainers.blocks import BlockSampling, cut_blocks, draw_cente
 
 
 class SampleBlocks(BasicTransform):
-    """Turns ``image`` (C, Z, Y, X) into blocks (M, C, *block_size), ``segmentation`` into their centres.
+    """Turns ``image`` (C, Z, Y, X) into blocks (M, C, *block_size), and ``segmentation`` into the blocks' centres.
 
     It runs in nnU-Net's background workers, so the training process only ever sees blocks.
 
     Args:
-        foreground_range: between which values of the first channel, normalised, foreground lies, if that is known.
+        foreground_range: lower and upper value of foreground in the first channel, normalised; None if unknown.
         beyond_scan: how the crop is continued where blocks reach beyond it.
     """
 
@@ -49,7 +49,7 @@ class SampleBlocks(BasicTransform):
         beyond: torch.Tensor | None = data_dict.pop(BEYOND_KEY, None)
         if beyond is not None and self.beyond_scan.shows_scan and not inside_starts(beyond, self.center_size).any():
             target = continue_labels(target, beyond)
-        # nnU-Net seeds numpy's global stream in every worker; all of this step's randomness comes from there.
+        # nnU-Net seeds numpy's global stream in every worker; all randomness of this step comes from it.
         rng = np.random.default_rng(np.random.randint(2**31, size=4))
         starts = draw_centers(
             target,

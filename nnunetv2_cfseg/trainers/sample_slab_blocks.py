@@ -1,4 +1,4 @@
-"""The last step of the augmentation of thin-thick training: a thin crop becomes thick blocks and thin ones.
+"""The last step of thin-thick training's augmentation: a thin crop becomes thick and thin blocks.
 
 Shapes: C channels, Z Y X voxels of the thin crop, r thin slices in a thick one, R channels of the target, blocks as
 counted by :class:`SlabBlocks`.
@@ -23,12 +23,12 @@ class SlabBlocks:
     """How many blocks of which kind are drawn from a crop.
 
     Attributes:
-        columns: thick blocks with the r thin ones whose centres fill theirs, for the feature term.
+        columns: thick blocks together with the r thin blocks whose centres fill theirs, for the feature term.
         thick: thick blocks alone.
         thin: thin blocks alone.
 
     Raises:
-        ValueError: one below 0, or none at all.
+        ValueError: a number is below 0, or all are 0.
     """
 
     columns: int
@@ -41,17 +41,17 @@ class SlabBlocks:
 
 
 class SlabTargets(NamedTuple):
-    """The labels of a crop's blocks; those of a batch have one more axis in front, the crops.
+    """The labels of a crop's blocks; in a batch every tensor has one more axis in front, the crops.
 
-    nnU-Net's loader stacks the tensors of a list, not of a tuple, and its pinning turns a named tuple into a bare one.
-    So these travel from the augmentation to the loss as ``list(targets)``, and are read from a batch with
+    nnU-Net's loader stacks the tensors of a list, not of a tuple, and its pinning turns a named tuple into a plain one.
+    So the labels are passed from the augmentation to the loss as ``list(targets)``, and read from a batch with
     ``SlabTargets(*batch["target"])``.
 
     Attributes:
         thick: (columns + thick, R, c_z, c_y, c_x), the labels of thick centres, on thick slices.
         slabs: (columns r + thin, R, c_z / r + 3, c_y, c_x), the labels of the slabs that thin centres touch, on thick
             slices, with one slab before them and one after.
-        offset: (columns r + thin,), how many slices into the first slab that it touches each thin centre begins.
+        offset: (columns r + thin,), the slice of the first touched slab at which each thin centre begins, from 0.
     """
 
     thick: Tensor
@@ -63,18 +63,18 @@ class SampleSlabBlocks(SampleBlocks):
     """Turns ``image`` (C, Z, Y, X) into blocks, ``segmentation`` (R, Z, Y, X) into the thick labels of their centres.
 
     A thick block is cut out of the crop's average over slabs. Its centre has as many voxels as a thin one and is r
-    times as deep in mm. A thin centre is as deep as whole slabs. Those of columns begin with a slab; the others begin
-    anywhere: a network that knew where slabs begin could learn to copy their labels.
+    times as deep in mm. The depth of a thin centre is a whole number of slabs. Thin centres of columns start at a slab;
+    the others start anywhere: a network that knew where slabs start could learn to copy their labels.
 
     ``image`` becomes (columns + thick + columns r + thin, C, *block_size): the thick blocks, those of columns first;
-    then each column's thin blocks from the first slice on; then the other thin blocks. ``segmentation`` becomes the
-    list of a :class:`SlabTargets`. Beyond the crop its first and last slabs are repeated.
+    then each column's thin blocks in the order of their slices; then the other thin blocks. ``segmentation`` becomes
+    the list of a :class:`SlabTargets`. Beyond the crop its first and last slabs are repeated.
 
     Args:
-        sampling: how centres are drawn; their number is that of ``blocks``.
-        blocks: how many.
+        sampling: how centres are drawn; ``blocks`` says how many.
+        blocks: number of blocks of each kind.
         factor: r.
-        others: see :class:`~.sample_blocks.SampleBlocks`; sizes are voxels, thick or thin.
+        others: see :class:`~.sample_blocks.SampleBlocks`; sizes are in voxels, which may be thick or thin.
 
     Raises:
         ValueError: a thin centre is not whole slabs.
@@ -88,7 +88,7 @@ class SampleSlabBlocks(SampleBlocks):
         self.factor = factor
 
     def apply(self, data_dict: dict, **params: object) -> dict:
-        """Replace image and segmentation.
+        """Replace image and segmentation by blocks and their labels.
 
         Raises:
             ValueError: the crop is not whole slabs.
@@ -100,9 +100,9 @@ class SampleSlabBlocks(SampleBlocks):
         thick_beyond = None
         if beyond is not None:
             thick_beyond = beyond.unflatten(0, (-1, self.factor)).any(1)
-            if self.beyond_scan.shows_scan:  # the slabs next to a centre's tell where its labels change
+            if self.beyond_scan.shows_scan:  # the slabs next to a centre's show where its labels change
                 thick_target = continue_labels(thick_target, thick_beyond)
-        # nnU-Net seeds numpy's global stream in every worker; all of this step's randomness comes from there.
+        # nnU-Net seeds numpy's global stream in every worker; all randomness of this step comes from it.
         rng = np.random.default_rng(np.random.randint(2**31, size=4))
         thick = self._draw(self.blocks.columns + self.blocks.thick, thick_image, thick_target, thick_beyond, rng)
         alone = self._draw(self.blocks.thin, image, target, beyond, rng)
@@ -112,20 +112,19 @@ class SampleSlabBlocks(SampleBlocks):
         return data_dict
 
     def _below(self, columns: np.ndarray) -> np.ndarray:
-        """Where the thin centres of thick ones begin, (columns r, 3), from where these do, (columns, 3).
+        """Starts (columns r, 3) of the thin centres below thick centres with starts (columns, 3).
 
-        A thick centre's first slice is the first of c_z slabs, which r thin centres of c_z slices fill one after
-        another.
+        A thick centre covers c_z slabs, which r thin centres of c_z slices fill one after another.
         """
         steps = [[i * self.center_size[0], 0, 0] for i in range(self.factor)]
         return (columns[:, None] * (self.factor, 1, 1) + steps).reshape(-1, 3)
 
     def _cut(self, image: Tensor, starts: np.ndarray) -> Tensor:
-        """The blocks round centres that begin there."""
+        """The blocks around centres with these starts."""
         return cut_blocks(image, starts, size=self.block_size, margin=self.margin, beyond_scan=self.beyond_scan)
 
     def _targets(self, thick_target: Tensor, *, thick: np.ndarray, thin: np.ndarray) -> SlabTargets:
-        """The labels of thick and thin centres, from those of all slabs and where centres begin."""
+        """The labels of centres, from the labels of all slabs and the starts of thick and thin centres."""
         depth, *in_plane = self.center_size
         with_neighbours = torch.cat([thick_target[:, :1], thick_target, *[thick_target[:, -1:]] * 2], dim=1)
         first_slabs = thin // (self.factor, 1, 1)
@@ -138,7 +137,7 @@ class SampleSlabBlocks(SampleBlocks):
     def _draw(
         self, count: int, image: Tensor, target: Tensor, beyond: Tensor | None, rng: np.random.Generator
     ) -> np.ndarray:
-        """Where so many centres begin, (count, 3)."""
+        """Draw the starts of ``count`` centres, (count, 3)."""
         if not count:
             return np.empty((0, 3), dtype=np.int64)
         return draw_centers(

@@ -14,7 +14,7 @@ from nnunetv2_cfseg.nnunet.environment import SEED_VARIABLE
 
 
 def read_seed() -> int | None:
-    """Return the training seed from the environment, ``None`` where it is not set.
+    """Return the training seed from the environment, ``None`` if it is not set.
 
     Raises:
         ValueError: it is not a whole number >= 0 and below 2**32.
@@ -35,7 +35,7 @@ def seed_everything(seed: int) -> None:
 
 
 def disable_blur_autotuning(transforms: list[BasicTransform]) -> None:
-    """Let nnU-Net's blur choose its algorithm by kernel size; by timing it, its last bits change from run to run."""
+    """Make nnU-Net's blur choose its algorithm by kernel size; choosing by speed changes the last bits between runs."""
     for transform in transforms:
         inner = getattr(transform, "transform", transform)
         if isinstance(inner, GaussianBlurTransform):

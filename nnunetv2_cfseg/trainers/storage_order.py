@@ -1,8 +1,8 @@
-"""A warning within nnU-Net's own prediction: files whose axes run another way than those the model was trained on.
+"""A warning in nnU-Net's own prediction about files whose axes run differently from those the model was trained on.
 
-nnU-Net hands voxels to the network in the order in which a file stores them. A network that knows left from right is
-then wrong, and nothing says so (nnU-Net's issues 2768 and 2897). nnU-Net lets a trainer see neither the files nor the
-folder, so the folder is taken from the command line. Nothing here may stop a prediction: what is odd is passed over.
+nnU-Net passes voxels to the network in the order in which a file stores them. A network that distinguishes left from
+right is then wrong, without any warning (nnU-Net's issues 2768 and 2897). nnU-Net shows a trainer neither the files nor
+the folder, so the folder is taken from the command line. Nothing here may stop a prediction: every error is ignored.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
 from nnunetv2_cfseg.trainers.one_sentence import nnunet_command
 
 COMMANDS = ("nnUNetv2_predict", "nnUNetv2_predict_from_modelfolder")
-#: Of nnU-Net's readers, the ones that hand voxels on as they are stored.
+#: nnU-Net's readers that keep voxels in the stored order.
 READERS_AS_STORED = ("SimpleITKIO", "NibabelIO")
 FIRST_CHANNEL = re.compile(r"_0000\.[^_]+$")
 
 
 def warn_of_other_orders(plans: dict[str, Any], configuration: dict[str, Any]) -> None:
-    """Within nnU-Net's commands for prediction, say on stderr which files are stored in another order.
+    """In nnU-Net's prediction commands, warn on stderr about files that are stored in another order.
 
     Args:
         plans: of the model.
-        configuration: of these; its ``cfseg`` section says in which ``storage_order`` the model was trained.
+        configuration: of the plans; its ``cfseg`` section has the ``storage_order`` that the model was trained in.
     """
     with suppress(Exception):
         order = CFSegSection.from_plans(configuration).storage_order
@@ -38,18 +38,18 @@ def warn_of_other_orders(plans: dict[str, Any], configuration: dict[str, Any]) -
             return
         others = list(_other_orders(folder, order))
         if others:
-            file, found = others[0]
+            file, file_order = others[0]
             print(
                 f"WARNING: {len(others)} of the files are stored in another order than the model was trained on (where "
-                f"the file's axes x, y and z run to), {found} instead of {order}; the first is {file.name}. nnU-Net "
-                f"does not turn them, and what it finds in them will be wrong. cfseg predict turns them.",
+                f"the file's axes x, y and z run to), {file_order} instead of {order}; the first is {file.name}. "
+                f"nnU-Net does not turn them, and their segmentations will be wrong. cfseg predict turns them.",
                 file=sys.stderr,
                 flush=True,
             )
 
 
 def _input_folder() -> Path | None:
-    """What ``-i`` names on the command line of a prediction."""
+    """The folder given with ``-i`` on the command line of a prediction; None elsewhere."""
     if nnunet_command() not in COMMANDS:
         return None
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
@@ -66,6 +66,6 @@ def _other_orders(folder: Path, order: str) -> Iterator[tuple[Path, str]]:
     for file in sorted(folder.iterdir()):
         if FIRST_CHANNEL.search(file.name):
             with suppress(Exception):
-                found = order_of(read_geometry(file).direction)
-                if found != order:
-                    yield file, found
+                file_order = order_of(read_geometry(file).direction)
+                if file_order != order:
+                    yield file, file_order

@@ -4,8 +4,8 @@ Gang 2025 (arXiv 2502.05396), section 3.6. A crop of thin slices is augmented in
 the thick scan, and the network sees blocks of both. The labels are those of the thick slices. The terms of the
 loss are explained in :mod:`nnunetv2_cfseg.losses.thin_thick`.
 
-Shapes: B crops, r thin slices in a thick one, K classes or regions, R channels of the target, E features; a crop's
-blocks as :class:`~nnunetv2_cfseg.trainers.sample_slab_blocks.SlabBlocks` counts them.
+Shapes: B crops, r thin slices in a thick one, K classes or regions, R channels of the target, E features; blocks of a
+crop are counted as in :class:`~nnunetv2_cfseg.trainers.sample_slab_blocks.SlabBlocks`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from nnunetv2_cfseg.trainers.thin_validation import validate_on_thin
 class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
     """Trains from plans made by ``ThinThickPlanner``, and ends with a model for thin and one for thick slices."""
 
-    #: In the plane, radians to either side; nnU-Net's own turns by any angle where it augments slices.
+    #: Largest rotation in the plane, in radians to either side; nnU-Net's augmentation of slices uses any angle.
     rotation = np.pi / 6
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
@@ -57,7 +57,7 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         self._loss_state: dict[str, Tensor] | None = None
 
     def on_train_start(self) -> None:
-        """nnU-Net's, with the thin-thick loss beside the usual one, which validation goes on using."""
+        """Start nnU-Net's training, then make the thin-thick loss; validation keeps using nnU-Net's loss."""
         super().on_train_start()
         self.thin_thick_loss = ThinThickLoss(
             self.loss_settings,
@@ -71,21 +71,23 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
             self._load_loss(self._loss_state)
 
     def training_state(self) -> dict[str, Any]:
-        """With what the loss has learnt from step to step; in a distributed training, that of the first process."""
+        """The state plus the loss's own, under ``loss``; in a distributed training that of the first process."""
         state = {name: value.cpu() for name, value in self.thin_thick_loss.state_dict().items()}
         return {**super().training_state(), "loss": state}
 
     def load_training_state(self, state: dict[str, Any]) -> None:
-        """With what the loss has learnt, which is loaded when training starts and the loss is made."""
+        """Restore the state; the loss's own part is loaded once training starts and the loss exists."""
         super().load_training_state(state)
         self._loss_state = state.get("loss", {})
 
     def _load_loss(self, state: dict[str, Tensor]) -> None:
         left = self.thin_thick_loss.load_state_dict(state, strict=False)
         if left.missing_keys:
-            self.print_to_log_file(f"WARNING: the checkpoint is without {', '.join(left.missing_keys)}: begins anew")
+            self.print_to_log_file(f"WARNING: the checkpoint has no {', '.join(left.missing_keys)}: begins anew")
         if left.unexpected_keys:
-            self.print_to_log_file(f"WARNING: this loss has no {', '.join(left.unexpected_keys)} of the checkpoint")
+            self.print_to_log_file(
+                f"WARNING: the checkpoint's {', '.join(left.unexpected_keys)} are ignored: this loss has none"
+            )
 
     def _class_counts(self) -> list[int] | list[list[int]]:
         """Voxels of each class, background first, or those outside and inside each region, in the training cases."""
@@ -99,7 +101,7 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         return [[everything - voxels, voxels] for voxels in inside]
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, tuple[int, ...]]:
-        """Augmentation in the plane alone: a slice never leaves its slab."""
+        """Restrict augmentation to the plane, so that a slice never leaves its slab."""
         _, _, _, axes = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         rotation = (-self.rotation, self.rotation)
         crop = self.configuration_manager.patch_size
@@ -108,11 +110,11 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         return rotation, True, initial_crop, axes
 
     def crop_factor(self) -> int:
-        """Crops begin at a slab's first slice."""
+        """Slices in a slab: crops start at a slab's first slice."""
         return self.factor
 
     def sample_blocks(self) -> BasicTransform:
-        """The last step of the augmentation."""
+        """Return the last step of the augmentation, which turns a crop into thick and thin blocks."""
         network = self.block_center_network()
         return SampleSlabBlocks(
             block_sampling(self.section),
@@ -126,12 +128,12 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         )
 
     def labels_of(self, batch: dict) -> list[Tensor]:
-        """Those of thick blocks and of the slabs of thin ones."""
+        """Label tensors of thick blocks and of the slabs of thin blocks."""
         targets = SlabTargets(*batch["target"])
         return [targets.thick, targets.slabs]
 
     def loss_on_centers(self, batch: dict) -> Tensor:
-        """The loss of a batch, as :class:`~nnunetv2_cfseg.trainers.sample_slab_blocks.SampleSlabBlocks` leaves crops.
+        """The loss of a batch from :class:`~nnunetv2_cfseg.trainers.sample_slab_blocks.SampleSlabBlocks`.
 
         Args:
             batch: ``data`` (B, blocks, C, *block_size) and ``target``, the list of a
@@ -141,7 +143,7 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         targets = SlabTargets(*(x.to(self.device, non_blocking=True).flatten(0, 1) for x in batch["target"]))
         with mixed_precision(self.device):
             logits, features = self.network(data.flatten(0, 1), centers_only=True, with_features=True)
-        # Kinds of blocks follow each other within a crop.
+        # Within a crop, the kinds of blocks follow one another.
         logits, features = (values.float().unflatten(0, data.shape[:2]) for values in (logits, features))
         terms = self.loss_terms(logits, features, targets)
         total = self.thin_thick_loss.total(terms)
@@ -155,7 +157,7 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         Args:
             logits: (B, blocks, K, c_z, c_y, c_x).
             features: (B, blocks, E, d, y, x).
-            targets: of all crops, one after another.
+            targets: labels of all crops, one after another along the first axis.
         """
         loss, first_thin = self.thin_thick_loss, self.blocks.columns + self.blocks.thick
         thick_logits, thin_logits = logits[:, :first_thin].flatten(0, 1), logits[:, first_thin:].flatten(0, 1)
@@ -168,14 +170,14 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         }
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
-        """nnU-Net's, and each term's mean in the log."""
+        """End nnU-Net's epoch and log each term's mean."""
         super().on_train_epoch_end(train_outputs)
         means = {name: float(torch.stack(values).mean()) for name, values in self._terms.items()}
         self._terms.clear()
         self.print_to_log_file(*(f"{name} {mean:.4f}" for name, mean in means.items()))
 
     def validate(self, save_probabilities: bool) -> None:
-        """nnU-Net's, against the thick labels, then against thin ones where the raw dataset has them."""
+        """Do nnU-Net's validation against the thick labels, then against thin labels if the raw dataset has any."""
         super().validate(save_probabilities)
         if self.local_rank != 0:
             return
@@ -191,7 +193,7 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
             self.print_to_log_file("Mean Validation Dice against thin labels: ", metrics["foreground_mean"]["Dice"])
 
     def on_train_end(self) -> None:
-        """nnU-Net's, then the same weights as a model for thick slices."""
+        """End nnU-Net's training, then write the same weights as a model for thick slices."""
         super().on_train_end()
         if self.local_rank == 0:
             thick = write_thick_model(self.output_folder)
@@ -207,11 +209,11 @@ def count_classes(segmentations: Iterable[np.ndarray], classes: Sequence[int | S
 
 
 def column_features(features: Tensor, blocks: SlabBlocks, factor: int) -> tuple[Tensor, Tensor]:
-    """Features of the columns' thick blocks and of the thin ones below, on top of each other.
+    """Features of the columns' thick blocks, and of their thin blocks stacked along z.
 
     Args:
         features: (B, blocks, E, d, y, x).
-        blocks: how many of each kind.
+        blocks: how many blocks of each kind.
         factor: r.
 
     Returns:

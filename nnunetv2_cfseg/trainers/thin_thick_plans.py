@@ -1,4 +1,4 @@
-"""What thin-thick training makes of ``cfseg.thin_thick`` in the plans. An ablation is an edit of its ``loss``."""
+"""How thin-thick training reads ``cfseg.thin_thick`` in the plans. An ablation is an edit of its ``loss``."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from nnunetv2_cfseg.trainers.sample_slab_blocks import SlabBlocks
 
 
 def thin_thick_section(configuration: dict[str, Any], *, trainer: str) -> ThinThickSection:
-    """The section, which a crop fits.
+    """Return the section after checking that the crop fits it.
 
     Raises:
-        ValueError: plans without it, a value out of range, or a crop that is not whole thick centres.
+        ValueError: the plans have no such section, a value is out of range, or the crop is not whole slabs.
     """
     section = CFSegSection.from_plans(configuration).thin_thick
     if section is None:
         raise ValueError(
             f"{trainer} needs plans for pairs (cfseg plan_and_preprocess -pl ThinThickPlanner, then "
-            f"-p nnUNetThinThickPlans), and these have no thin_thick section"
+            f"-p nnUNetThinThickPlans), but these have no thin_thick section"
         )
     crop = configuration.get("patch_size")
     depth = crop[0] if isinstance(crop, list) and crop else crop
@@ -31,11 +31,11 @@ def thin_thick_section(configuration: dict[str, Any], *, trainer: str) -> ThinTh
 
 
 def count_blocks(total: int, section: ThinThickSection, settings: ThinThickSettings) -> SlabBlocks:
-    """Blocks of each kind, ``total`` in all, and none that no term of the loss uses.
+    """Split ``total`` blocks into the kinds that terms of the loss use.
 
     Args:
         total: blocks of a crop.
-        section: of the plans; says which fractions of all blocks are those of columns, and thick ones.
+        section: of the plans; has the fractions of all blocks that are in columns and that are thick.
         settings: of the loss.
 
     Raises:
@@ -44,7 +44,9 @@ def count_blocks(total: int, section: ThinThickSection, settings: ThinThickSetti
     used = {name for name, weight in settings.weights.items() if weight}
     column = 1 + section.factor
     if "feature" in used and total < column:
-        raise ValueError(f"blocks_per_crop in the plans must be >= {column}, thick and thin of a slab, got {total}")
+        raise ValueError(
+            f"blocks_per_crop in the plans must be >= {column}, a thick block and its thin ones, got {total}"
+        )
     wanted = max(1, round(total * section.column_fraction / column))
     columns = min(wanted, total // column) if "feature" in used else 0
     left = total - columns * column

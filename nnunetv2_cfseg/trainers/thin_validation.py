@@ -1,4 +1,4 @@
-"""What a fold's validation cases score against thin truth, which training has not seen."""
+"""Scores of a fold's validation cases against thin labels, which training has not seen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nnunetv2_cfseg.files.atomic_files import write_json
 from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.nnunet.summary_json import LIMIT_BYTES
 
-#: Of a dataset of ``cfseg make_pairs``.
+#: Folder of thin labels in a dataset written by ``cfseg make_pairs``.
 THIN_LABELS = "labelsTr_thin"
 SUMMARY = "summary_thin.json"
 
@@ -21,18 +21,18 @@ SUMMARY = "summary_thin.json"
 def validate_on_thin(
     dataset: str, predictions: Path, *, reader_writer: Any, file_ending: str, labels: LabelManager, num_processes: int
 ) -> dict[str, Any] | None:
-    """nnU-Net's metrics of its validation's predictions, in ``summary_thin.json`` beside its own summary.
+    """Score nnU-Net's validation predictions; writes ``summary_thin.json`` beside nnU-Net's own summary.
 
     Args:
         dataset: name of the raw dataset, whose thin training labels are the truth.
         predictions: nnU-Net's ``validation`` folder of a fold.
-        reader_writer: nnU-Net's, of the plans.
+        reader_writer: the plans' nnU-Net reader.
         file_ending: of the dataset.
         labels: of the dataset.
-        num_processes: that measure.
+        num_processes: how many processes compute the metrics.
 
     Returns:
-        What nnU-Net's function returns; None where there is no raw dataset or it has no thin labels.
+        What nnU-Net's function returns; None if there is no raw dataset or it has no thin labels.
     """
     truth = Path(nnUNet_raw or "", dataset, THIN_LABELS)
     if not nnUNet_raw or not truth.is_dir():
@@ -49,5 +49,5 @@ def validate_on_thin(
         num_processes=num_processes,
         chill=True,
     )
-    write_json(summary, read_json(summary, limit_bytes=LIMIT_BYTES))  # nnU-Net writes NaN, which is no JSON
+    write_json(summary, read_json(summary, limit_bytes=LIMIT_BYTES))  # nnU-Net writes NaN, which is not JSON
     return metrics

@@ -1,7 +1,7 @@
 """Training for a number of seconds instead of a number of epochs.
 
 Networks of different cost can only be compared fairly at equal time. The budget counts everything from the first
-epoch on (training, online validation, checkpoints, plots); the learning rate follows the fraction of it spent.
+epoch on (training, online validation, checkpoints, plots); the learning rate follows the fraction of the budget spent.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def read_time_budget_s() -> float:
     """
     text = os.environ.get(BUDGET_VARIABLE)
     if text is None:
-        raise ValueError(f"a timed trainer needs {BUDGET_VARIABLE}, the training budget in seconds, and it is not set")
+        raise ValueError(f"{BUDGET_VARIABLE} is not set; a timed trainer needs it, the training budget in seconds")
     try:
         budget_s = float(text)
     except ValueError:
@@ -43,11 +43,11 @@ class WallClockBudgetMixin(GuardedTrainer):
     """Ends a training when its budget is spent; name it before the trainer it is mixed into.
 
     The run is cut into ``num_epochs`` equal slices of time, so nnU-Net's log, plots and checkpoints keep their
-    meaning. Seconds are those of a clock that nobody sets. Checkpoints hold how many were spent, and ``--c`` goes on
-    from there; what came after the last checkpoint, its epoch's plots at least, is given back.
+    meaning. The clock is monotonic. Checkpoints hold the seconds spent, and ``--c`` continues from there; time spent
+    after the last checkpoint, at least that of its epoch's plots, is not counted.
     """
 
-    #: Online validation takes at most this share of a slice, but always one batch.
+    #: Online validation takes at most this fraction of a slice, but always at least one batch.
     validation_share = 0.05
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
@@ -63,8 +63,8 @@ class WallClockBudgetMixin(GuardedTrainer):
     def spent_s(self) -> float:
         """Seconds of the budget spent, in earlier sessions and in this one.
 
-        In a distributed training the first process's clock counts: were each to read its own, they would differ in
-        learning rate and in the step at which to stop. All processes must therefore call this as often.
+        In a distributed training the first process's clock counts: with their own clocks, processes would differ in
+        learning rate and stop at different steps. All processes must therefore call this equally often.
         """
         if not self.is_ddp:
             return self._own_spent_s()
@@ -77,22 +77,22 @@ class WallClockBudgetMixin(GuardedTrainer):
         return (self._spent_before_s or 0.0) + session_s
 
     def training_state(self) -> dict[str, Any]:
-        """With the seconds spent."""
+        """The state plus the seconds spent, under ``spent_s``."""
         return {**super().training_state(), "spent_s": self._own_spent_s()}
 
     def load_training_state(self, state: dict[str, Any]) -> None:
-        """With the seconds spent."""
+        """Restore the state and the seconds spent."""
         super().load_training_state(state)
         spent_s = state.get("spent_s")
         if isinstance(spent_s, int | float) and 0 <= spent_s < math.inf:
             self._spent_before_s = float(spent_s)
 
     def fraction_spent(self) -> float:
-        """Share of the budget spent, in [0, 1]."""
+        """Fraction of the budget spent, in [0, 1]."""
         return min(1.0, self.spent_s() / self.time_budget_s)
 
     def train(self) -> None:
-        """nnU-Net's loop with the clock, not a count of batches, ending training and every epoch."""
+        """Run nnU-Net's loop, but let the clock end every epoch and the training, not a count of batches."""
         self.on_train_start()
         self._start_clock()
         while self.current_epoch < self.num_epochs and self.spent_s() < self.time_budget_s:
@@ -117,8 +117,8 @@ class WallClockBudgetMixin(GuardedTrainer):
         self.on_train_end()
 
     def schedule_position(self) -> float:
-        """Where the learning rate's schedule stands, in epochs: the share of the budget spent, not a count."""
-        # The very end of the schedule has a rate of zero; a step that begins before it shall still learn.
+        """Position in the learning-rate schedule, in epochs: the fraction of the budget spent times all epochs."""
+        # At the very end of the schedule the rate is zero; a step that begins before the end should still learn.
         return min(self.fraction_spent(), 0.999) * self.num_epochs
 
     def _start_clock(self) -> None:
@@ -127,13 +127,13 @@ class WallClockBudgetMixin(GuardedTrainer):
         self._session_start = monotonic()
 
     def _logged_s(self) -> float:
-        """Seconds of earlier sessions by nnU-Net's log, for checkpoints from before they were noted."""
+        """Seconds of earlier sessions from nnU-Net's log, for old checkpoints that do not hold them."""
         starts = self.logger.get_value("epoch_start_timestamps", step=None)
         ends = self.logger.get_value("epoch_end_timestamps", step=None)
         return sum(max(0.0, end - start) for start, end in zip(starts, ends, strict=False))
 
     def _until(self, deadline_s: float) -> Iterator[None]:
-        """Yield once, then until so many seconds of the budget are spent."""
+        """Yield once, then again until ``deadline_s`` seconds of the budget are spent."""
         yield
         while self.spent_s() < deadline_s:
             yield
@@ -143,6 +143,6 @@ class nnUNetTrainer_timed(WallClockBudgetMixin, nnUNetTrainer):
     """Stock nnU-Net, stopped by the clock."""
 
     def train_step(self, batch: dict) -> dict:
-        """nnU-Net's step at the learning rate of the share spent."""
+        """Do nnU-Net's step with the learning rate for the fraction of the budget spent."""
         self.lr_scheduler.step(self.schedule_position())
         return super().train_step(batch)

@@ -1,4 +1,4 @@
-"""The usual lengths of training, and one ended by the clock."""
+"""Trainers with fixed numbers of epochs, and trainers stopped by the clock."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ class _FixedEpochs(nnUNetTrainerCFSeg):
 
 
 class nnUNetTrainerCFSeg_5epochs(_FixedEpochs):
-    """Five epochs, for trying things out."""
+    """CFSeg training for five epochs, to try things out."""
 
     epochs = 5
 
 
 class nnUNetTrainerCFSeg_20epochs(_FixedEpochs):
-    """20 epochs."""
+    """CFSeg training for 20 epochs."""
 
     epochs = 20
 
 
 class nnUNetTrainerCFSeg_100epochs(_FixedEpochs):
-    """100 epochs."""
+    """CFSeg training for 100 epochs."""
 
     epochs = 100
 
 
 class nnUNetTrainerCFSeg_250epochs(_FixedEpochs):
-    """250 epochs."""
+    """CFSeg training for 250 epochs."""
 
     epochs = 250
 
 
 class nnUNetTrainerCFSeg_timed(WallClockBudgetMixin, nnUNetTrainerCFSeg):
-    """Stopped by the clock."""
+    """CFSeg training stopped by the clock."""
 
 
 class nnUNetTrainerCFSegThinThick_timed(WallClockBudgetMixin, nnUNetTrainerCFSegThinThick):

@@ -128,7 +128,7 @@ def test_a_name_is_for_one_scan(write_scan: Write) -> None:
     one = write_scan("a_0000.nii.gz", shape=(2, 3, 4))
     assert find_cases(one, file_ending=".nii.gz", channels=1, name="patient_7")[0].name == "patient_7"
     write_scan("b_0000.nii.gz", shape=(2, 3, 4))
-    with pytest.raises(ValueError, match="--name is for one scan, and there are 2"):
+    with pytest.raises(ValueError, match="--name is for one scan, but there are 2"):
         find_cases(one.parent, file_ending=".nii.gz", channels=1, name="patient_7")
 
 

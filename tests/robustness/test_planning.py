@@ -180,17 +180,17 @@ class TestWhatIsPassedOver:
     def test_are_images_of_other_endings(self, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
         for name in ("case_9_0000.nii", "case_8_0000.mha", "notes.txt"):
             (dataset.images / name).write_bytes(b"")
-        assert "2 files are passed over" in (said := self.said(dataset, capsys))
+        assert "2 files are ignored" in (said := self.said(dataset, capsys))
         assert "case_8_0000.mha" in said
         assert "notes.txt" not in said
 
     def test_are_labels_without_an_image(self, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
         (dataset.labels / "case_9.nii.gz").write_bytes(b"")
-        assert "without an image passed over, such as case_9" in self.said(dataset, capsys)
+        assert "a file is ignored that has no image, such as case_9" in self.said(dataset, capsys)
 
     def test_is_another_number_of_cases(self, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
         dataset.change_json(numTraining=7)
-        assert "numTraining 7, and there are 6" in self.said(dataset, capsys)
+        assert "numTraining 7, but there are 6" in self.said(dataset, capsys)
 
     def test_are_labels_that_no_case_shows(self, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
         dataset.change_json(labels={"background": 0, "bright": 1, "fatty": 2, "spleen": 3})
@@ -262,7 +262,7 @@ class TestStandingFiles:
     def test_that_are_not_whole(self, dataset: Dataset, name: str, content: str) -> None:
         dataset.preprocessed.mkdir()
         (dataset.preprocessed / name).write_text(content)
-        with pytest.raises(ValueError, match=rf"not whole, remove it: .*{re.escape(name)}$"):
+        with pytest.raises(ValueError, match=rf"incomplete; remove it: .*{re.escape(name)}$"):
             dataset.plan()
 
     def test_a_fingerprint_that_is_made_anew_may_be_broken(self, dataset: Dataset) -> None:
@@ -383,6 +383,6 @@ class TestProcesses:
             raise RuntimeError("Some background worker is 6 feet under. Yuck. \nOK jokes aside.\n")
 
         monkeypatch.setattr(planning, step, die)
-        with pytest.raises(ChildProcessError, match=r"lack of memory.*-np, -npfp.*931") as caught:
+        with pytest.raises(ChildProcessError, match=r"memory.*-np, -npfp.*931") as caught:
             dataset.plan(preprocess=True)
         assert "\n" not in str(caught.value)

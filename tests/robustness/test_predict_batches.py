@@ -168,7 +168,7 @@ class TestTwoInputsOfOneName:
         before = batch.bytes()
         code, text = batch()
         assert code == 2
-        assert "nothing says which scan" in text
+        assert "no record of the scan" in text
         assert "1 more" in text
         assert batch.bytes() == before
 

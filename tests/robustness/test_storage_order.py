@@ -178,7 +178,7 @@ class TestPlansThatDoNotSay:
             file.with_name("b_0000.nii.gz").write_bytes(b"nothing")
         (model, *_) = load_models(write_model(), checkpoint="checkpoint_final.pth")
         assert model.configuration.storage_order == "LPS"
-        assert "taken as LPS" in capsys.readouterr().err
+        assert "assuming LPS" in capsys.readouterr().err
 
     def test_a_bad_order_is_refused(self, tmp_path: Path, write_model: ModelOf, plans_of: PlansOf) -> None:
         folder = write_model()

@@ -137,7 +137,7 @@ class TestContinued:
         del checkpoint[STATE]
         torch.save(checkpoint, file)
         continued = self.run("stopped", "count", monkeypatch, folders, continued=True)
-        assert "the checkpoint is without volume.margin, slab.shift: begins anew" in said_in_the_log(continued)
+        assert "the checkpoint has no volume.margin, slab.shift: begins anew" in said_in_the_log(continued)
 
     def test_by_changed_plans_says_so(self, folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         stopped = self.run("stopped", "count", monkeypatch, folders, die_at_step=4)

@@ -86,5 +86,5 @@ def test_what_is_missing_or_broken_is_named(models: list[Any], tmp_path: Path) -
         load_bundle(bundle)
     index = json.loads((bundle / "bundle.json").read_text())
     (bundle / "bundle.json").write_text(json.dumps({**index, "format": 2}))
-    with pytest.raises(ValueError, match="must be of format 1 or before, got 2"):
+    with pytest.raises(ValueError, match="format must be 1 or lower, got 2"):
         load_bundle(bundle)

@@ -42,7 +42,7 @@ def test_thin_and_thick_are_loaded_together(write_model: Write) -> None:
     for name in ("3d_fullres", "3d_thick"):
         (one,) = load_models(thin, checkpoint=CHECKPOINT, configuration=name)
         assert one.configuration.name == name
-    with pytest.raises(ValueError, match=r"-c must be the model's configuration 3d_fullres, got 2d"):
+    with pytest.raises(ValueError, match=r"-c must be .* 3d_fullres, got 2d"):
         load_models(thin, checkpoint=CHECKPOINT, configuration="2d")
 
 
@@ -60,7 +60,7 @@ def test_a_checkpoint_that_can_run_code_has_to_be_trusted(write_model: Write) ->
 def test_what_is_missing_or_broken_is_named(write_model: Write) -> None:
     folder = write_model()
     file = folder / "fold_0" / CHECKPOINT
-    with pytest.raises(ValueError, match=r"must hold a fold_N with best.pth, and there is none"):
+    with pytest.raises(ValueError, match=r"must hold a fold_N with best.pth: "):
         load_model(folder, None, "best.pth")
     with pytest.raises(ValueError, match=r"there is none: .*fold_4"):
         load_model(folder, ["4"])
@@ -111,13 +111,13 @@ def test_weights_of_another_network_are_refused(write_model: Write) -> None:
 def test_what_only_nnunet_can_do_is_left_to_it(
     changes: dict, what: str, plans_of: Callable[..., dict], dataset_json: dict
 ) -> None:
-    with pytest.raises(ValueError, match=f"does not know {what}.*use nnUNetv2_predict"):
+    with pytest.raises(ValueError, match=f"ask for {what}.*use nnUNetv2_predict"):
         read_inference_plan(plans_of(**changes), dataset_json, "3d_fullres")
 
 
 def test_models_of_other_networks_are_left_to_nnunet(plans_of: Callable[..., dict], dataset_json: dict) -> None:
     unet = {"network_class_name": "dynamic_network_architectures.PlainConvUNet", "arch_kwargs": {}}
-    with pytest.raises(ValueError, match=r"PlainConvUNet; use nnUNetv2_predict"):
+    with pytest.raises(ValueError, match=r"PlainConvUNet.*; use nnUNetv2_predict"):
         read_inference_plan(plans_of(fullres={"architecture": unet}), dataset_json, "3d_fullres")
 
 

@@ -76,7 +76,7 @@ def test_bad_input_is_refused() -> None:
     p, annotation = scan([0, 1], [0.5] * 8)
     with pytest.raises(ValueError, match=r"must be on the annotation's grid, got \(8, 1, 1\) for \(4, 1, 1\)"):
         refine(p, annotation[:4], factor=R)
-    with pytest.raises(ValueError, match="slabs must be whole, 3 slices, got 8"):
+    with pytest.raises(ValueError, match="whole slabs of 3 slices, got 8"):
         refine(p, annotation, factor=3)
     annotation[1] = 1
     with pytest.raises(ValueError, match="must be the same on all 4 slices of a slab"):

@@ -47,5 +47,5 @@ def test_z_score_and_none() -> None:
     raw = np.array([[[1.0, 3.0]]])
     assert intensity_of("ZScoreNormalization", {}, raw).normalise(torch.from_numpy(raw)).tolist() == [[[-1, 1]]]
     assert intensity_of("NoNormalization", {}, raw) == Intensity()
-    with pytest.raises(ValueError, match="the plans have RGBTo01Normalization; nnUNetv2_predict takes any"):
+    with pytest.raises(ValueError, match="unknown normalisation RGBTo01Normalization in the plans"):
         intensity_of("RGBTo01Normalization", {}, raw)

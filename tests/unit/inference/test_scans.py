@@ -29,7 +29,7 @@ def test_a_folder_holds_cases_of_channels(write_scan: Write) -> None:
         ("a", ["0000", "0001"]), ("b", ["0000", "0001"]),
     ]  # fmt: skip
     write_scan("c_0001.nii.gz")
-    with pytest.raises(ValueError, match=r"takes 2 channels, numbered from 0000, and of c there are 0001"):
+    with pytest.raises(ValueError, match=r"takes 2 channels, numbered from 0000, but c has 0001"):
         find_cases(folder, file_ending=".nii.gz", channels=2)
 
 
@@ -47,7 +47,7 @@ def test_one_file_is_one_case(write_scan: Write) -> None:
     assert find_cases(bare, file_ending=".nii.gz", channels=1)[0].name == "bare"
     other = write_scan("head.mha")
     assert find_cases(other, file_ending=".nii.gz", channels=1) == [Case("head", (other,))]
-    with pytest.raises(ValueError, match="one file is one channel, and the model takes 2"):
+    with pytest.raises(ValueError, match="one file is one channel, but the model takes 2"):
         find_cases(file, file_ending=".nii.gz", channels=2)
 
 
@@ -120,7 +120,7 @@ def test_four_dimensions_are_refused(tmp_path: Path) -> None:
 
 def test_channels_must_be_those_of_the_model_on_one_grid(write_scan: Write) -> None:
     first, second = write_scan("a_0000.nii.gz"), write_scan("a_0001.nii.gz", spacing_mm=(2.0, 1.5, 1.6))
-    with pytest.raises(ValueError, match=r"takes 2 channels \(CT, T1\), and there are 1 files of case"):
+    with pytest.raises(ValueError, match=r"takes 2 channels \(CT, T1\), but there are 1 files of case"):
         read(first, "CT", "T1")
     with pytest.raises(ValueError, match=f"must be on one grid, .* spacing .*got .*1.6.*: {second}"):
         read_scan(Case("a", (first, second)), ("CT", "T1"))

@@ -312,7 +312,7 @@ class TestRefusals:
 
     def test_of_single_slices(self, planning: Planning) -> None:
         planning.write(shape=(1, 48, 48))
-        with pytest.raises(ValueError, match=f"plans 3D scans, and those of {NAME} are single slices"):
+        with pytest.raises(ValueError, match=f"the scans of {NAME} are single slices"):
             planning.plan()
 
     def test_of_single_slices_leaves_no_plans(self, planning: Planning) -> None:
