@@ -1,4 +1,4 @@
-"""The page's charts, definitions and settings, made from an evaluation."""
+"""Make the page's charts, definitions and settings from an evaluation."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from nnunetv2_cfseg.evaluation.report.tables import Table, words_table
 DISTRIBUTIONS = ("Dice", "NSD", "HD95_mm")
 PACKAGES = ("nnunetv2_cfseg", "nnunetv2", "numpy", "scipy", "pandas", "SimpleITK", "connected-components-3d")
 POLICY = (
-    "Where neither truth nor prediction shows a class, there is nothing to measure: the case is left out of the "
-    "class's means, medians and charts, as nnU-Net does (it gives NaN).",
-    "A missed class, which only the truth shows, and a false alarm, which only the prediction shows, be it in one "
-    "voxel, count as 0 in Dice, IoU, surface Dice and lesion F1, and as the diagonal of the whole image in distances: "
-    "a finite penalty, so that to miss a class never improves a mean. Lesion precision is not defined without a "
+    "If neither truth nor prediction shows a class, there is nothing to measure: the case is left out of the "
+    "class's means, medians and charts, as in nnU-Net (which gives NaN).",
+    "A missed class, which only the truth shows, and a false alarm, which only the prediction shows (even in a single "
+    "voxel), count as 0 in Dice, IoU, surface Dice and lesion F1, and as the diagonal of the whole image in distances: "
+    "a finite penalty, so that missing a class never improves a mean. Lesion precision is not defined without a "
     "predicted lesion, lesion recall without a true one.",
     "The mean over classes is the mean of the classes' means, each class with the same weight (nnU-Net's foreground "
     "mean; mDSC in arXiv 2502.05396, Eq. 14). A class that no case shows is left out of it.",
@@ -34,13 +34,13 @@ POLICY = (
 
 
 def distribution_figures(table: pd.DataFrame, settings: MetricSettings) -> list[StripsFigure]:
-    """Every case of every class: Dice, surface Dice and HD95."""
+    """Charts of every case of every class: Dice, surface Dice and HD95."""
     names = list(dict.fromkeys(table["class"]))
     return [StripsFigure(BY_KEY[key].title, _aside(key, settings), strips(table, key, names)) for key in DISTRIBUTIONS]
 
 
 def class_agreements(table: pd.DataFrame, estimates: Estimates) -> list[Agreement | None]:
-    """Of each class in its order; None where no case shows it."""
+    """The agreement of volumes of each class, in order; None for classes that no case shows."""
     return [
         agreement(table, name, bias=estimates.of(name, "volume_error_ml").mean, limits=estimates.limits(name))
         for name in dict.fromkeys(table["class"])
@@ -48,11 +48,11 @@ def class_agreements(table: pd.DataFrame, estimates: Estimates) -> list[Agreemen
 
 
 def agreement_figure(of: Agreement, number: int) -> AgreementFigure:
-    """The volumes of a class with their figures in words.
+    """The chart of a class's volumes, with bias and limits of agreement in words.
 
     Args:
         of: the class's volumes.
-        number: of the class, from 1.
+        number: number of the class, from 1.
     """
     words = f"Bias {with_unit(of.bias, 'volume_error_ml', sign=True)}"
     limits = not isnan(of.low)
@@ -79,7 +79,7 @@ def definitions_table() -> Table:
 
 
 def settings_table(of: Mapping[str, Any]) -> Table:
-    """What was measured with, and by what; ``of`` are the settings in a summary."""
+    """The settings of the measures and the versions of packages; ``of`` are the settings in a summary."""
     factor = of["factor"]
     rows = [
         ("tolerance of the surface Dice", f"{of['tolerance_mm']:g} mm"),
@@ -92,7 +92,7 @@ def settings_table(of: Mapping[str, Any]) -> Table:
 
 
 def versions_table() -> Table:
-    """By what a page without measures of quality was made."""
+    """The versions of packages, for a page without measures of quality."""
     return words_table("What it was made with", ("package", "version"), _versions())
 
 
@@ -101,7 +101,7 @@ def _versions() -> list[tuple[str, str]]:
 
 
 def without_volume(table: pd.DataFrame, agreements: Sequence[Agreement | None]) -> str:
-    """Names of the classes that no case shows."""
+    """Names of the classes that no case shows, separated by commas."""
     names = dict.fromkeys(table["class"])
     return ", ".join(name for name, of in zip(names, agreements, strict=True) if of is None)
 
