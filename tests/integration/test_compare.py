@@ -130,7 +130,7 @@ def test_chill_compares_the_cases_of_all_folders(
     assert set(pd.read_csv(folders / "out" / "cases.csv")["case"]) == set(CASES[2:])
     printed = capsys.readouterr().out
     assert "left out: 1 of the truth's 6 cases, which no folder has" in printed
-    assert "gains by it: case_0 (only poor)" in printed
+    assert "gains from this: case_0 (only poor)" in printed
     assert "n = 4: the smallest p this test can give is 0.125" in printed
 
 

@@ -26,9 +26,9 @@ from nnunetv2_cfseg.evaluation.report.observations import Unreferenced
 from nnunetv2_cfseg.evaluation.report.packing import pack, slice_differences
 from nnunetv2_cfseg.evaluation.report.remark_places import remark_places
 from nnunetv2_cfseg.evaluation.report.remarks import Remark
+from nnunetv2_cfseg.imaging.geometry import Volume
 from nnunetv2_cfseg.imaging.orientation import LPS
 from nnunetv2_cfseg.imaging.segmentations import check_same_grid
-from nnunetv2_cfseg.imaging.volumes import Volume
 from nnunetv2_cfseg.nnunet.classes import Classes
 
 Matrix = tuple[tuple[float, ...], ...]
@@ -83,9 +83,8 @@ def browser_case(
 ) -> BrowserCase:
     """Read a case and make it fit for the page.
 
-    Oblique volumes are turned to the nearest axes of the patient. What is larger than ``voxels`` after cropping is
-    reduced by whole factors, the finest axes first: the CT by averages, labels by the voxel in the middle of each
-    group. Errors and structures are found and measured before the reduction.
+    Oblique volumes are turned to the patient's nearest axes. Above ``voxels`` after cropping, they are reduced by whole
+    factors, finest axes first: the CT by averages, labels by the middle voxel of a group. Findings are measured before.
 
     Args:
         case: the files of prediction and, if any, ground truth.
@@ -98,14 +97,12 @@ def browser_case(
         voxels: number of voxels at most.
 
     Raises:
-        ValueError: grids differ, a label is not one of the dataset's or is above 255, or the image is not 3D with one
-            channel.
+        ValueError: grids differ, a label is unknown or above 255, or the image is not 3D with one channel.
     """
     prediction, truth, scan = _read_volumes(case, image, classes=classes, series=series)
     on_patient_axes = prediction.turned(LPS)
     spacing_mm, predicted = on_patient_axes.geometry.spacing_mm, on_patient_axes.values
     true, hu = (None if volume is None else volume.turned(LPS).values for volume in (truth, scan))
-
     box = box_to_show(hu, predicted > 0 if true is None else (true > 0) | (predicted > 0), spacing_mm)
     search = _Search(classes, spacing_mm, [part.start for part in box])
     places = search.remarked(predicted, remarks) if true is None else search.errors(true[box], predicted[box])
@@ -187,9 +184,7 @@ def _note(factors: Factors) -> str:
     if factors == (1, 1, 1):
         return ""
     z, y, x = factors
-    return (
-        f"A voxel shown here stands for {x} x {y} x {z} (x, y, z) voxels of the files; all measures are of the files."
-    )
+    return f"A voxel shown here stands for {x} x {y} x {z} (x, y, z) of the files; all measures are of the files."
 
 
 def _matrix(affine_xyz: np.ndarray) -> Matrix:
