@@ -164,7 +164,7 @@ def _page(
         ),
         viewer=render_viewer(browser, observations.classes) if browser else Markup(),
         remarks=remarks_table(remarks, hrefs=_remark_links(remarks, browser)),
-        remarks_note=RULES if remarks else f"{RULES} Nothing was found.",
+        remarks_note=RULES if remarks else f"{RULES} The list is empty.",
         summary=summary_table(table, colours=class_colours(len(names))),
         nowhere=", ".join(str(name) for name in largest_ml[largest_ml == 0].index),
         trainings=[training_figures(training, names) for training in trainings],
