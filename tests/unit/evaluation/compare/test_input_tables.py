@@ -156,7 +156,9 @@ class TestMetrics:
 
     @pytest.mark.parametrize("metric", ["dice", "volume_ml", "volume_error_ml", "lesions"])
     def test_that_have_none_are_refused_with_those_that_do(self, metric: str) -> None:
-        with pytest.raises(ValueError, match=rf"'{metric}' is not a metric .* Dice, IoU, HD95_mm, .*boundary_Dice$") as error:
+        with pytest.raises(
+            ValueError, match=rf"'{metric}' is not a metric .* Dice, IoU, HD95_mm, .*boundary_Dice$"
+        ) as error:
             check_metrics(["Dice", metric])
         assert " volume_error_ml," not in str(error.value)
 

@@ -41,9 +41,7 @@ def page(dataset: Path, output: Path, **settings: object) -> str:
 
 def test_says_that_there_is_no_reference(dataset: Path, tmp_path: Path) -> None:
     reader = Reader(page(dataset, tmp_path / "r.html"))
-    assert "There is no reference: this page shows what was segmented, but not whether it is right." in (
-        reader.text
-    )
+    assert "There is no reference: this page shows what was segmented, but not whether it is right." in (reader.text)
     assert "4 structures were found in 3 segmentations of 2 classes" in reader.text
     assert reader.headings[0] == (1, "Segmentations of made")
 
