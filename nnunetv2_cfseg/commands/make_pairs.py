@@ -32,7 +32,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("-o", type=Path, metavar="FOLDER", help="where to put the dataset (default: $nnUNet_raw)")
     flag("-djfile", type=Path, metavar="FILE", help="dataset.json of the labels (default: that of -i, or of -l)")
     flag("--factor", type=int, metavar="R",
-        help="thin slices in a thick one; required for thin labels (default: from headers of thick labels)")  # fmt: skip
+        help="thin slices in a thick one; required for thin labels (default: from thick labels)")  # fmt: skip
     flag("--labels", choices=("thin", "thick"), help="what the labels must be (default: from their headers)")
     flag("--threshold", type=float, metavar="SHARE",
         help="fraction of a slab that must be lesion before annotators, real or simulated, label the thick voxel "

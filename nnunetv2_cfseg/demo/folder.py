@@ -61,7 +61,7 @@ class DemoFolder:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self.lock)
-            raise ValueError(f"another demo is working in this folder: {self.path}"
+            raise ValueError(f"another demo, or a process that it left, is working in: {self.path}"
                              ) from None  # fmt: skip
         return self
 

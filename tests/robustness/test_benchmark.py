@@ -220,7 +220,7 @@ def test_without_splits_there_will_be_nnunets_five(dataset: SimpleNamespace) -> 
 
 
 def test_fold_all_needs_a_test_set(dataset: SimpleNamespace) -> None:
-    with pytest.raises(ValueError, match="fold all needs a test set"):
+    with pytest.raises(ValueError, match="which fold all needs: "):
         check_folds(of_folds(dataset, "all"))
     for folder in ("imagesTs", "labelsTs"):
         (dataset.raw / folder).mkdir()

@@ -68,7 +68,7 @@ def test_datasets_by_id_and_name(raw: Path) -> None:
 def test_data_must_be_whole(preprocessed: Path) -> None:
     assert is_preprocessed(DATASET, "P", "3d_fullres")
     assert not is_preprocessed(DATASET, "Q", "3d_fullres")
-    with pytest.raises(ValueError, match="no configuration 2d .* base, 3d_fullres: "):
+    with pytest.raises(ValueError, match=r"no configuration 2d .* base, 3d_fullres: "):
         is_preprocessed(DATASET, "P", "2d")
     (preprocessed / "data" / "a.1.pkl").unlink()
     assert not is_preprocessed(DATASET, "P", "3d_fullres")
