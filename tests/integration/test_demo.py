@@ -92,7 +92,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, commands: WarmCommands) -> Pa
 
     second = again(folder, commands)
     assert second.returncode == 0, second.stderr
-    assert "[4/8] Training on copied labels, to compare: done before" in second.stderr
+    assert "[4/8] Training on copied labels, to compare: already done" in second.stderr
     assert begun == {name: (folder / "steps" / name).stat().st_mtime_ns for name in begun}
     assert processes_in(folder) == []
     return folder

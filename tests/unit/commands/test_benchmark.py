@@ -93,4 +93,4 @@ def test_refuses_a_file_that_is_not_there(called: list, capsys: pytest.CaptureFi
 @pytest.mark.parametrize("flags", [[], ["-tr", "A", "-p", "P", "Q"]])
 def test_refuses_trainers_without_plans(called: list, flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmark("-o", "out", "-d", 1, *flags) == 2
-    assert "without FILE there must be a -p for each -tr" in capsys.readouterr().err
+    assert "without FILE there must be one -p for each -tr" in capsys.readouterr().err

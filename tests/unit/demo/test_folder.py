@@ -26,7 +26,7 @@ def test_a_new_folder_and_an_empty_one_become_a_demos(tmp_path: Path) -> None:
 
 def test_a_folder_with_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(ValueError, match=f"-o must name a new folder.*got: {tmp_path}"):
+    with pytest.raises(ValueError, match=f"-o must name a new .*got: {tmp_path}"):
         DemoFolder(tmp_path).__enter__()
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
