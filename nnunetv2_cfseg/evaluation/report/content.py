@@ -47,20 +47,22 @@ def class_agreements(table: pd.DataFrame, estimates: Estimates) -> list[Agreemen
     ]
 
 
-def agreement_figure(of: Agreement, number: int) -> AgreementFigure:
+def agreement_figure(volumes: Agreement, number: int) -> AgreementFigure:
     """The chart of a class's volumes, with bias and limits of agreement in words.
 
     Args:
-        of: the class's volumes.
+        volumes: agreement of the class's volumes.
         number: number of the class, from 1.
     """
-    words = f"Bias {with_unit(of.bias, 'volume_error_ml', sign=True)}"
-    limits = not isnan(of.low)
+    words = f"Bias {with_unit(volumes.bias, 'volume_error_ml', sign=True)}"
+    limits = not isnan(volumes.low)
     if limits:
-        low, high = (with_unit(limit, "volume_error_ml", sign=True) for limit in (of.low, of.high))
+        low, high = (with_unit(limit, "volume_error_ml", sign=True) for limit in (volumes.low, volumes.high))
         words += f", limits of agreement {low} to {high}"
-    few = f" {FEW} fewer than {FEW_CASES} cases" if of.count < FEW_CASES else ""
-    return AgreementFigure(of, f"{of.count} {'case' if of.count == 1 else 'cases'}", f"{words}.{few}", limits, number)
+    few = f" {FEW} fewer than {FEW_CASES} cases" if volumes.count < FEW_CASES else ""
+    return AgreementFigure(
+        volumes, f"{volumes.count} {'case' if volumes.count == 1 else 'cases'}", f"{words}.{few}", limits, number
+    )
 
 
 def definitions_table() -> Table:
@@ -78,14 +80,17 @@ def definitions_table() -> Table:
     )
 
 
-def settings_table(of: Mapping[str, Any]) -> Table:
-    """The settings of the measures and the versions of packages; ``of`` are the settings in a summary."""
-    factor = of["factor"]
+def settings_table(settings: Mapping[str, Any]) -> Table:
+    """The settings of the measures and the versions of packages; ``settings`` are those of a summary."""
+    factor, confidence = settings["factor"], settings["confidence"]
     rows = [
-        ("tolerance of the surface Dice", f"{of['tolerance_mm']:g} mm"),
-        ("overlap for a lesion to count as found", f"{of['lesion_overlap']:g}"),
+        ("tolerance of the surface Dice", f"{settings['tolerance_mm']:g} mm"),
+        ("overlap for a lesion to count as found", f"{settings['lesion_overlap']:g}"),
         ("thin slices in a thick one", "none, no boundary-slab Dice" if factor is None else str(factor)),
-        ("bootstrap", f"{of['resamples']} resamples of the cases, seed {of['seed']}, {of['confidence']:.0%} intervals"),
+        (
+            "bootstrap",
+            f"{settings['resamples']} resamples of the cases, seed {settings['seed']}, {confidence:.0%} intervals",
+        ),
         *_versions(),
     ]
     return words_table("What it was measured with", ("setting or package", "value"), rows)
@@ -103,7 +108,7 @@ def _versions() -> list[tuple[str, str]]:
 def without_volume(table: pd.DataFrame, agreements: Sequence[Agreement | None]) -> str:
     """Names of the classes that no case shows, separated by commas."""
     names = dict.fromkeys(table["class"])
-    return ", ".join(name for name, of in zip(names, agreements, strict=True) if of is None)
+    return ", ".join(name for name, volumes in zip(names, agreements, strict=True) if volumes is None)
 
 
 def _aside(key: str, settings: MetricSettings) -> str:
