@@ -45,9 +45,7 @@ def prepare(matrix: Matrix, runner: CommandRunner, *, processes: int) -> None:
     """
     # Folds and seeds share their plans.
     cells = {(cell.dataset, cell.row.slug): cell for cell in matrix.cells() if cell.row.trainer}
-    for cell in sorted(
-        cells.values(), key=lambda cell: cell.row.labels
-    ):  # thin labels last, because they use the folds of the thick ones
+    for cell in sorted(cells.values(), key=lambda cell: cell.row.labels):  # thin labels last: they use others' folds
         if cell.row.labels:
             link_thin_dataset(cell.dataset, runner.folder)
         dataset = trained_dataset(cell, runner.folder)
@@ -90,7 +88,7 @@ def write_nnunet_splits(dataset: Dataset) -> None:
     nnunet_splits = Dataset(dataset.name).preprocessed / SPLITS
     if (
         dataset.preprocessed != nnunet_splits.parent and nnunet_splits.is_file()
-    ):  # thin labels share the thick ones' folds
+    ):  # thin labels use the thick ones' folds
         write_splits(dataset.preprocessed, read_any_json(nnunet_splits))
     if not (dataset.preprocessed / SPLITS).is_file():
         from nnunetv2.utilities.crossval_split import generate_crossval_split  # slow to import
