@@ -215,7 +215,7 @@ def test_folds_that_the_splits_lack(dataset: SimpleNamespace, place: str) -> Non
 
 def test_without_splits_there_will_be_nnunets_five(dataset: SimpleNamespace) -> None:
     check_folds(of_folds(dataset, "0", "4"))
-    with pytest.raises(ValueError, match="got fold 5"):
+    with pytest.raises(ValueError, match="no fold 5, nnU-Net makes 5 folds"):
         check_folds(of_folds(dataset, "5"))
 
 

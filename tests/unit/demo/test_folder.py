@@ -84,7 +84,7 @@ def test_another_setting_is_refused_by_its_name(tmp_path: Path, settings: DemoSe
     with DemoFolder(tmp_path) as folder:
         for step in demo_steps(DemoSettings()):
             folder.keep(step, Record())
-        with pytest.raises(ValueError, match=f"started with «{was}» and would now be «{now}»; .* remove {tmp_path}"):
+        with pytest.raises(ValueError, match=f"started with «{was}» and would now be «{now}», .* remove {tmp_path}"):
             folder.check(demo_steps(settings))
 
 
