@@ -1,4 +1,4 @@
-"""The command ``cfseg``: reads flags, named as nnU-Net names them, and calls."""
+"""The command ``cfseg``: parses flags, which are named as in nnU-Net, and runs subcommands."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit status: 0; 2 after an error, which is one sentence on stderr (with ``CFSEG_TRACEBACK=1`` after its
-        traceback); as a shell has it 130 after Ctrl-C, 143 after SIGTERM, 129 after a closed terminal, and 141 where
-        nobody reads the output any more.
+        The exit status: 0, or 2 after an error, which is one sentence on stderr (after a traceback with
+        ``CFSEG_TRACEBACK=1``). As in shells, it is 130 after Ctrl-C, 143 after SIGTERM, 129 after the terminal was
+        closed, and 141 if the reader of the output has gone.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files may be of bytes that are not UTF-8
+            stream.reconfigure(errors="backslashreplace")  # names of files may not be valid UTF-8
     args = _parser().parse_args(arguments)
     try:
         with _ended_by_signals():
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check_processes(args: argparse.Namespace) -> None:
-    """Each process takes memory, and thousands take all of it."""
+    """Limit the number of processes, because each of them takes memory."""
     for flag in ("np", "npfp"):
         given = getattr(args, flag, None)
         for number in given if isinstance(given, list) else [given]:
@@ -80,7 +80,7 @@ def _check_processes(args: argparse.Namespace) -> None:
 
 
 class _Signalled(BaseException):
-    """A signal that ends a process, after what cleans up."""
+    """A signal that ends the process after cleaning up."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -89,34 +89,34 @@ class _Signalled(BaseException):
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise an error, so that what cleans up does; forked processes just end."""
+    """Turn SIGTERM and SIGHUP into an exception, so that cleanup runs; forked processes just end."""
     process = os.getpid()
 
     def end(number: int, frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)  # the second one ends at once
+        signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
         if os.getpid() != process:
             os.kill(os.getpid(), number)
             return
         raise _Signalled(number)
 
-    mine = [number for number in (signal.SIGTERM, signal.SIGHUP) if _is_default(number)]
-    for number in mine:
+    handled = [number for number in (signal.SIGTERM, signal.SIGHUP) if _is_default(number)]
+    for number in handled:
         signal.signal(number, end)
     try:
         yield
     finally:
-        for number in mine:
+        for number in handled:
             signal.signal(number, signal.SIG_DFL)
 
 
 def _is_default(number: int) -> bool:
-    """One that is ignored, as under nohup, stays ignored; signals are the main thread's."""
+    """Whether to handle a signal: not if it is ignored, as under nohup, and only in the main thread."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     return in_main_thread and signal.getsignal(number) is signal.SIG_DFL
 
 
 def _drop_output() -> None:
-    """Nobody reads it, and Python would complain once more at its end."""
+    """Send further output to nowhere: nobody reads it, and Python would print another error at its end."""
     with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 

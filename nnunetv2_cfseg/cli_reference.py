@@ -1,6 +1,6 @@
-"""The page ``docs/reference/cli.md``, made from the parsers of all commands.
+"""Make the page ``docs/reference/cli.md`` from the parsers of all commands.
 
-Printed by ``python -m nnunetv2_cfseg.cli_reference``, and written by ``make cli-reference``.
+``python -m nnunetv2_cfseg.cli_reference`` prints the page, and ``make cli-reference`` writes it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from nnunetv2_cfseg.cli import COMMANDS
 HEAD = """\
 # Commands
 
-This page is made from the commands themselves (`make cli-reference`); `cfseg COMMAND --help` says the same. Flags are
-named as in nnU-Net where nnU-Net has them. Flags in bold must be given.
+This page is generated from the commands (`make cli-reference`); `cfseg COMMAND --help` prints the same. Flags are named
+as in nnU-Net if nnU-Net has them. Flags in bold are required.
 
-Every command ends with exit status 0, or with 2 and one sentence on stderr if something is wrong
+Every command exits with status 0, or with 2 and one sentence on stderr if something is wrong
 ([`CFSEG_TRACEBACK=1`](environment-variables.md#this-packages) also prints the traceback).
 """
 
@@ -33,7 +33,7 @@ def cli_reference(parsers: Mapping[str, argparse.ArgumentParser] | None = None) 
     """The page in Markdown.
 
     Args:
-        parsers: of the commands; by default all of ``cfseg``.
+        parsers: parsers of commands by name; by default all commands of ``cfseg``.
     """
     parsers = command_parsers() if parsers is None else parsers
     return "\n".join([HEAD, *(_command(name, parser) for name, parser in parsers.items())])
@@ -56,7 +56,7 @@ def _row(action: argparse.Action) -> str:
 
 
 def _value(action: argparse.Action) -> str:
-    """What stands after a flag, or for an argument without one."""
+    """The placeholder of the value of a flag or positional argument."""
     if action.nargs == 0:
         return ""
     name = action.metavar or ("{" + ",".join(map(str, action.choices)) + "}" if action.choices else action.dest)

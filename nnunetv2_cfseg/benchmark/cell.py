@@ -1,4 +1,4 @@
-"""One cell of a benchmark: train, predict, evaluate, each once however often the cell is started."""
+"""Run one cell of a benchmark: train, predict and evaluate, each only once even if the cell is started again."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.nnunet.environment import BUDGET_VARIABLE, EXT_TRAINER, FOLDERS, SEED_VARIABLE, ext_trainer_path
 from nnunetv2_cfseg.processes.subprocess_runner import CommandRunner
 
-#: What a finished cell holds.
+#: Files of a finished cell.
 RECORD, TABLE = "cell.json", "summary.csv"
 LOG = Path("log.txt")
 RESULTS = FOLDERS[2]
-#: Of a row that trains nothing, or whose predictions are there.
+#: Costs of steps that a row does not need: training, or prediction if its predictions exist.
 NO_COSTS: dict[str, Any] = {"seconds": 0.0, "peak_bytes": 0}
 NO_NETWORK: dict[str, Any] = {"parameters": None, "flops_per_voxel": None}
-#: What a training has taken is kept this often, for one that is killed.
+#: How often the costs of a training are saved, in case it is killed.
 NOTE_EVERY_S = 10.0
 POLL_S = 0.5
 
 
 def is_done(folder: Path) -> bool:
-    """Whether a cell's folder holds all of it: the record, and the table as it was when the record was written."""
+    """Whether a cell's folder holds the record, and the table that the record was written for."""
     try:
         table = read_json(folder / RECORD).get("table_sha256")
     except (ValueError, OSError):
         return False
     file = folder / TABLE
-    return file.is_file() and table in (None, sha256(file))  # records of earlier versions do not say
+    return file.is_file() and table in (None, sha256(file))  # records of earlier versions lack it
 
 
 def run_cell(matrix: Matrix, cell: Cell, output: Path, *, threads: int, stop: threading.Event | None = None) -> None:
-    """Do what is not done yet of a cell.
+    """Run the steps of a cell that are not done yet.
 
-    A second process that is given the same cell waits for the first.
+    A second process that runs the same cell waits for the first.
 
     Args:
         output: the benchmark's folder.
-        threads: that training and prediction may use.
-        stop: ends it when it is set, from another thread.
+        threads: number of threads for training and prediction.
+        stop: stops the cell when another thread sets it.
 
     Raises:
         CommandError: a command failed.
-        ValueError: the cell has no scans to be scored on.
+        ValueError: the cell has no scans to score.
         InterruptedError: ``stop`` was set.
     """
     folder = output / cell.folder
@@ -72,7 +72,7 @@ def run_cell(matrix: Matrix, cell: Cell, output: Path, *, threads: int, stop: th
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove the temporary files that killed processes left; the cell is locked, so nobody writes them."""
+    """Remove temporary files of killed processes; the cell must be locked, so that nobody is writing them."""
     for file in folder.rglob(".*.tmp"):
         file.unlink(missing_ok=True)
 
@@ -81,34 +81,34 @@ def _run(matrix: Matrix, cell: Cell, output: Path, threads: int, lock: int, stop
     folder = output / cell.folder
     results = folder.resolve() / RESULTS
     results.mkdir(exist_ok=True)
-    steering = {RESULTS: str(results), **environment(matrix, cell, threads), **data_folders(cell.row, output)}
-    # A training that outlives this process for a moment holds the lock.
-    runner = CommandRunner(folder, steering, inherited=lock, stop=stop)
+    variables = {RESULTS: str(results), **environment(matrix, cell, threads), **data_folders(cell.row, output)}
+    # A training that outlives this process for a moment still holds the lock.
+    runner = CommandRunner(folder, variables, inherited=lock, stop=stop)
     scans = find_scans(cell, folder)
-    of_model = ["-tr", cell.row.trainer, "-p", cell.plans, "-device", matrix.device]
+    model_flags = ["-tr", cell.row.trainer, "-p", cell.plans, "-device", matrix.device]
     network = folder.resolve() / "network.json"
     train = ["python", "-m", "nnunetv2_cfseg.benchmark.train", str(network), cell.dataset, cell.configuration,
-             cell.fold, *of_model]  # fmt: skip
-    training, described = NO_COSTS, NO_NETWORK
+             cell.fold, *model_flags]  # fmt: skip
+    training, description = NO_COSTS, NO_NETWORK
 
     def learn() -> dict[str, Any]:
         return measured(runner, [*train, *_pretrained(matrix, cell, output)], so_far=folder / "train_so_far.json")
 
     if cell.row.trainer:
         training = _once(folder / "train.json", learn)
-        described = read_json(network)
+        description = read_json(network)
     (folder / "train_so_far.json").unlink(missing_ok=True)
     predictions = folder / "predictions"
 
     def predict() -> dict[str, Any]:
-        shutil.rmtree(predictions, ignore_errors=True)  # of one that was stopped, files may be broken
+        shutil.rmtree(predictions, ignore_errors=True)  # a prediction that was stopped may have left broken files
         if cell.row.predictions:
             link_predictions(cell, scans, predictions)
             return NO_COSTS
         command, *sub = cell.row.predict.split()
         flags = ["--disable_tta"] if command == "nnUNetv2_predict" else []
         files = ["-i", str(scans.images), "-o", predictions.name]
-        model = ["-d", cell.dataset, *of_model, "-c", cell.configuration, "-f", cell.fold]
+        model = ["-d", cell.dataset, *model_flags, "-c", cell.configuration, "-f", cell.fold]
         if cell.row.model:
             model = ["-m", str(_model_folder(cell)), "-f", cell.fold, "-device", matrix.device]
             command = {"nnUNetv2_predict": "nnUNetv2_predict_from_modelfolder"}.get(command, command)
@@ -118,8 +118,8 @@ def _run(matrix: Matrix, cell: Cell, output: Path, threads: int, lock: int, stop
     evaluate = ["cfseg", "evaluate", str(scans.truth), "predictions", "-djfile", str(scans.dataset_json), "-o",
                 Path(TABLE).with_suffix(".json").name, "-np", str(threads), "--no_pbar"]  # fmt: skip
     runner.run(evaluate, environment={}, log=LOG)
-    described = dict(described)
-    machine = described.pop("machine", None) or describe_machine()
+    description = dict(description)
+    machine = description.pop("machine", None) or describe_machine()
     record = {
         "cell": {**asdict(cell), "cases": scans.cases, "scored_on": scans.words},
         "budget_s": matrix.budget_s,
@@ -127,7 +127,7 @@ def _run(matrix: Matrix, cell: Cell, output: Path, threads: int, lock: int, stop
         "device": matrix.device,
         "train": training,
         "predict": prediction,
-        "network": described,
+        "network": description,
         "machine": machine,
         "table_sha256": sha256(folder / TABLE),
     }
@@ -135,7 +135,7 @@ def _run(matrix: Matrix, cell: Cell, output: Path, threads: int, lock: int, stop
 
 
 def _pretrained(matrix: Matrix, cell: Cell, output: Path) -> list[str]:
-    """Flags of a training that starts from another row's weights."""
+    """Flags of a training that starts from another row's weights; empty for other trainings."""
     before = matrix.cell_before(cell)
     if before is None:
         return []
@@ -143,24 +143,24 @@ def _pretrained(matrix: Matrix, cell: Cell, output: Path) -> list[str]:
     model = Path(before.dataset, name, f"fold_{before.fold}")
     weights = output.resolve() / before.folder / RESULTS / model / "checkpoint_final.pth"
     if not weights.is_file():
-        raise ValueError(f"{cell} starts from the weights of row {before.row.name}, and there are none: {weights}")
+        raise ValueError(f"{cell} starts from the weights of row {before.row.name}, which do not exist: {weights}")
     return ["-pretrained_weights", str(weights)]
 
 
 def _model_folder(cell: Cell) -> Path:
-    """The model of a row that names one.
+    """The folder of the model that a row names.
 
     Raises:
-        ValueError: there is none.
+        ValueError: it has no ``plans.json``.
     """
     folder = Path(os.environ[RESULTS]).resolve() / cell.dataset / cell.row.model
     if not (folder / "plans.json").is_file():
-        raise ValueError(f"the model of row {cell.row.name} must be a folder with plans.json, and is none: {folder}")
+        raise ValueError(f"the model of row {cell.row.name} is not a folder with plans.json: {folder}")
     return folder
 
 
 def environment(matrix: Matrix, cell: Cell, threads: int) -> dict[str, str]:
-    """What a cell's commands are steered by, beside nnU-Net's folders."""
+    """Environment variables of a cell's commands: nnU-Net's input folders, seed, budget, threads and devices."""
     budget = {} if matrix.budget_s is None else {BUDGET_VARIABLE: f"{matrix.budget_s:g}"}
     return {
         **{name: str(Path(os.environ[name]).resolve()) for name in FOLDERS[:2]},
@@ -174,41 +174,41 @@ def environment(matrix: Matrix, cell: Cell, threads: int) -> dict[str, str]:
 
 
 def measured(runner: CommandRunner, command: Sequence[str], *, so_far: Path | None = None) -> dict[str, float]:
-    """Run a command.
+    """Run a command and measure its time and memory.
 
     Args:
-        so_far: of a command that goes on where it was stopped: file that keeps what it has taken until then.
+        so_far: file that keeps the costs of a command that can be stopped and continued.
 
     Returns:
-        ``seconds``, and ``peak_bytes`` of its process and all that this started, at any one time.
+        ``seconds``, and ``peak_bytes``, the most memory that its process and their children held at one time.
 
     Raises:
-        ValueError: it failed.
+        ValueError: the command failed.
     """
     earlier = read_json(so_far) if so_far and so_far.is_file() else {"seconds": 0.0, "peak_bytes": 0}
     begun = noted = time.perf_counter()
-    most = earlier["peak_bytes"]
+    peak_bytes = earlier["peak_bytes"]
 
-    def taken() -> dict[str, float]:
-        return {"seconds": earlier["seconds"] + time.perf_counter() - begun, "peak_bytes": most}
+    def costs() -> dict[str, float]:
+        return {"seconds": earlier["seconds"] + time.perf_counter() - begun, "peak_bytes": peak_bytes}
 
     def look(pid: int) -> None:
-        nonlocal most, noted
-        most = max(most, tree_bytes(pid))
+        nonlocal peak_bytes, noted
+        peak_bytes = max(peak_bytes, tree_bytes(pid))
         if so_far and time.perf_counter() - noted > NOTE_EVERY_S:
-            write_json(so_far, taken())
+            write_json(so_far, costs())
             noted = time.perf_counter()
 
     try:
         runner.run(command, environment={}, log=LOG, watch=look)
     finally:
         if so_far:
-            write_json(so_far, taken())
-    return taken()
+            write_json(so_far, costs())
+    return costs()
 
 
 def _once(file: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What the work came to, also if it was done by an earlier process."""
+    """The result of ``work``, which is read from the file if an earlier process did the work."""
     if not file.is_file():
         write_json(file, work())
     return read_json(file)
@@ -216,16 +216,16 @@ def _once(file: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 @contextmanager
 def _alone(folder: Path, stop: threading.Event) -> Iterator[int]:
-    """Wait until no other process works on the cell; a file descriptor, to be inherited by those that do.
+    """Lock the cell, waiting for other processes; yields the lock's file descriptor for child processes to inherit.
 
-    The file stays and is harmless: a lock ends with the processes that hold it, also with those that are killed.
+    The lock file stays and is harmless: a lock ends when the processes that hold it end or are killed.
     """
     with (folder / ".lock").open("w") as lock:
-        told = False
+        announced = False
         while not _locked(lock.fileno()):
-            if not told:
+            if not announced:
                 print(f"waiting for another process that works in {folder}", file=sys.stderr)
-                told = True
+                announced = True
             if stop.wait(POLL_S):
                 raise InterruptedError("stopped")
         yield lock.fileno()

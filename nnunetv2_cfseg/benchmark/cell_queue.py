@@ -1,4 +1,4 @@
-"""The order of cells: one that starts from the weights of another waits until that has ended."""
+"""Order cells: a cell that starts from the weights of another one waits until that has ended."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
 
 
 class CellQueue:
-    """Cells that wait.
+    """A queue of the cells that have not started.
 
     Args:
-        matrix: of the cells.
-        cells: not done yet, in the order in which they may start.
+        matrix: matrix of the cells.
+        cells: cells that are not done yet, in the order in which they may start.
     """
 
     def __init__(self, matrix: Matrix, cells: Sequence[Cell]) -> None:
         self._matrix, self._waiting = matrix, list(cells)
-        #: Folders of the cells that have not ended.
+        #: Folders of cells that have not ended.
         self._unfinished = {cell.folder for cell in cells}
         self._failed: set[Path] = set()
 
     def __bool__(self) -> bool:
-        """Whether a cell waits."""
+        """Whether any cell has not started."""
         return bool(self._waiting)
 
     def take(self) -> Cell | None:
-        """The next cell that can start; None where all that wait do so for others that run."""
+        """Remove and return the next cell that can start; None if all of them wait for running cells."""
         for cell in self._waiting:
             before = self._matrix.cell_before(cell)
             if before is None or before.folder not in self._unfinished:
@@ -41,7 +41,7 @@ class CellQueue:
         return before if before is not None and before.folder in self._failed else None
 
     def end(self, cell: Cell, *, failed: bool) -> None:
-        """A cell has ended; others may wait for it."""
+        """Record that a cell has ended, which may let others start."""
         self._unfinished.discard(cell.folder)
         if failed:
             self._failed.add(cell.folder)

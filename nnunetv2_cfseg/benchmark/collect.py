@@ -1,4 +1,4 @@
-"""What finished cells hold, as tables."""
+"""Collect the results of finished cells in tables."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from nnunetv2_cfseg.benchmark.matrix import Cell
 from nnunetv2_cfseg.files.csv_cells import table_to_csv
 from nnunetv2_cfseg.files.text_files import read_json
 
-#: Columns that say of which cell a line is.
+#: Columns that identify the cell of a line.
 KEYS = ["dataset", "row", "fold", "seed"]
 
 
 @dataclass(frozen=True)
 class Results:
-    """All that was measured.
+    """The results of all finished cells.
 
     Attributes:
         figures: a line for each cell, case and class: KEYS, then the columns of ``cfseg evaluate``.
         costs: a line for each cell: KEYS, seconds and peak memory of training and prediction, GPU memory of training (0
-            without one), size of the network.
+            without a GPU), size of the network.
         machines: the machines that cells ran on, each once.
-        scored_on: for each dataset, which scans.
+        scored_on: the scored scans of each dataset, in words.
     """
 
     figures: pd.DataFrame
@@ -37,13 +37,13 @@ class Results:
     scored_on: dict[str, str]
 
     def write(self, folder: Path) -> None:
-        """As ``results.csv`` and ``costs.csv``."""
+        """Write ``results.csv`` and ``costs.csv``."""
         for name, table in (("results.csv", self.figures), ("costs.csv", self.costs)):
             (folder / name).write_text(table_to_csv(table), encoding="utf-8")
 
 
 def collect(cells: Iterable[Cell], output: Path) -> Results:
-    """Read the cells that are done; tables without lines where none is."""
+    """Read the finished cells; the tables are empty if there is none."""
     figures, costs, machines, scored_on = [], [], [], {}
     for cell in cells:
         folder = output / cell.folder
@@ -64,7 +64,7 @@ def collect(cells: Iterable[Cell], output: Path) -> Results:
 
 
 def costs_of(record: dict[str, Any]) -> dict[str, float]:
-    """Of a cell's record."""
+    """The costs of a cell, in the columns of ``Results.costs``, from its record."""
     return {
         "train_s": round(record["train"]["seconds"], 1),
         "predict_s": round(record["predict"]["seconds"], 1),
@@ -79,5 +79,5 @@ def costs_of(record: dict[str, Any]) -> dict[str, float]:
 
 
 def _count(value: float | None) -> float:
-    """NaN of a row that trains no network."""
+    """Round a size; NaN for a row that trains no network."""
     return nan if value is None else round(value)

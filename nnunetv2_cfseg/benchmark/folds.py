@@ -1,4 +1,4 @@
-"""The folds of a benchmark, looked at before anything is trained: nnU-Net draws cases by chance for a fold it lacks."""
+"""Check the folds of a benchmark before training, because nnU-Net draws random cases for a fold that does not exist."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.nnunet.datasets import Dataset
 from nnunetv2_cfseg.nnunet.splits import NNUNET_FOLDS, read_splits
 
-#: Folders with labels of a test set; thin ones count more than the thick ones that were copied to them.
+#: Folders with labels of a test set; thin labels are preferred to copied thick ones.
 TEST_LABELS = ("labelsTs_thin", "labelsTs")
 
 
 def check_folds(matrix: Matrix) -> None:
-    """Refuse folds that a dataset does not have, and those without cases to be scored on.
+    """Check that every dataset has the folds, and that they have cases to score.
 
     Raises:
-        ValueError: with the fold and the file.
+        ValueError: a fold does not exist or has no cases; the message names the fold and the file.
     """
     for dataset in matrix.datasets:
         for fold in matrix.folds:
@@ -29,15 +29,15 @@ def _check_fold(dataset: str, fold: str) -> None:
     if fold == "all":
         raw = Dataset(dataset).raw
         if test_labels(raw, read_json(raw / "dataset.json")["file_ending"]) is None:
-            raise ValueError(f"fold all needs a test set with labels (imagesTs, labelsTs), and there is none: {raw}")
+            raise ValueError(f"there is no test set with labels (imagesTs, labelsTs), which fold all needs: {raw}")
     elif file is not None:
         validation_cases(dataset, fold)
     elif int(fold) >= NNUNET_FOLDS:
-        raise ValueError(f"a fold must be one of the {NNUNET_FOLDS} that nnU-Net makes of {dataset}, got fold {fold}")
+        raise ValueError(f"there is no fold {fold}, nnU-Net makes {NNUNET_FOLDS} folds of {dataset}")
 
 
 def test_labels(raw: Path, ending: str) -> str | None:
-    """The folder of a raw dataset with labels of its test set, if it has one."""
+    """The name of the folder with labels of a raw dataset's test set; None if there is none."""
     if not (raw / "imagesTs").is_dir():
         return None
     return next((name for name in TEST_LABELS if any((raw / name).glob(f"*{ending}"))), None)
@@ -47,13 +47,13 @@ def validation_cases(dataset: str, fold: str) -> list[str]:
     """The validation cases of a dataset's fold.
 
     Raises:
-        ValueError: there are none: the fold is ``all``, the splits have no such fold, or it is empty.
+        ValueError: the fold is ``all``, the splits have no such fold, or it is empty.
     """
     file = Dataset(dataset).splits_file
     folds = read_splits(file) if file else []
     if not fold.isdecimal() or int(fold) >= len(folds):
-        raise ValueError(f"a fold must be one of the {len(folds)} in the splits, got fold {fold}: {file or dataset}")
+        raise ValueError(f"there is no fold {fold} among the {len(folds)} in the splits: {file or dataset}")
     cases = folds[int(fold)]["val"]
     if not cases:
-        raise ValueError(f"a fold must have cases in val, and fold {fold} has none: {file}")
+        raise ValueError(f"fold {fold} has no cases in val: {file}")
     return cases

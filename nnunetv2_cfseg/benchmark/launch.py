@@ -1,4 +1,4 @@
-"""Cells as jobs: on this machine, some at a time, or on a cluster with Slurm."""
+"""Run cells as jobs: on this machine, several at a time, or on a Slurm cluster."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Failure:
     """Why a cell failed.
 
     Attributes:
-        reason: a sentence.
-        log: file, relative to the benchmark's folder, with all that was printed.
+        reason: the reason in one sentence.
+        log: file with all output, relative to the benchmark's folder.
     """
 
     reason: str
@@ -51,19 +51,19 @@ def run_cells(
 ) -> Generator[tuple[Cell, Failure | None]]:
     """Run cells, at most ``jobs`` at a time.
 
-    Close the iterator where it is left before its end: this ends the cells that run on this machine, and cancels
-    those on a cluster. So do, on this machine, the end and the death of this process.
+    Close the iterator if you leave it before its end: this stops cells on this machine and cancels those on a cluster.
+    Cells on this machine also stop when this process ends or is killed.
 
     Args:
-        launcher: ``local``, or ``slurm`` for one job a cell on a cluster.
-        threads: of each.
-        slurm: parameters of submitit's, ``slurm_partition`` and so on.
+        launcher: ``local``, or ``slurm`` for one job per cell on a cluster.
+        threads: number of threads of each cell.
+        slurm: parameters of submitit, such as ``slurm_partition``.
 
     Yields:
-        Each cell as it ends, and what was wrong; None if nothing was.
+        Each cell as it ends, with its failure, or None if it succeeded.
 
     Raises:
-        ValueError: submitit or Slurm is not installed, or has no such parameters.
+        ValueError: submitit or Slurm is not installed, or a parameter does not exist.
     """
     if launcher == "slurm":
         yield from _run_on_cluster(matrix, cells, output, jobs=jobs, threads=threads, slurm=slurm)
@@ -74,7 +74,7 @@ def run_cells(
 def _run_here(
     matrix: Matrix, cells: Sequence[Cell], output: Path, *, jobs: int, threads: int
 ) -> Generator[tuple[Cell, Failure | None]]:
-    """In threads: all that takes time are the commands that a cell runs."""
+    """Run cells in threads, which suffice because all the work is in the commands that cells run."""
     stop = threading.Event()
 
     def work(cell: Cell) -> Failure | None:
@@ -100,7 +100,7 @@ def _run_here(
 
 
 def _failure_before(queue: CellQueue, cell: Cell) -> Failure | None:
-    """Why a cell cannot start: the one whose weights it needs has failed. It has then failed as well."""
+    """The failure of a cell whose weights come from a failed cell, which ends it as failed too; otherwise None."""
     before = queue.failed_before(cell)
     if before is None:
         return None
@@ -111,16 +111,16 @@ def _failure_before(queue: CellQueue, cell: Cell) -> Failure | None:
 def try_cell(
     matrix: Matrix, cell: Cell, output: Path, *, threads: int, stop: threading.Event | None = None
 ) -> Failure | None:
-    """Run a cell; what was wrong with it, or None."""
+    """Run a cell and return its failure, or None if it succeeded."""
     log = cell.folder / LOG
     try:
         run_cell(matrix, cell, output, threads=threads, stop=stop)
     except CommandError as error:
         return Failure(error.reason, log)
-    except Exception as error:  # whatever is wrong with one cell, the others run
-        words = " ".join(str(error).split())
+    except Exception as error:  # a failed cell must not stop the others
+        message = " ".join(str(error).split())
         kind = type(error).__name__
-        return Failure(words if isinstance(error, ValueError | OSError) and words else f"{kind}: {words}", log)
+        return Failure(message if isinstance(error, ValueError | OSError) and message else f"{kind}: {message}", log)
     return None
 
 
@@ -159,22 +159,22 @@ def _executor(folder: Path, threads: int, device: str, slurm: Mapping[str, Any])
                 "gpus_per_node": int(device == "cuda")}  # fmt: skip
     try:
         executor.update_parameters(**{**defaults, **slurm})
-    except (NameError, TypeError, ValueError) as error:  # what submitit raises at names that it does not have
+    except (NameError, TypeError, ValueError) as error:  # what submitit raises for unknown names
         raise ValueError(f"--slurm must be parameters of submitit ({' '.join(str(error).split())})") from error
     return executor
 
 
 def outcome(job: Job, output: Path) -> Failure | None:
-    """How a job of a cluster ended; where it did not come to an end, what Slurm and Python printed."""
+    """The failure of a cluster job, or None; for a job that broke off, from the output of Slurm and Python."""
     error = job.exception()
     if error is None:
-        found: Failure | None = job.result()
-        return found
+        failure: Failure | None = job.result()
+        return failure
     log = Path(os.path.relpath(job.paths.stderr, output.resolve()))
     printed = (job.stderr() or "") if job.paths.stderr.is_file() else ""
     return Failure(failure_reason(printed or str(error)), log)
 
 
 def default_threads(jobs: int) -> int:
-    """Of each cell, so that all of them share the machine's cores."""
+    """The number of threads of each cell, so that all jobs share the machine's cores."""
     return max(1, (os.cpu_count() or 1) // jobs)

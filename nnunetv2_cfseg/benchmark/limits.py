@@ -1,4 +1,4 @@
-"""What a benchmark may say, so that a stranger's file writes nowhere else and runs no other code."""
+"""Limit what a benchmark's file may say, so that a stranger's file cannot write elsewhere or run other code."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ MOST_VALUES, LARGEST_VALUE = 1000, 1e9
 PLAIN = re.compile(r"\w[\w.+-]*", re.ASCII)
 #: Names of Python classes: trainers, planners.
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-#: A class that plans may name: nnU-Net imports it by its path.
+#: Classes that plans may name, which nnU-Net imports by their path.
 CLASS_PATH = re.compile(
     r"(torch\.nn(\.modules\.[a-z]+)?|dynamic_network_architectures\.(architectures|building_blocks)\.[a-z_0-9]+"
     r"|nnunetv2_cfseg\.networks(\.[a-z_]+)?)\.[A-Z]\w*",
     re.ASCII,
 )
-#: Flags of prediction with one dash that a row may have; argparse takes others apart, ``-oelsewhere`` is ``-o``.
+#: Flags of prediction with one dash that a row may have. Others are unsafe: argparse reads ``-oelsewhere`` as ``-o``.
 SHORT_FLAGS = ("-chk", "-step_size", "-npp", "-nps")
-#: Flags with two dashes that it may not have.
+#: Flags with two dashes that a row may not have.
 REFUSED_FLAGS = ("--trust_checkpoint", "--continue_prediction", "--c")
 
 
 def check_plain(name: Any, what: str) -> None:
-    """A name that a file or a folder can have, and that stays in its folder.
+    """Check a name of a file or folder, which must not lead out of its folder.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a plain name.
     """
     if not _matches(PLAIN, name):
         raise ValueError(f"{what} must be a plain name of letters, digits, _ . + and -, got {short(name)}")
 
 
 def check_class_name(name: Any, what: str) -> None:
-    """A name that nnU-Net looks up among its classes.
+    """Check the name of a class that nnU-Net looks up.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not an identifier.
     """
     if not _matches(IDENTIFIER, name):
         raise ValueError(f"{what} must be the name of a class, got {short(name)}")
 
 
 def check_title(name: Any, slug: str) -> None:
-    """The name of a row, which its folder is called after.
+    """Check the name of a row, from which the name of its folder (``slug``) is made.
 
     Raises:
-        ValueError: it has control characters, is too long, or leaves nothing for the folder's name.
+        ValueError: it has control characters, is too long, or its slug is empty.
     """
     if not isinstance(name, str) or not name.isprintable() or len(name) > LONGEST_NAME or not slug:
         raise ValueError(
@@ -68,7 +68,7 @@ def check_title(name: Any, slug: str) -> None:
 
 
 def check_fold(fold: Any) -> None:
-    """A fold's number, or ``all``.
+    """Check a fold, which is a number or ``all``.
 
     Raises:
         ValueError: it is neither.
@@ -79,7 +79,7 @@ def check_fold(fold: Any) -> None:
 
 
 def check_number(value: float, name: str, *, low: float = 0, most: float) -> None:
-    """A finite number above ``low`` and not absurd.
+    """Check that a number is finite, above ``low`` and at most ``most``.
 
     Raises:
         ValueError: it is not.
@@ -89,10 +89,10 @@ def check_number(value: float, name: str, *, low: float = 0, most: float) -> Non
 
 
 def check_arguments(arguments: Iterable[Any], row: str) -> None:
-    """More flags for a row's prediction: none that the benchmark gives itself, no path.
+    """Check a row's additional flags of prediction: none that the benchmark sets itself, and no paths.
 
     Raises:
-        ValueError: a flag or a value that a row must not have.
+        ValueError: a flag or a value is not allowed.
     """
     for word in arguments:
         if not isinstance(word, str) or not word.isprintable() or "/" in word or "\\" in word or ".." in word:
@@ -106,10 +106,10 @@ def check_arguments(arguments: Iterable[Any], row: str) -> None:
 
 
 def check_changes(changes: Any, row: str) -> None:
-    """Changes to plans: numbers, plain words, and classes of networks.
+    """Check changes to plans, whose values may be numbers, plain words and classes of networks.
 
     Raises:
-        ValueError: something else; the message names the row.
+        ValueError: a setting or value is something else; the message names the row.
     """
     if not isinstance(changes, Mapping):
         raise ValueError(f"changes must map settings of the plans to values, got {short(changes)} of row {row}")
@@ -121,7 +121,7 @@ def check_changes(changes: Any, row: str) -> None:
 
 
 def _check_values(value: Any, where: str) -> None:
-    """All that a value holds; YAML's aliases can make a small file hold very much, and hold itself."""
+    """Check a value and all values in it, with a limit: YAML aliases can make a small file huge or recursive."""
     waiting, seen = [value], 0
     while waiting:
         value, seen = waiting.pop(), seen + 1
@@ -144,7 +144,7 @@ def _check_value(value: Any, where: str) -> None:
 
 
 def short(value: Any) -> str:
-    """A value in an error, with its control characters escaped and cut where it is long."""
+    """A value for an error message, with control characters escaped, and cut at 80 characters."""
     text = repr(value) if isinstance(value, str | int | float) else f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:76]} ..."
 

@@ -1,4 +1,4 @@
-"""What a benchmark runs: rows, datasets, folds and seeds, and the cells that they make."""
+"""The matrix of a benchmark: rows, datasets, folds and seeds, and the cells that they form."""
 
 from __future__ import annotations
 
@@ -14,34 +14,35 @@ from nnunetv2_cfseg.files.schema import check_document
 from nnunetv2_cfseg.files.yaml_files import read_yaml
 from nnunetv2_cfseg.nnunet.datasets import dataset_number
 
-#: What predicts: nnU-Net's command, or ours, which takes models of this package's network alone.
+#: Commands that predict: nnU-Net's, or ours, which only takes models of this package's network.
 PREDICTORS = ("nnUNetv2_predict", "cfseg predict")
-#: Our planners, which have a command of their own.
+#: Our planners, which are run by ``cfseg plan_and_preprocess``.
 OUR_PLANNERS = ("CFSegPlanner", "ThinThickPlanner")
 NNUNET_PLANNER = "ExperimentPlanner"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A way to train and predict, or predictions that are there.
+    """A way to train and predict, or existing predictions.
 
     Attributes:
-        name: in tables.
-        trainer: nnU-Net's name of it; empty for a row that trains nothing.
-        planner: makes the plans where they are not there yet; nnU-Net's if empty, and nobody if ``plans`` are named.
-        preset: of the network, for our planners.
-        plans: name of the plans; that of planner, preset and memory target if empty.
-        configuration: of the plans; the benchmark's if empty.
+        name: its name in tables.
+        trainer: name of the trainer; empty for a row that trains nothing.
+        planner: makes the plans if they do not exist; if empty, nnU-Net's planner, or none if ``plans`` are named.
+        preset: preset of the network, for our planners.
+        plans: name of the plans; if empty, it is made from planner, preset and memory target.
+        configuration: configuration of the plans; if empty, the benchmark's.
         predict: one of PREDICTORS.
-        arguments: more flags for it.
-        changes: to the plans' configuration, ``architecture.arch_kwargs.depth: 2``; others are written for it.
-        datasets: that it is for; all of the benchmark's if empty.
-        labels: ``thin`` trains on the thin labels of a dataset of pairs; its own if empty.
-        after: name of the row whose weights it starts from, but for the last layer, as nnU-Net's
+        arguments: additional flags for ``predict``.
+        changes: changes to the plans' configuration, such as ``architecture.arch_kwargs.depth: 2``, for which new
+            plans are written.
+        datasets: datasets that the row is for; if empty, all of the benchmark's.
+        labels: ``thin`` trains on the thin labels of a dataset of pairs; if empty, on the dataset's own labels.
+        after: name of the row whose weights it starts from, except for the last layer, as with nnU-Net's
             ``-pretrained_weights``.
-        model: instead of a trainer: a model's folder in that of the dataset in ``nnUNet_results``; the cell's fold of
-            it predicts.
-        predictions: instead of a trainer: a folder in that of the raw dataset, ``labelsTs``, which is scored as it is.
+        model: instead of a trainer: a model folder below the dataset's folder in ``nnUNet_results``, of which the
+            cell's fold predicts.
+        predictions: instead of a trainer: a folder below the raw dataset's, such as ``labelsTs``, to score as it is.
     """
 
     name: str
@@ -65,9 +66,9 @@ class Row:
             limits.check_class_name(self.trainer, f"the trainer of row {self.name}")
         if self.planner:
             limits.check_class_name(self.planner, f"the planner of row {self.name}")
-        for what in ("preset", "plans", "configuration"):
-            if getattr(self, what):
-                limits.check_plain(getattr(self, what), f"{what} of row {self.name}")
+        for setting in ("preset", "plans", "configuration"):
+            if getattr(self, setting):
+                limits.check_plain(getattr(self, setting), f"{setting} of row {self.name}")
         for dataset in self.datasets:
             limits.check_plain(dataset, f"a dataset of row {self.name}")
         if self.predict not in PREDICTORS:
@@ -80,24 +81,24 @@ class Row:
 
     @property
     def slug(self) -> str:
-        """The name, as a folder may have it."""
+        """The name in a form that a folder can have."""
         return re.sub(r"[^0-9A-Za-z]+", "_", self.name).strip("_")
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """All of a benchmark.
+    """All settings of a benchmark.
 
     Attributes:
         rows: in the order of the tables.
-        datasets: ids or names, as ``nnUNet_raw`` has them.
-        folds: of each dataset's splits, or ``all``.
-        seeds: of each fold.
+        datasets: ids or names of datasets in ``nnUNet_raw``.
+        folds: folds of each dataset's splits, or ``all``.
+        seeds: seeds of each fold.
         budget_s: seconds of training of a cell; None for trainers that count epochs.
         reference: name of the row that the others are tested against.
-        configuration: of the plans, for rows that name no other.
-        device: for training and prediction.
-        gpu_memory_target_gb: that plans are made for.
+        configuration: configuration of the plans, for rows that name no other.
+        device: device for training and prediction.
+        gpu_memory_target_gb: GPU memory that plans are made for.
     """
 
     rows: tuple[Row, ...]
@@ -126,8 +127,8 @@ class Matrix:
             timed = row.trainer.endswith("_timed")
             if timed != (self.budget_s is not None):
                 raise ValueError(
-                    "rows must all train for the same seconds, by trainers that end with _timed and a budget_s, or all "
-                    f"by trainers that count epochs and no budget_s, got {row.trainer} and budget_s {self.budget_s}"
+                    "either all trainers must end with _timed and budget_s must be given, or all must count epochs "
+                    f"without a budget_s, got {row.trainer} and budget_s {self.budget_s}"
                 )
             if row.preset != "default" and row.planner not in OUR_PLANNERS:
                 planner = row.planner or NNUNET_PLANNER
@@ -153,7 +154,7 @@ class Matrix:
             raise ValueError(f"a benchmark must have at most {limits.MOST_CELLS} cells, got {count}")
 
     def cells(self) -> Iterator[Cell]:
-        """Seed by seed, so that a benchmark that is stopped has all rows of some seeds."""
+        """All cells, seed by seed, so that a benchmark that is stopped has all rows of some seeds."""
         for seed in self.seeds:
             for dataset in self.datasets:
                 for fold in self.folds:
@@ -167,16 +168,16 @@ class Matrix:
         )  # fmt: skip
 
     def cell_before(self, cell: Cell) -> Cell | None:
-        """The cell whose weights another one starts from, if it starts from any."""
+        """The cell whose weights a cell starts from; None if it starts from random weights."""
         before = {row.name: row for row in self.rows}.get(cell.row.after)
         return None if before is None else self._cell(cell.dataset, before, cell.fold, cell.seed)
 
     def rows_of(self, dataset: str) -> list[Row]:
-        """The rows that are for a dataset."""
+        """The rows that run on a dataset."""
         return [row for row in self.rows if not row.datasets or dataset in row.datasets]
 
     def with_dataset_names(self, name_of: Callable[[str], str]) -> Matrix:
-        """The same with other names of its datasets; those that rows name beside them stay as they are."""
+        """The matrix with other names of its datasets, also in its rows; other datasets of rows keep their names."""
         datasets = tuple(map(name_of, self.datasets))
         names = {dataset_number(name): name for name in datasets}
         rows = tuple(
@@ -190,7 +191,7 @@ class Matrix:
         return row.configuration or self.configuration
 
     def plans_of(self, row: Row) -> str:
-        """The name of a row's plans, its changes left aside."""
+        """The name of a row's plans before its changes."""
         if row.plans:
             return row.plans
         planner = row.planner or NNUNET_PLANNER
@@ -211,12 +212,12 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Cell:
-    """One training and what follows of it.
+    """A row on one dataset, fold and seed: one training with its prediction and evaluation.
 
     Attributes:
-        planned: name of the plans that a planner makes, or that are there.
-        plans: name of the plans that are trained with: those, or others with the row's changes.
-        configuration: of the plans.
+        planned: name of the plans that a planner makes, or that exist.
+        plans: name of the plans to train with: the same, or new ones with the row's changes.
+        configuration: configuration of the plans.
     """
 
     dataset: str
@@ -229,7 +230,7 @@ class Cell:
 
     @property
     def folder(self) -> Path:
-        """Where it is kept, in the benchmark's folder."""
+        """The cell's folder, relative to the benchmark's."""
         return Path("cells", self.dataset, self.row.slug, f"fold_{self.fold}_seed_{self.seed}")
 
     def __str__(self) -> str:
@@ -237,14 +238,14 @@ class Cell:
 
 
 def read_matrix(file: Path, **overwrite: Any) -> Matrix:
-    """Read a YAML file; ``rows`` maps names to what :class:`Row` has.
+    """Read a matrix from a YAML file, in which ``rows`` maps names to the attributes of :class:`Row`.
 
     Args:
-        overwrite: of what the file says; None leaves it.
+        overwrite: settings that replace those of the file, unless they are None.
 
     Raises:
-        ValueError: the file is no YAML, or says what a benchmark does not have.
-        OSError: it cannot be read.
+        ValueError: the file is not YAML, or has settings that a benchmark does not have.
+        OSError: the file cannot be read.
     """
     content = read_yaml(file)
     if not isinstance(content, dict) or not isinstance(content.get("rows"), dict):
@@ -260,10 +261,10 @@ def read_matrix(file: Path, **overwrite: Any) -> Matrix:
 
 
 def make_matrix(rows: Sequence[Row], **settings: Any) -> Matrix:
-    """A matrix of settings as YAML or flags have them.
+    """Make a matrix from settings in the types of YAML or flags.
 
     Raises:
-        ValueError: a setting that a benchmark does not have, or of another kind.
+        ValueError: a setting does not exist or has another type.
     """
     _check_keys(settings)
     for name, kind in (("datasets", str), ("folds", str), ("seeds", int)):
@@ -275,14 +276,14 @@ def make_matrix(rows: Sequence[Row], **settings: Any) -> Matrix:
             settings[name] = _as(float, settings[name], name)
     for name in ("reference", "configuration", "device"):
         if name in settings and not isinstance(settings[name], str):
-            raise ValueError(f"{name} must be a text, got {limits.short(settings[name])}")
+            raise ValueError(f"{name} must be text, got {limits.short(settings[name])}")
     return Matrix(rows=tuple(rows), **{"datasets": (), **settings})
 
 
 def _check_keys(settings: Mapping[Any, Any]) -> None:
-    known = {one.name for one in fields(Matrix)} - {"rows"}
+    known = {attribute.name for attribute in fields(Matrix)} - {"rows"}
     if unknown := sorted(map(str, set(settings) - known)):
-        raise ValueError(f"a benchmark has {', '.join(sorted(known))}, not {', '.join(unknown)}")
+        raise ValueError(f"a benchmark has no {', '.join(unknown)}; its settings are {', '.join(sorted(known))}")
 
 
 def _row(name: str, entry: Any) -> Row:
@@ -290,16 +291,16 @@ def _row(name: str, entry: Any) -> Row:
         raise ValueError(
             f"a row must be a mapping with a trainer, a model or predictions, got {limits.short(entry)} of {name}"
         )
-    known = {one.name for one in fields(Row)} - {"name"}
+    known = {attribute.name for attribute in fields(Row)} - {"name"}
     if unknown := sorted(map(str, set(entry) - known)):
-        raise ValueError(f"a row has {', '.join(sorted(known))}, not {', '.join(unknown)}: row {name}")
+        raise ValueError(f"a row has no {', '.join(unknown)}; its settings are {', '.join(sorted(known))}: row {name}")
     lists: dict[str, Any] = {
         key: _words(entry.get(key, ()), f"{key} of row {name}") for key in ("arguments", "datasets")
     }
     texts = {key: value for key, value in entry.items() if key not in ("changes", *lists)}
     for key, value in texts.items():
         if not isinstance(value, str):
-            raise ValueError(f"{key} must be a text, got {limits.short(value)} of row {name}")
+            raise ValueError(f"{key} must be text, got {limits.short(value)} of row {name}")
     return Row(name=str(name), **lists, **texts, changes=entry.get("changes", {}))
 
 
@@ -310,11 +311,11 @@ def _words(values: Any, what: str) -> tuple[str, ...]:
 
 
 def _check_datasets_of_rows(rows: Sequence[Row], listed: Any, asked: Sequence[str] | None) -> None:
-    """Of a file that lists datasets: a row that is for none of them, nor for those asked for, would never run."""
+    """Refuse a row whose datasets are neither listed in the file nor asked for, because it would never run."""
     if not listed:
         return
-    of_file = listed if isinstance(listed, list) else [listed]
-    known = {dataset_number(str(dataset)) for dataset in (*of_file, *(asked or ()))}
+    in_file = listed if isinstance(listed, list) else [listed]
+    known = {dataset_number(str(dataset)) for dataset in (*in_file, *(asked or ()))}
     for row in rows:
         if stray := [dataset for dataset in row.datasets if dataset_number(dataset) not in known]:
             raise ValueError(
@@ -324,7 +325,7 @@ def _check_datasets_of_rows(rows: Sequence[Row], listed: Any, asked: Sequence[st
 
 def _as(kind: type, value: Any, name: str) -> Any:
     try:
-        if isinstance(value, bool) or (kind is int and isinstance(value, float)):  # True is no 1, and 1.5 is not 1
+        if isinstance(value, bool) or (kind is int and isinstance(value, float)):  # True is not 1, and 1.5 is not 1
             raise TypeError
         return kind(value)
     except (TypeError, ValueError, OverflowError):
@@ -332,13 +333,13 @@ def _as(kind: type, value: Any, name: str) -> Any:
 
 
 def only_rows(matrix: Matrix, names: Sequence[str]) -> Matrix:
-    """The same with some of its rows.
+    """The matrix with only the named rows.
 
     Raises:
-        ValueError: a name that no row has.
+        ValueError: no row has one of the names.
     """
     known = {row.name: row for row in matrix.rows}
     if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"rows must be of {', '.join(known)}, got {', '.join(unknown)}")
+        raise ValueError(f"there is no row {', '.join(unknown)}; the rows are {', '.join(known)}")
     reference = matrix.reference if matrix.reference in names else ""
     return replace(matrix, rows=tuple(known[name] for name in names), reference=reference)

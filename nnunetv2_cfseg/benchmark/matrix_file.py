@@ -1,4 +1,4 @@
-"""The types of a benchmark's YAML file; what its values may be is :mod:`.matrix`'s to say."""
+"""The types in a benchmark's YAML file; :mod:`.matrix` checks the values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST_ROWS, MOST_VALUES = 1000, 1000
 
 
 def _word(value: Any) -> str:
-    """A word, or a number that stands for one: ``501`` of a dataset, ``0`` of a fold."""
+    """A word, or a number used as a word, such as ``501`` for a dataset or ``0`` for a fold."""
     if isinstance(value, str) and len(value) <= 200:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15:
@@ -21,7 +21,7 @@ def _word(value: Any) -> str:
 
 
 def _words(value: Any) -> Any:
-    """One word stands for a list of one."""
+    """Wrap a single value in a list."""
     return value if isinstance(value, list | tuple) else [value]
 
 
@@ -32,7 +32,7 @@ Seeds = Annotated[list[Whole], BeforeValidator(_words), Field(max_length=MOST_VA
 
 
 class RowEntry(Document):
-    """What a row may say."""
+    """The settings of a row in the file."""
 
     trainer: Text = ""
     planner: Text = ""
@@ -50,7 +50,7 @@ class RowEntry(Document):
 
 
 class MatrixFile(Document):
-    """All of the file."""
+    """The whole file."""
 
     rows: Annotated[dict[Word, RowEntry], Field(min_length=1, max_length=MOST_ROWS)]
     datasets: Words = []

@@ -1,4 +1,4 @@
-"""Seconds and memory of a command with all the processes it starts (Linux)."""
+"""Measure seconds and memory of a command with all processes that it starts (Linux)."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ SAMPLE_S = 0.1
 
 
 def measure(command: Sequence[object], environment: Mapping[str, str] | None = None) -> tuple[float, int]:
-    """Run a command to its end.
+    """Run a command to its end and measure it.
 
     Returns:
-        Seconds, and the most bytes that it and its processes held at a sample.
+        Seconds, and the largest number of bytes that it and its children held at a sample.
 
     Raises:
-        RuntimeError: it failed; the message is what it wrote.
+        RuntimeError: the command failed; the message holds its output.
     """
     with tempfile.TemporaryFile("w+") as log:
-        begun, most = time.perf_counter(), 0
+        begun, peak_bytes = time.perf_counter(), 0
         process = subprocess.Popen(
             [str(word) for word in command], stdout=log, stderr=log, env={**os.environ, **(environment or {})}
         )
         while process.poll() is None:
-            most = max(most, tree_bytes(process.pid))
+            peak_bytes = max(peak_bytes, tree_bytes(process.pid))
             time.sleep(SAMPLE_S)
         seconds = time.perf_counter() - begun
         if process.returncode:
             log.seek(0)
             raise RuntimeError(f"{command[0]} ended with {process.returncode}:\n{log.read()}")
-    return seconds, most
+    return seconds, peak_bytes
 
 
 def tree_bytes(pid: int) -> int:
-    """Proportional set size of a process and all it started, in bytes (proc(5), smaps_rollup).
+    """Proportional set size of a process and all its descendants, in bytes (proc(5), smaps_rollup).
 
     Returns:
-        0 for a process that has ended, and where there is no ``/proc``.
+        Bytes; 0 if the process has ended or there is no ``/proc``.
     """
     process = Path("/proc", str(pid))
     try:

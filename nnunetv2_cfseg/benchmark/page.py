@@ -1,4 +1,4 @@
-"""A benchmark as one HTML page that needs no other file."""
+"""Render a benchmark as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from nnunetv2_cfseg.evaluation.report.class_colours import class_colours
 from nnunetv2_cfseg.evaluation.report.page import render_template
 from nnunetv2_cfseg.evaluation.report.tables import Cell, Head, Row, Table, sort_key, words_table
 
-#: What Dice is drawn against: column of the costs, title and unit.
+#: Costs that Dice is drawn against: column, title and unit.
 COSTS = (
     ("predict_s_per_case", "Prediction", "seconds a case"),
     ("peak_gb", "Peak memory", "GB"),
     ("train_peak_gpu_gb", "GPU memory of training", "GB"),
     ("train_s", "Training", "seconds"),
 )
-#: Of the largest cost to the least, for a chart: equal budgets differ by what a start takes, which tells nothing.
+#: Draw a chart if the largest cost is at least this many times the smallest; equal budgets differ only by start-up.
 LEAST_RATIO = 1.25
 
 
 @dataclass(frozen=True)
 class Point:
-    """A row: its number, where it is in percent, its interval, and whether no other costs less and segments better."""
+    """A row in a chart: its number, position and interval in percent; ``best`` if no row is cheaper and better."""
 
     row: str
     number: int
@@ -45,7 +45,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Dice against a cost."""
+    """A chart of the rows' Dice against a cost."""
 
     title: str
     across: str
@@ -56,12 +56,12 @@ class Scatter:
 
 
 def render(title: str, lead: Sequence[str], results: Results, found: Sequence[Block], command: str) -> str:
-    """The page as HTML.
+    """Render the page as HTML.
 
     Args:
         lead: paragraphs below the title.
         found: the tables.
-        command: that made it.
+        command: the command that ran the benchmark.
     """
     rows = list(dict.fromkeys(results.figures["row"]))
     colours = dict(zip(rows, class_colours(len(rows)), strict=True))
@@ -70,10 +70,10 @@ def render(title: str, lead: Sequence[str], results: Results, found: Sequence[Bl
         str(dataset): scatters(figures, results.costs[results.costs["dataset"] == dataset], colours)
         for dataset, figures in results.figures.groupby("dataset", sort=False)
     }
-    charts = {dataset: drawn for dataset, drawn in charts.items() if drawn}  # of a single row there is nothing to draw
+    charts = {dataset: drawn for dataset, drawn in charts.items() if drawn}  # a single row gives no charts
     settings = [
         words_table(
-            f"Machine {number}", ("setting", "value"), [(name, _told(value)) for name, value in machine.items()]
+            f"Machine {number}", ("setting", "value"), [(name, _in_words(value)) for name, value in machine.items()]
         )
         for number, machine in enumerate(results.machines, 1)
     ]
@@ -84,7 +84,7 @@ def render(title: str, lead: Sequence[str], results: Results, found: Sequence[Bl
 
 
 def sortable(block: Block) -> Table:
-    """A block as a table that readers can sort, with intervals below their means."""
+    """Turn a block into a table that readers can sort, with intervals below means."""
     return Table(
         title=block.title,
         head=tuple(Head(words) for words in block.head),
@@ -105,7 +105,7 @@ def _cell(words: str) -> Cell:
 
 
 def scatters(figures: pd.DataFrame, costs: pd.DataFrame, colours: dict[str, str]) -> list[Scatter]:
-    """Dice of a dataset's rows against each of their costs that was measured."""
+    """Charts of the rows' Dice on a dataset against each cost that differs enough between rows."""
     ranked = ranking(figures, "Dice").set_index("row")
     peak = costs[["train_peak_gb", "predict_peak_gb"]].max(axis=1)
     of_rows = costs.assign(peak_gb=peak).groupby("row").mean(numeric_only=True)
@@ -140,7 +140,7 @@ def _scatter(title: str, across: str, spent: Sequence[float], ranked: pd.DataFra
     return Scatter(title, across, x, y, points, "; ".join(point.words for point in points))
 
 
-def _told(value: object) -> str:
+def _in_words(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {version}" for name, version in value.items())
     return "none" if value is None else str(value)

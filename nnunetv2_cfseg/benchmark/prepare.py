@@ -1,4 +1,4 @@
-"""Plans and preprocessed data of a benchmark, made once and where nnU-Net keeps them."""
+"""Make plans and preprocessed data of a benchmark once, where nnU-Net keeps them."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from nnunetv2_cfseg.processes.subprocess_runner import CommandRunner
 
 
 def dataset_name(dataset: str) -> str:
-    """``Dataset501_Name`` of an id or a name.
+    """The full name, such as ``Dataset501_Name``, of a dataset id or name.
 
     Raises:
-        ValueError: ``nnUNet_raw`` has none, or several.
+        ValueError: ``nnUNet_raw`` has no such dataset, or several.
     """
     require_folders()
-    found = find_dataset(dataset, [RAW])
-    if not (found.raw / "dataset.json").is_file():
-        raise ValueError(f"a raw dataset must have a dataset.json, and there is none: {found.raw}")
-    return found.name
+    in_raw = find_dataset(dataset, [RAW])
+    if not (in_raw.raw / "dataset.json").is_file():
+        raise ValueError(f"there is no dataset.json in the raw dataset: {in_raw.raw}")
+    return in_raw.name
 
 
 def prepare(matrix: Matrix, runner: CommandRunner, *, processes: int) -> None:
-    """Plan and preprocess what is not there yet.
+    """Plan and preprocess whatever does not exist yet.
 
     Args:
-        runner: of the commands.
-        processes: of nnU-Net's preprocessing.
+        runner: runs the commands.
+        processes: number of processes of nnU-Net's preprocessing.
 
     Raises:
-        ValueError: a command failed, or plans that a row names are not there and no planner is known.
+        ValueError: a command failed, or plans that a row names do not exist and the row has no planner.
     """
     # Folds and seeds share their plans.
     cells = {(cell.dataset, cell.row.slug): cell for cell in matrix.cells() if cell.row.trainer}
-    for cell in sorted(cells.values(), key=lambda cell: cell.row.labels):  # thin labels last: they take others' folds
+    for cell in sorted(cells.values(), key=lambda cell: cell.row.labels):  # thin labels last: they use others' folds
         if cell.row.labels:
             link_thin_dataset(cell.dataset, runner.folder)
         dataset = trained_dataset(cell, runner.folder)
@@ -57,8 +57,8 @@ def _prepare(matrix: Matrix, cell: Cell, dataset: Dataset, runner: CommandRunner
     if not is_preprocessed(dataset, cell.planned, cell.configuration):
         if cell.row.plans and not cell.row.planner:
             raise ValueError(
-                f"plans that a row names must be there and preprocessed, or have a planner, got {cell.planned} of row "
-                f"{cell.row.name}: {dataset.preprocessed}"
+                f"plans {cell.planned} of row {cell.row.name} are not there and preprocessed, and it has no planner: "
+                f"{dataset.preprocessed}"
             )
         _plan_and_preprocess(matrix, cell, dataset, runner, processes)
     if cell.row.changes:
@@ -66,7 +66,7 @@ def _prepare(matrix: Matrix, cell: Cell, dataset: Dataset, runner: CommandRunner
 
 
 def is_preprocessed(dataset: Dataset, plans: str, configuration: str) -> bool:
-    """Whether plans are there, and the data of every case that they ask for."""
+    """Whether the plans and the preprocessed data of every case exist."""
     file = dataset.preprocessed / f"{plans}.json"
     if not file.is_file():
         return False
@@ -74,7 +74,7 @@ def is_preprocessed(dataset: Dataset, plans: str, configuration: str) -> bool:
     planned = configurations_of(content, str(file))
     if configuration not in planned:
         raise ValueError(
-            f"a benchmark's configuration must be one of {', '.join(planned)}, got {configuration}: {file}"
+            f"there is no configuration {configuration} in the plans; theirs are {', '.join(planned)}: {file}"
         )
     identifier = resolve(content, configuration, str(file)).get("data_identifier")
     check_plain(identifier, f"data_identifier of {configuration} in {file}")
@@ -84,10 +84,12 @@ def is_preprocessed(dataset: Dataset, plans: str, configuration: str) -> bool:
 
 
 def write_nnunet_splits(dataset: Dataset) -> None:
-    """The folds that nnU-Net would write when it first trains: cells that begin together would write them at once."""
-    of_others = Dataset(dataset.name).preprocessed / SPLITS
-    if dataset.preprocessed != of_others.parent and of_others.is_file():  # thin labels have the folds of the thick ones
-        write_splits(dataset.preprocessed, read_any_json(of_others))
+    """Write the folds that nnU-Net writes when it first trains, because parallel cells would all write them."""
+    nnunet_splits = Dataset(dataset.name).preprocessed / SPLITS
+    if (
+        dataset.preprocessed != nnunet_splits.parent and nnunet_splits.is_file()
+    ):  # thin labels use the thick ones' folds
+        write_splits(dataset.preprocessed, read_any_json(nnunet_splits))
     if not (dataset.preprocessed / SPLITS).is_file():
         from nnunetv2.utilities.crossval_split import generate_crossval_split  # slow to import
 
@@ -98,8 +100,8 @@ def write_nnunet_splits(dataset: Dataset) -> None:
 def _plan_and_preprocess(matrix: Matrix, cell: Cell, dataset: Dataset, runner: CommandRunner, processes: int) -> None:
     row, plans, configuration = cell.row, cell.planned, cell.configuration
     number, memory, count = dataset.number, f"{matrix.gpu_memory_target_gb:g}", str(processes)
-    of_labels = f"{row.labels}_labels_" if row.labels else ""
-    log = Path("logs", f"prepare_{dataset.name}_{of_labels}{plans}_{configuration}.log")
+    labels = f"{row.labels}_labels_" if row.labels else ""
+    log = Path("logs", f"prepare_{dataset.name}_{labels}{plans}_{configuration}.log")
     if row.planner in OUR_PLANNERS:
         commands = [
             ["cfseg", "plan_and_preprocess", "-d", number, "-pl", row.planner, "-preset", row.preset,
@@ -120,17 +122,17 @@ def _plan_and_preprocess(matrix: Matrix, cell: Cell, dataset: Dataset, runner: C
 
 
 def write_changed_plans(folder: Path, plans: str, name: str, configuration: str, changes: Mapping[str, Any]) -> None:
-    """Write plans with other settings, for the same preprocessed data.
+    """Write plans with changed settings for the same preprocessed data.
 
     Args:
-        folder: of the preprocessed dataset.
-        plans: name of those that are there.
-        name: of those to write.
-        configuration: that is changed.
-        changes: values by their path in it, ``architecture.arch_kwargs.depth``.
+        folder: folder of the preprocessed dataset.
+        plans: name of the existing plans.
+        name: name of the plans to write.
+        configuration: the configuration to change.
+        changes: new values by path in the configuration, such as ``architecture.arch_kwargs.depth``.
 
     Raises:
-        ValueError: a path that the plans do not have.
+        ValueError: the plans do not have one of the paths.
     """
     file = folder / f"{plans}.json"
     content = read_json(file)
@@ -141,18 +143,18 @@ def write_changed_plans(folder: Path, plans: str, name: str, configuration: str,
     content.update(plans_name=name, configurations=planned)
     for path, value in changes.items():
         *parents, key = new_setting(path).split(".")
-        place = changed
+        section = changed
         for parent in parents:
-            if not isinstance(place.get(parent), dict):
+            if not isinstance(section.get(parent), dict):
                 raise ValueError(f"a change must name a setting of the plans, got {path}: {file}")
-            place = place[parent]
-        if key not in place and parents[-1:] != ["arch_kwargs"]:  # a network has defaults that plans leave out
+            section = section[parent]
+        if key not in section and parents[-1:] != ["arch_kwargs"]:  # a network has defaults that plans leave out
             raise ValueError(f"a change must name a setting of the plans, got {path}: {file}")
-        place[key] = value
+        section[key] = value
     write_json(folder / f"{name}.json", content)
 
 
 def new_setting(path: str) -> str:
-    """Today's name of a setting of a configuration, of which a benchmark's file may have the old one."""
+    """The present name of a setting of a configuration, for files of benchmarks that use an old name."""
     section = f"{SECTION}."
     return section + new_path(path.removeprefix(section)) if path.startswith(section) else path

@@ -1,4 +1,4 @@
-"""Rows of a benchmark compared: means with intervals, and paired tests against one of them."""
+"""Compare rows of a benchmark: means with intervals, and paired tests against one row."""
 
 from __future__ import annotations
 
@@ -13,47 +13,48 @@ from nnunetv2_cfseg.evaluation.metric_definitions import BY_KEY
 from nnunetv2_cfseg.evaluation.paired_tests import compare_values, holm
 
 RESAMPLES = 2000
-#: What one value of a measure is of, averaged over classes.
+#: Columns that identify one value of a measure, averaged over classes.
 RUN = ["case", "fold", "seed", "row"]
 
 
 def by_run(figures: pd.DataFrame, metric: str) -> pd.DataFrame:
     """One value for each case, fold and seed of a row: the mean over classes.
 
-    A class that neither truth nor prediction shows enters no mean, and a false alarm has the measure's worst value:
-    what a row scores does not depend on which other rows there are.
+    Classes absent from truth and prediction are excluded, and a false alarm has the measure's worst value, so that the
+    score of a row does not depend on the other rows.
 
     Args:
-        figures: of one dataset.
+        figures: results of one dataset.
         metric: key of a column.
 
     Returns:
-        Case, fold and seed by rows, in the order of the figures; NaN where a row has no value.
+        A table with an index of case, fold and seed and a column for each row, in the order of the figures; NaN where a
+        row has no value.
     """
     values = figures[metric].mask(figures["presence"] == "absent")
     return _by_run(figures, values.groupby([figures[key] for key in RUN], sort=False).mean())
 
 
 def by_case(figures: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One value for each case of a row: the mean over classes, then over folds and seeds; cases by rows."""
+    """One value for each case (index) of a row (column): the mean over classes, then over folds and seeds."""
     return by_run(figures, metric).groupby("case", sort=False).mean()
 
 
 def pair(figures: pd.DataFrame, metric: str, row: str, reference: str) -> pd.DataFrame:
-    """Values of two rows, case by case, of the folds and seeds that both have.
+    """Pair the values of two rows case by case, over the folds and seeds that both have.
 
-    Where one finds nothing in a scan that shows none of the classes, and the other does, the former is perfect: a false
-    alarm must not vanish from the comparison.
+    If a scan shows none of the classes and only one row has a false alarm, the other row gets the perfect value, so
+    that the false alarm counts.
 
     Returns:
-        Cases by ``reference`` and ``row``, without those in which either has no value.
+        A table of cases with the columns ``reference`` and ``row``, without cases in which either has no value.
     """
     two = figures[figures["row"].isin([row, reference])]
     runs = by_run(two, metric)
     is_empty = (two["presence"] == "absent").groupby([two[key] for key in RUN], sort=False).all()
     silent = _by_run(two, is_empty) == 1
-    for one, other in ((reference, row), (row, reference)):
-        runs[one] = runs[one].mask(silent[one] & runs[other].notna(), BY_KEY[metric].perfect)
+    for name, other in ((reference, row), (row, reference)):
+        runs[name] = runs[name].mask(silent[name] & runs[other].notna(), BY_KEY[metric].perfect)
     return runs.dropna().groupby("case", sort=False)[[reference, row]].mean()
 
 
@@ -62,19 +63,19 @@ def _by_run(figures: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
 
 
 def ranking(figures: pd.DataFrame, metric: str, *, seed: int = 0) -> pd.DataFrame:
-    """The rows of a dataset, best first.
+    """Rank the rows of a dataset, best first.
 
     Returns:
         ``row``, ``mean``, ``low`` and ``high`` of the 95 % interval over cases, ``cases``, ``seeds``, and
-        ``seed_low`` and ``seed_high``, the least and the greatest mean of a seed.
+        ``seed_low`` and ``seed_high``, the smallest and the largest mean of a seed.
     """
     table = by_case(figures, metric)
     lines = []
     for row in table:
         values = table[row].dropna().to_numpy(float)
         low, high = bootstrap_mean(values, resamples=RESAMPLES, seed=seed) if len(values) else (np.nan, np.nan)
-        of_row = figures[figures["row"] == row]
-        means = [by_case(of_seed, metric).mean().mean() for _, of_seed in of_row.groupby("seed")]
+        row_figures = figures[figures["row"] == row]
+        means = [by_case(seed_figures, metric).mean().mean() for _, seed_figures in row_figures.groupby("seed")]
         lines.append(
             {"row": row, "mean": values.mean() if len(values) else np.nan, "low": low, "high": high,
              "cases": len(values), "seeds": len(means), "seed_low": min(means), "seed_high": max(means)}
@@ -84,10 +85,10 @@ def ranking(figures: pd.DataFrame, metric: str, *, seed: int = 0) -> pd.DataFram
 
 
 def against(figures: pd.DataFrame, metric: str, reference: str, *, seed: int = 0) -> pd.DataFrame:
-    """Every other row less the reference, case by case, over the cases and seeds that both have.
+    """Compare every other row with the reference, case by case, over the folds and seeds that both have.
 
     Returns:
-        ``row`` and what :class:`~nnunetv2_cfseg.evaluation.paired_tests.PairedDifference` holds, ``p_holm`` last:
+        ``row``, the fields of :class:`~nnunetv2_cfseg.evaluation.paired_tests.PairedDifference`, and ``p_holm``,
         corrected for all rows of the dataset.
     """
     lines = []
@@ -105,10 +106,10 @@ def against(figures: pd.DataFrame, metric: str, reference: str, *, seed: int = 0
 
 
 def critical_cases(figures: pd.DataFrame, reference: str, *, most: int = 3) -> pd.DataFrame:
-    """Cases in which a row's Dice is furthest from the reference's, on either side.
+    """The cases whose Dice differs most from the reference's, in either direction.
 
     Returns:
-        ``row``, ``case``, ``reference_value``, ``value`` and ``difference``, for each row at most ``most``.
+        ``row``, ``case``, ``reference_value``, ``value`` and ``difference``, with at most ``most`` cases of each row.
     """
     parts = []
     for row in dict.fromkeys(figures["row"]):
@@ -125,9 +126,9 @@ def critical_cases(figures: pd.DataFrame, reference: str, *, most: int = 3) -> p
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Which (cost, gain) no other one beats: none costs less and gains as much, or costs as much and gains more.
+    """Whether each (cost, gain) is Pareto-optimal: none costs less and gains as much, or costs as much and gains more.
 
-    A point that is not finite never counts.
+    A point that is not finite is never optimal.
     """
     return [
         bool(np.isfinite([cost, gain]).all())

@@ -1,4 +1,4 @@
-"""What the settings of a benchmark's rows need of each other."""
+"""Check that the settings of a benchmark's rows fit together."""
 
 from __future__ import annotations
 
@@ -11,59 +11,59 @@ from nnunetv2_cfseg.benchmark.limits import LONGEST_NAME, short
 if TYPE_CHECKING:
     from nnunetv2_cfseg.benchmark.matrix import Matrix, Row
 
-#: What labels a row may ask for; the dataset's own if it asks for none.
+#: Labels that a row may name; empty for the dataset's own.
 LABELS = ("", "thin")
-#: Settings of a row that trains, and of one that predicts.
+#: Settings that only rows that train have, and only rows that predict.
 OF_TRAINING = ("planner", "preset", "plans", "configuration", "changes", "labels", "after")
 OF_PREDICTION = ("predict", "arguments")
-#: A folder below another one: names with slashes between them.
+#: A folder below another one: plain names separated by slashes.
 FOLDER = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)*", re.ASCII)
 
 
 def check_kind(row: Row) -> None:
-    """A row trains, predicts with a model that is there, or scores predictions that are there.
+    """Check that a row has a trainer, an existing model or existing predictions, and only settings of that kind.
 
     Raises:
-        ValueError: none or several of them, or settings that are another kind's.
+        ValueError: it has none or several of them, or settings of another kind.
     """
     kinds = [name for name in ("trainer", "model", "predictions") if getattr(row, name)]
     if len(kinds) != 1:
-        found = " and ".join(kinds) or "none of them"
-        raise ValueError(f"a row must have a trainer, a model or predictions, got {found}: row {row.name}")
+        given = " and ".join(kinds) or "none of them"
+        raise ValueError(f"a row must have a trainer, a model or predictions, got {given}: row {row.name}")
     if kinds == ["trainer"]:
         return
     check_folder(getattr(row, kinds[0]), f"{kinds[0]} of row {row.name}")
     foreign = OF_TRAINING if kinds == ["model"] else (*OF_TRAINING, *OF_PREDICTION)
     if used := [name for name in foreign if getattr(row, name) != _default(row, name)]:
-        raise ValueError(f"a row with {kinds[0]} trains nothing and has no {', '.join(used)}: row {row.name}")
+        raise ValueError(f"a row with {kinds[0]} trains nothing and cannot have {', '.join(used)}: row {row.name}")
 
 
 def check_folder(folder: Any, what: str) -> None:
-    """A folder that lies in the dataset's.
+    """Check a folder, which must lie in the dataset's folder.
 
     Raises:
-        ValueError: it may lie elsewhere.
+        ValueError: the path might lead elsewhere.
     """
     if not isinstance(folder, str) or len(folder) > LONGEST_NAME or not FOLDER.fullmatch(folder):
-        raise ValueError(f"{what} must be a folder in the dataset's, of plain names, got {short(folder)}")
+        raise ValueError(f"{what} must be a folder below the dataset's, of plain names, got {short(folder)}")
 
 
 def check_labels(row: Row) -> None:
-    """Whose labels a row is trained on.
+    """Check which labels a row is trained on.
 
     Raises:
-        ValueError: others than there are.
+        ValueError: there are no such labels.
     """
     if row.labels not in LABELS:
         raise ValueError(f"labels must be thin or left out, got {short(row.labels)}: row {row.name}")
 
 
 def check_order(matrix: Matrix) -> None:
-    """Rows that start from others' weights.
+    """Check rows that start from the weights of another row.
 
     Raises:
-        ValueError: the other row is not there, trains nothing or another network, is for fewer datasets, or starts
-            from this one itself.
+        ValueError: the other row does not exist, trains nothing or another network, is for fewer datasets, or itself
+            starts from this row.
     """
     rows = {row.name: row for row in matrix.rows}
     for row in matrix.rows:
@@ -88,8 +88,8 @@ def _check_same_network(matrix: Matrix, row: Row, before: Row) -> None:
         raise ValueError(f"after must name a row that trains, got {before.name}: row {row.name}")
     for dataset in matrix.datasets:
         if row in matrix.rows_of(dataset) and before not in matrix.rows_of(dataset):
-            raise ValueError(f"a row must be for datasets of the row that it is after, got {dataset}: row {row.name}")
-    first, second = (_network(matrix, one) for one in (before, row))
+            raise ValueError(f"row {before.name} is not for {dataset}, but a row after it is: row {row.name}")
+    first, second = (_network(matrix, each) for each in (before, row))
     if first != second:
         raise ValueError(
             f"a row must have the network of the row that it is after, {before.name}, got other plans, configuration "
@@ -98,7 +98,7 @@ def _check_same_network(matrix: Matrix, row: Row, before: Row) -> None:
 
 
 def _network(matrix: Matrix, row: Row) -> Sequence[Any]:
-    """What decides the network, as far as a row says it; the rest is seen when weights are loaded."""
+    """The settings of a row that determine its network; loading the weights checks the rest."""
     architecture = {path: value for path, value in row.changes.items() if path.split(".")[0] == "architecture"}
     return matrix.plans_of(row), matrix.configuration_of(row), architecture
 

@@ -1,4 +1,4 @@
-"""A whole benchmark: prepare, run what is not done, write the results."""
+"""Run a whole benchmark: prepare, run the cells that are not done, and write the results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from nnunetv2_cfseg.processes.subprocess_runner import CommandRunner
 
 TITLE = "Benchmark"
 SETTINGS, TABLES, REPORT = "benchmark.json", "results.md", "report.html"
-#: Of a cell beside its training: start, prediction and evaluation. A guess, until one has ended.
+#: Guess of the seconds of a cell besides training: start, prediction and evaluation.
 OTHER_S = 90.0
 
 
@@ -42,22 +42,22 @@ def run(
     slurm: Mapping[str, Any] | None = None,
     command: str = "",
 ) -> Path:
-    """Run every cell that is not done yet and write tables and page.
+    """Run every cell that is not done yet, and write tables and page.
 
     Args:
-        output: the benchmark's folder; one that was stopped goes on in it.
+        output: the benchmark's folder; a benchmark that was stopped continues in it.
         launcher: ``local`` or ``slurm``.
-        jobs: cells at a time.
-        threads: of each cell; None to share the machine's cores.
-        processes: of preprocessing.
-        slurm: parameters of submitit's.
-        command: that was typed, for the page.
+        jobs: number of cells at a time.
+        threads: number of threads of each cell; None shares the machine's cores.
+        processes: number of preprocessing processes.
+        slurm: parameters of submitit.
+        command: the typed command, for the page.
 
     Returns:
-        The page.
+        The file of the page.
 
     Raises:
-        ValueError: bad input, or cells that failed; the others are done then, and their tables written.
+        ValueError: bad input, or some cells failed; the other cells are done then, and their tables written.
     """
     if launcher == "local":
         check_device(matrix.device)
@@ -68,7 +68,7 @@ def run(
     print(announcement(matrix, output, jobs), file=sys.stderr)
     runner = CommandRunner(output, {EXT_TRAINER: EXT_FOLDER, "nnUNet_def_n_proc": str(processes), **absolute_folders()})
     prepare(matrix, runner, processes=processes)
-    check_folds(matrix)  # again: planning may have brought the folds of the raw dataset
+    check_folds(matrix)  # again, because planning may have copied the folds of the raw dataset
     cells = list(matrix.cells())
     waiting = [cell for cell in cells if not is_done(output / cell.folder)]
     threads = threads or default_threads(jobs)
@@ -86,10 +86,10 @@ def run(
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that this machine does not have, before anything is trained.
+    """Check that this machine has the device, before anything is trained.
 
     Raises:
-        ValueError: torch finds none.
+        ValueError: torch does not find it.
     """
     if device == "cpu":
         return
@@ -101,33 +101,35 @@ def check_device(device: str) -> None:
 
 
 def remember(matrix: Matrix, output: Path) -> None:
-    """Write down what cells are made by, for a later call in the same folder.
+    """Save the settings that cells depend on, for later calls in the same folder.
 
     Raises:
-        ValueError: the folder holds cells that were made by other settings.
+        ValueError: the folder holds cells with other settings.
     """
     file = output / SETTINGS
     everything = as_read_back(asdict(matrix))
     now = {name: everything[name] for name in ("budget_s", "configuration", "device", "gpu_memory_target_gb")}
     rows = {row["name"]: row for row in everything["rows"]}
-    if file.is_file() and any(output.glob("cells/*/*/*")):  # one that was refused holds none, and binds nobody
+    if file.is_file() and any(output.glob("cells/*/*/*")):  # without cells, earlier settings do not matter
         before = read_json(file)
         made = before.get("rows")
         if not isinstance(made, dict) or not all(isinstance(row, dict) for row in made.values()):
-            raise ValueError(f"{SETTINGS} must be what cfseg benchmark wrote, and has no rows: {file}")
+            raise ValueError(f"{SETTINGS} has no rows and is not what cfseg benchmark wrote: {file}")
         changed = [name for name, value in now.items() if before.get(name) != value]
         changed += [f"row {name}" for name, row in rows.items() if _made_by(made.get(name, row)) != _made_by(row)]
         rows = {**made, **rows}
         if changed:
             raise ValueError(
-                f"a benchmark's folder holds cells of one kind, and {', '.join(changed)} differs: {output}"
+                f"{', '.join(changed)} differs from the folder's cells, which must all have the same settings: {output}"
             )
     write_json(file, {**now, "rows": rows})
 
 
 def _made_by(row: dict[str, Any]) -> dict[str, Any]:
-    """What a row's cells are made by: not the datasets that it is for, nor by which names it calls settings."""
-    made_by = {key: value for key, value in row.items() if key != "datasets" and value}  # earlier versions knew fewer
+    """The settings of a row that its cells depend on, with present names: all but its datasets."""
+    made_by = {
+        key: value for key, value in row.items() if key != "datasets" and value
+    }  # earlier versions had fewer settings
     changes = row.get("changes")
     if isinstance(changes, dict):
         made_by["changes"] = {new_setting(path): value for path, value in changes.items()}
@@ -135,12 +137,12 @@ def _made_by(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def announcement(matrix: Matrix, output: Path, jobs: int) -> str:
-    """How many cells there are, and about how long they take."""
+    """A line that says how many cells there are, and about how long they take."""
     cells = list(matrix.cells())
     left = [cell for cell in cells if not is_done(output / cell.folder)]
     words = f"{len(cells)} cells, {len(cells) - len(left)} of them done"
     if matrix.budget_s is None:
-        return f"{words}; how long one takes is known when it has ended"
+        return f"{words}; the time of a cell is not known beforehand"
     seconds = sum(OTHER_S + (matrix.budget_s if cell.row.trainer else 0) for cell in left)
     hours, minutes = divmod(round(seconds / jobs / 60), 60)
     return f"{words}; about {f'{hours} h ' if hours else ''}{minutes} min with {jobs} at a time, preprocessing aside"
@@ -153,12 +155,12 @@ def write_results(
     command: str,
     failed: Sequence[tuple[Cell, Failure]] = (),
 ) -> None:
-    """Tables and page of the cells that are done, and of those that failed just now."""
+    """Write tables and page of the finished cells, and of those that failed in this run."""
     results = collect(cells, output)
     results.write(output)
-    found = blocks(results, matrix.reference or matrix.rows[0].name)
+    tables = blocks(results, matrix.reference or matrix.rows[0].name)
     if failed:
-        found.insert(0, failures_block(failed))
+        tables.insert(0, failures_block(failed))
     done = len(results.costs)
     budget = "by epochs" if matrix.budget_s is None else f"{matrix.budget_s:g} s each"
     rows = {cell.row.name for cell in cells}
@@ -168,16 +170,16 @@ def write_results(
         f"for {matrix.gpu_memory_target_gb:g} GB."
     ]
     for name, text in (
-        (TABLES, markdown(TITLE, lead, found)),
-        (REPORT, render(TITLE, lead, results, found, command)),
+        (TABLES, markdown(TITLE, lead, tables)),
+        (REPORT, render(TITLE, lead, results, tables, command)),
     ):
         write_text(output / name, text)
 
 
 def absolute_folders() -> dict[str, str]:
-    """nnU-Net's folders, for commands that run elsewhere."""
+    """nnU-Net's folder variables with absolute paths, for commands that run in another folder."""
     return {name: str(Path(os.environ[name]).resolve()) for name in FOLDERS}
 
 
-def _count(things: Collection[object], name: str) -> str:
-    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+def _count(values: Collection[object], name: str) -> str:
+    return f"{len(values)} {name}{'' if len(values) == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""The scans that a cell is scored on: the dataset's test set, or the fold's validation cases."""
+"""Find the scans that a cell is scored on: the dataset's test set, or the fold's validation cases."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from nnunetv2_cfseg.benchmark.folds import test_labels, validation_cases
 from nnunetv2_cfseg.benchmark.matrix import Cell
 from nnunetv2_cfseg.files.text_files import read_json
 
-#: Folders of labels; thin ones count more than the thick ones that were copied to them.
+#: Folders of training labels; thin labels are preferred to copied thick ones.
 TRAINING_LABELS = ("labelsTr_thin", "labelsTr")
 
 
 @dataclass(frozen=True)
 class Scans:
-    """What is predicted and what it is compared with.
+    """The scans to predict and their references.
 
     Attributes:
         images: folder of links to ``CASE_0000`` files.
         truth: folder of links to their segmentations.
         dataset_json: the dataset's.
-        cases: how many.
-        words: which they are.
+        cases: number of cases.
+        words: which cases they are, in words.
     """
 
     images: Path
@@ -35,7 +35,7 @@ class Scans:
 
 
 def find_scans(cell: Cell, folder: Path) -> Scans:
-    """The scans of a cell, as links in its folder.
+    """Find the scans of a cell and link them in its folder.
 
     Raises:
         ValueError: there is neither a test set with labels nor a fold with validation cases.
@@ -59,12 +59,12 @@ def find_scans(cell: Cell, folder: Path) -> Scans:
 
 
 def link_predictions(cell: Cell, scans: Scans, folder: Path) -> None:
-    """Links to the predictions that a row names, of the cases that the cell is scored on.
+    """Link the predictions that a row names, for the cases that the cell is scored on.
 
     Args:
-        cell: of a row with predictions.
-        scans: of the cell.
-        folder: that the links go to.
+        cell: a cell of a row with predictions.
+        scans: the cell's scans.
+        folder: folder for the links.
 
     Raises:
         ValueError: the raw dataset has no such folder, or the folder lacks a case.
@@ -73,7 +73,7 @@ def link_predictions(cell: Cell, scans: Scans, folder: Path) -> None:
     for truth in sorted(scans.truth.iterdir()):
         file = source / truth.name
         if not file.is_file():
-            raise ValueError(f"predictions of row {cell.row.name} must hold every case, and there is none: {file}")
+            raise ValueError(f"a prediction of row {cell.row.name} is missing: {file}")
         _link(file, folder)
 
 

@@ -1,4 +1,4 @@
-"""What figures were measured on and with."""
+"""Describe the machine and the versions that results were measured with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = ("nnunetv2_cfseg", "nnunetv2", "torch", "numpy", "SimpleITK", "monai"
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, memory, GPU, versions, and the commit that the package stands at."""
+    """Processor, memory, GPU, versions of packages, and the commit of this package."""
     import torch
 
     return {
@@ -29,7 +29,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Its name, where the system tells."""
+    """The name of the processor, as far as the system reports it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -37,7 +37,7 @@ def processor() -> str:
 
 
 def installed_version(name: str) -> str | None:
-    """Of a package; None where it is not installed."""
+    """The version of a package; None if it is not installed."""
     try:
         return version(name)
     except ModuleNotFoundError:
@@ -45,7 +45,7 @@ def installed_version(name: str) -> str | None:
 
 
 def commit() -> str | None:
-    """Of the checkout that the package was installed from, with a + if files differ; None where it is no checkout."""
+    """The commit of the package's git checkout, with a + if files differ; None if it is not a checkout."""
     here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return None

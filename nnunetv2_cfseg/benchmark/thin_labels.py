@@ -1,7 +1,7 @@
-"""A dataset of pairs with its thin labels in the place of the thick ones, for rows that are trained on them.
+"""Link a dataset of pairs with thin labels in place of the thick ones, for rows that are trained on them.
 
-It has the id and the name of the dataset that it is made of, so that nothing else of a row changes, and therefore
-nnU-Net's folders of its own, in the benchmark's.
+The new dataset keeps the id and name of its source, so that nothing else in a row changes. It therefore needs its own
+nnU-Net folders, which are in the benchmark's folder.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pathlib import Path
 from nnunetv2_cfseg.benchmark.matrix import Cell, Row
 from nnunetv2_cfseg.nnunet.datasets import PREPROCESSED, RAW, Dataset
 
-#: In a dataset of ``cfseg make_pairs``.
+#: Folder of thin labels in a dataset of ``cfseg make_pairs``.
 THIN_LABELS = "labelsTr_thin"
 FOLDER = "thin_labels"
 
 
 def data_folders(row: Row, output: Path) -> dict[str, str]:
-    """Environment variables with the folders that a row is planned and trained in; none where they are nnU-Net's.
+    """Environment variables with the folders in which a row is planned and trained; empty for nnU-Net's own.
 
     Args:
         output: the benchmark's folder.
@@ -28,7 +28,7 @@ def data_folders(row: Row, output: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ThinDataset(Dataset):
-    """A dataset in the benchmark's folders.
+    """A dataset with thin labels in the benchmark's folder.
 
     Attributes:
         output: the benchmark's folder.
@@ -38,12 +38,12 @@ class ThinDataset(Dataset):
 
     @property
     def raw(self) -> Path:
-        """Its folder of scans and thin labels."""
+        """The folder of scans and thin labels."""
         return self.output.resolve() / FOLDER / RAW / self.name
 
     @property
     def preprocessed(self) -> Path:
-        """Its folder of plans and preprocessed cases."""
+        """The folder of plans and preprocessed cases."""
         return self.output.resolve() / FOLDER / PREPROCESSED / self.name
 
 
@@ -53,7 +53,7 @@ def trained_dataset(cell: Cell, output: Path) -> Dataset:
 
 
 def link_thin_dataset(dataset: str, output: Path) -> None:
-    """Make the dataset of links to what ``nnUNet_raw`` has, and the folder for what is made of it.
+    """Make the dataset with links into ``nnUNet_raw``, and the folder for its preprocessed data.
 
     Raises:
         ValueError: the dataset has no thin labels.
@@ -61,14 +61,14 @@ def link_thin_dataset(dataset: str, output: Path) -> None:
     """
     source, made = Dataset(dataset).raw.resolve(), ThinDataset(dataset, output)
     if not (source / THIN_LABELS).is_dir():
-        raise ValueError(f"labels: thin needs a dataset of cfseg make_pairs with thin labels, and there are none: "
+        raise ValueError(f"there are no thin labels; labels: thin needs a dataset of cfseg make_pairs with them: "
                          f"{source / THIN_LABELS}")  # fmt: skip
     for folder in (made.raw, made.preprocessed):
         folder.mkdir(parents=True, exist_ok=True)
-    for place in source.iterdir():
-        if place.name.startswith("labelsTr"):
+    for entry in source.iterdir():
+        if entry.name.startswith("labelsTr"):
             continue
-        _link(place, made.raw / place.name)
+        _link(entry, made.raw / entry.name)
     _link(source / THIN_LABELS, made.raw / "labelsTr")
 
 

@@ -1,9 +1,9 @@
-"""Trains one cell, as ``nnUNetv2_train`` does, and writes what its network is.
+"""Train one cell as ``nnUNetv2_train`` does, and write the size and costs of its network.
 
     python -m nnunetv2_cfseg.benchmark.train RECORD DATASET CONFIGURATION FOLD -tr TRAINER -p PLANS -device DEVICE
 
-Not ``nnUNetv2_train`` itself, for that ends with a prediction of the fold's validation cases, which a benchmark makes
-afterwards, by the command that it compares.
+``nnUNetv2_train`` itself would end with a prediction of the fold's validation cases, which a benchmark makes
+afterwards, with the command that it compares.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nnunetv2_cfseg.trainers.seed import read_seed, seed_everything
 
 
 def main() -> None:
-    """Train to the end, from the last checkpoint where there is one."""
+    """Train to the end, from the last checkpoint if there is one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("record", type=Path)
     parser.add_argument("dataset")
@@ -39,7 +39,7 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
     seed = read_seed()
     if seed is not None:
-        seed_everything(seed)  # nnU-Net's own trainers and baselines do not; ours does it again
+        seed_everything(seed)  # nnU-Net's trainers and baselines do not seed; ours does again
     trainer = make_trainer(args)
     if any(Path(trainer.output_folder).glob("checkpoint_*.pth")) and not continues(trainer):
         trainer = make_trainer(args)
@@ -50,24 +50,24 @@ def main() -> None:
 
 
 def continues(trainer: nnUNetTrainer) -> bool:
-    """Load its last checkpoint; False where nnU-Net's own trainers were killed while they wrote it."""
+    """Load the last checkpoint; False if it is broken, as when nnU-Net's trainers are killed while they write it."""
     try:
         maybe_load_checkpoint(trainer, True, False, None)
     except Exception as error:
-        print(f"Training begins anew, for the checkpoint cannot be read: {error}")
+        print(f"The checkpoint cannot be read, training starts again: {error}")
         return False
     return True
 
 
 def make_trainer(args: argparse.Namespace) -> nnUNetTrainer:
-    """As ``nnUNetv2_train`` makes it."""
+    """Make the trainer as ``nnUNetv2_train`` does."""
     fold = args.fold if args.fold == "all" else int(args.fold)
     device = torch.device(args.device)
     return get_trainer_from_args(args.dataset, args.configuration, fold, args.tr, args.p, device=device)
 
 
 def describe(trainer: nnUNetTrainer) -> dict[str, Any]:
-    """Size of the network, operations of a forward pass for each voxel of a crop, and what training took of a GPU."""
+    """Parameters of the network, operations of a forward pass per voxel of a crop, and peak GPU memory of training."""
     peak_gpu = torch.cuda.max_memory_allocated(trainer.device) if trainer.device.type == "cuda" else 0
     network = getattr(trainer.network, "module", trainer.network)
     network = getattr(network, "_orig_mod", network).eval()

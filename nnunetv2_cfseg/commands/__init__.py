@@ -1,1 +1,1 @@
-"""The commands of ``cfseg``, one module each: its flags, and the call."""
+"""The commands of ``cfseg``, one module each, with their flags."""

@@ -10,35 +10,35 @@ from nnunetv2_cfseg.evaluation.compare.metrics import COMPARABLE, METRICS
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the command."""
+    """Add the parser of ``cfseg compare``."""
     command = commands.add_parser(
         "compare",
         help="compare the predictions of several models with statistics",
-        description="Evaluates folders of predictions of the same cases and tests each pair of them, case by case.",
+        description="Evaluates folders of predictions of the same cases and tests each pair of folders, case by case.",
     )
     flag = command.add_argument
     flag("folders", type=Path, nargs="+", metavar="FOLDER", help="predictions, two folders or more")
     flag("-gt", type=Path, required=True, metavar="FOLDER", help="reference segmentations")
     flag("-djfile", type=Path, metavar="FILE", help="dataset.json (default: the one in the first folder)")
     flag("-pfile", type=Path, metavar="FILE",
-        help="plans.json; only its image reader is looked at (default: the one in each folder)")  # fmt: skip
-    flag("-o", type=Path, required=True, metavar="FOLDER", help="where to write tables; made if it is not there")
+        help="plans.json, of which only the image reader is checked (default: the one in each folder)")  # fmt: skip
+    flag("-o", type=Path, required=True, metavar="FOLDER", help="where to write tables; created if it does not exist")
     flag("-ref", type=Path, metavar="FOLDER",
-        help="compare all others with this one (default: every pair, the earlier one as reference)")  # fmt: skip
+        help="compare all others with this folder (default: every pair, the earlier one as reference)")  # fmt: skip
     flag("--metrics", nargs="+", default=METRICS, metavar="METRIC",
-        help=f"of {' '.join(COMPARABLE)} (default: {' '.join(METRICS)})")  # fmt: skip
+        help=f"metrics to compare, of {' '.join(COMPARABLE)} (default: {' '.join(METRICS)})")  # fmt: skip
     flag("--names", nargs="+", metavar="NAME",
-        help="of the folders in tables, in their order (default: the end of the path that no other has)")  # fmt: skip
+        help="names of the folders in tables, in order (default: the end of the path that no other has)")  # fmt: skip
     flag("--tolerance", type=float, default=1.0, metavar="MM",
-        help="within which surfaces agree, for NSD (default: %(default)s)")  # fmt: skip
+        help="distance within which surfaces agree, for NSD (default: %(default)s)")  # fmt: skip
     flag("--lesion_overlap", type=float, default=0.1, metavar="SHARE",
-        help="of a lesion's voxels, which must be met for it to count as found (default: %(default)s)")  # fmt: skip
+        help="fraction of a lesion's voxels that must overlap to count as found (default: %(default)s)")  # fmt: skip
     flag("--factor", type=int, metavar="R",
-        help="thin slices in a thick one, for boundary_Dice (default: that of a thin_thick.json)")  # fmt: skip
-    flag("--chill", action="store_true", help="compare the cases that all folders have, and say how many they lack")
-    flag("--seed", type=int, default=0, metavar="N", help="of the bootstrap (default: %(default)s)")
+        help="thin slices in a thick one, for boundary_Dice (default: from thin_thick.json)")  # fmt: skip
+    flag("--chill", action="store_true", help="compare only the cases that all folders have, and report those left out")
+    flag("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap (default: %(default)s)")
     flag("--from", type=Path, nargs="+", metavar="SUMMARY_CSV",
-        help="tables that cfseg evaluate wrote of the folders, in their order, instead of measuring again")  # fmt: skip
+        help="tables that cfseg evaluate wrote for the folders, in order, instead of measuring again")  # fmt: skip
     flag("-np", type=int, metavar="N", help="processes (default: $nnUNet_def_n_proc or 8)")
     flag("--no_pbar", action="store_true", help="no progress bar")
     command.set_defaults(run=_run)
@@ -52,8 +52,8 @@ def _run(args: argparse.Namespace) -> None:
     from nnunetv2_cfseg.evaluation.saved_table import summary_of
 
     tables = getattr(args, "from")
-    read = [file for table in tables or [] for file in (table, summary_of(table))]
-    check_output(args.o, [args.djfile, args.pfile, *read])
+    table_files = [file for table in tables or [] for file in (table, summary_of(table))]
+    check_output(args.o, [args.djfile, args.pfile, *table_files])
     comparison = compare_folders(
         args.folders,
         args.gt,

@@ -9,26 +9,40 @@ from nnunetv2_cfseg.demo.settings import DemoSettings
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the command."""
+    """Add the parser of ``cfseg demo``."""
     command = commands.add_parser(
         "demo",
-        help="learn thin slices from thick annotations of phantoms and report, in about ten minutes",
-        description="Phantom head CTs annotated on thick slices, paired training and, to compare, training on copied "
-        "labels, prediction of thin slices and evaluation on two processor cores, and a page with tables and pictures, "
-        "FOLDER/report.html. Stopped and started again it goes on.",
+        help="learn thin slices from thick annotations of phantoms and write a report, in about ten minutes",
+        description="Makes phantom head CTs annotated on thick slices, trains with pairs and, to compare, with copied "
+        "labels, predicts thin slices and evaluates them on two processor cores, and writes a page with tables and "
+        "pictures, FOLDER/report.html. If stopped, the same command continues it.",
     )
     default = DemoSettings()
     flag = command.add_argument
-    flag("-o", type=Path, required=True, metavar="FOLDER", help="everything goes there: a new folder, or one of a demo")
-    flag("--train", type=int, default=default.train, metavar="N", help="training scans (default: %(default)s)")
-    flag("--test", type=int, default=default.test, metavar="N", help="unseen scans (default: %(default)s)")
+    flag(
+        "-o",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folder for everything: a new one, or that of an earlier demo",
+    )
+    flag(
+        "--train", type=int, default=default.train, metavar="N", help="number of training scans (default: %(default)s)"
+    )
+    flag("--test", type=int, default=default.test, metavar="N", help="number of unseen scans (default: %(default)s)")
     flag("--train_seconds", type=float, default=default.train_seconds, metavar="S",
-        help="of each of the two trainings (default: %(default)s)")  # fmt: skip
-    flag("--seed", type=int, default=default.seed, metavar="N", help="default: %(default)s")
+        help="seconds of each of the two trainings (default: %(default)s)")  # fmt: skip
+    flag(
+        "--seed",
+        type=int,
+        default=default.seed,
+        metavar="N",
+        help="seed of phantoms and training (default: %(default)s)",
+    )
     flag("--matrix", nargs=3, type=int, default=default.matrix, metavar=("Z", "Y", "X"),
         help=f"voxels of a scan (default: {' '.join(map(str, default.matrix))})")  # fmt: skip
     flag("--spacing", nargs=3, type=float, default=default.spacing_mm, metavar=("Z", "Y", "X"),
-        help=f"mm (default: {' '.join(map(str, default.spacing_mm))})")  # fmt: skip
+        help=f"voxel spacing in mm (default: {' '.join(map(str, default.spacing_mm))})")  # fmt: skip
     command.set_defaults(run=_run)
 
 

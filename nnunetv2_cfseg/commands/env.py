@@ -9,7 +9,7 @@ from nnunetv2_cfseg.nnunet import environment
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the command."""
+    """Add the parser of ``cfseg env``."""
     command = commands.add_parser(
         "env",
         help="print the line that lets nnU-Net find our trainers",

@@ -12,27 +12,42 @@ from nnunetv2_cfseg.commands import inputs
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the command."""
+    """Add the parser of ``cfseg evaluate``."""
     command = commands.add_parser(
         "evaluate",
         help="measure a folder of segmentations against their references",
-        description="nnUNetv2_evaluate_folder with more measures: writes a summary.json that nnU-Net can read, with "
-        "intervals, and a table of all cases and classes beside it, as .csv.",
+        description="Like nnUNetv2_evaluate_folder, with more measures: writes a summary.json with intervals that "
+        "nnU-Net can read, and beside it a .csv table of all cases and classes.",
     )
     flag = command.add_argument
     flag("gt_folder", type=Path, metavar="GT", help="folder of the reference segmentations")
     flag("pred_folder", type=Path, metavar="PRED", help="folder of the predicted segmentations")
     flag("-djfile", type=Path, metavar="FILE", help="dataset.json (default: the one in PRED)")
-    flag("-pfile", type=Path, metavar="FILE", help="plans.json; only its image reader is looked at (default: as above)")
-    flag("-o", type=Path, metavar="FILE", help="ends with .json (default: PRED/summary.json)")
+    flag(
+        "-pfile",
+        type=Path,
+        metavar="FILE",
+        help="plans.json, of which only the image reader is checked (default: the one in PRED)",
+    )
+    flag("-o", type=Path, metavar="FILE", help="output, ending with .json (default: PRED/summary.json)")
     flag("-np", type=int, metavar="N", help="processes (default: $nnUNet_def_n_proc or 8)")
-    flag("--chill", action="store_true", help="leave out references without a prediction and the other way round")
-    flag("--tolerance", type=float, default=1.0, metavar="MM", help="of the surface Dice (default: %(default)s)")
+    flag(
+        "--chill",
+        action="store_true",
+        help="leave out references without a prediction, and predictions without a reference",
+    )
+    flag(
+        "--tolerance",
+        type=float,
+        default=1.0,
+        metavar="MM",
+        help="tolerance of the surface Dice (default: %(default)s)",
+    )
     flag("--lesion_overlap", type=float, default=0.1, metavar="SHARE",
-        help="of a lesion's voxels, which must be met for it to count as found (default: %(default)s)")  # fmt: skip
+        help="fraction of a lesion's voxels that must overlap to count as found (default: %(default)s)")  # fmt: skip
     flag("--factor", type=int, metavar="R",
-        help="thin slices in a thick one, for the boundary-slab Dice (default: that of a thin_thick.json)")  # fmt: skip
-    flag("--seed", type=int, default=0, metavar="N", help="of the intervals (default: %(default)s)")
+        help="thin slices in a thick one, for the boundary-slab Dice (default: from thin_thick.json)")  # fmt: skip
+    flag("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap intervals (default: %(default)s)")
     flag("--no_pbar", action="store_true", help="no progress bar")
     command.set_defaults(run=_run)
 
@@ -61,12 +76,12 @@ def _run(args: argparse.Namespace) -> None:
     )
     summary = summarise(evaluation, seed=args.seed)
     write_summary(evaluation, summary, output)
-    for left_out, what in (
+    for left_out, kind in (
         (evaluation.unpaired.missing_predictions, "references without a prediction"),
         (evaluation.unpaired.missing_truths, "predictions without a reference"),
     ):
         if left_out:
-            print(f"Left out {len(left_out)} {what}: {_some(left_out)}")
+            print(f"Left out {len(left_out)} {kind}: {_some(left_out)}")
     print(_markdown(summary["cfseg"]))
     print(f"\nWrote {output} and {output.with_suffix('.csv')}")
 
@@ -80,9 +95,9 @@ def _markdown(ours: Mapping[str, Any]) -> str:
     header = ("class", "n", "Dice [95 %]", "IoU", "HD95 mm", "NSD", "lesion F1", "volume error ml", "missed",
         "false alarms")  # fmt: skip
     rows = [
-        (one["name"], str(one["present"] + one["false_alarms"]), *_measures(one["measures"]), str(one["missed"]),
-         str(one["false_alarms"]))
-        for one in ours["classes"].values()
+        (entry["name"], str(entry["present"] + entry["false_alarms"]), *_measures(entry["measures"]),
+         str(entry["missed"]), str(entry["false_alarms"]))
+        for entry in ours["classes"].values()
     ]  # fmt: skip
     rows.append(("mean", "", *_measures(ours["overall"]), "", ""))
     widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]

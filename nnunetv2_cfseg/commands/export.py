@@ -12,17 +12,17 @@ from nnunetv2_cfseg.files.plain_name import plain_name
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the command."""
+    """Add the parser of ``cfseg export``."""
     command = commands.add_parser(
         "export",
-        help="write a model as a bundle to pass on: safe weights, plans and a model card",
-        description="Writes a folder that cfseg predict -m loads without running any code that it may hold.",
+        help="write a model as a bundle to share: safe weights, plans and a model card",
+        description="Writes a folder that cfseg predict -m loads without running any code in it.",
     )
     flag = command.add_argument
     add_model_flags(command)
-    flag("-o", type=Path, required=True, metavar="BUNDLE", help="folder to write; must not be there yet")
-    flag("--licence", required=True, metavar="NAME", help="of the weights, such as cc-by-4.0")
-    flag("--training_data", required=True, metavar="TEXT", help="where the scans are from, and their licence")
+    flag("-o", type=Path, required=True, metavar="BUNDLE", help="folder to write, which must not exist yet")
+    flag("--licence", required=True, metavar="NAME", help="licence of the weights, such as cc-by-4.0")
+    flag("--training_data", required=True, metavar="TEXT", help="source and licence of the training scans")
     flag("--intended_use", default=None, metavar="TEXT", help="default: research; not a medical device")
     command.set_defaults(run=_run)
 
@@ -46,7 +46,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _validation(folder: Path, folds: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    """Mean Dice of each class, of the folds that nnU-Net has validated."""
+    """Mean Dice of each class, for each fold that nnU-Net has validated."""
     from nnunetv2_cfseg.nnunet.summary_json import read_mean_dice
 
     files = {fold: folder / f"fold_{fold}" / "validation" / "summary.json" for fold in folds}

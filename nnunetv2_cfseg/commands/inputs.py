@@ -1,4 +1,4 @@
-"""What several commands find for themselves where nobody names it."""
+"""Defaults of inputs that several commands share."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from pathlib import Path
 
 
 def dataset_json(given: Path | None, predictions: Path) -> Path:
-    """``-djfile``, or the one that nnU-Net wrote beside its predictions.
+    """``-djfile``, or by default the ``dataset.json`` that nnU-Net wrote beside its predictions.
 
     Raises:
         ValueError: there is neither.
     """
     file = predictions / "dataset.json" if given is None else given
     if given is None and not file.is_file():
-        raise ValueError(f"a dataset.json is needed, give it with -djfile, there is none: {file}")
+        raise ValueError(f"there is no dataset.json, name one with -djfile: {file}")
     return file
 
 
 def plans_json(given: Path | None, predictions: Path) -> Path | None:
-    """``-pfile``, or the one beside the predictions; segmentations from elsewhere have no plans, and need none."""
+    """``-pfile``, or by default ``plans.json`` beside the predictions; None if there is none, which is fine."""
     file = predictions / "plans.json" if given is None else given
     return file if given is not None or file.is_file() else None
 
 
 def num_processes(given: int | None) -> int:
-    """``-np``, or nnU-Net's default.
+    """``-np``, or nnU-Net's default number of processes.
 
     Raises:
-        ValueError: nnU-Net's variable is no number.
+        ValueError: ``nnUNet_def_n_proc`` is not a number.
     """
     if given is not None:
         return given

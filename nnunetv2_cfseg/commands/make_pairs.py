@@ -11,49 +11,48 @@ from nnunetv2_cfseg.nnunet import environment
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the command."""
+    """Add the parser of ``cfseg make_pairs``."""
     command = commands.add_parser(
         "make_pairs",
         help="make a dataset of thin CTs with thick annotations",
         description="Puts thin CTs and thick annotations on one grid and writes a raw nnU-Net dataset of them: thin "
-        "images, and labels that repeat over the thin slices of each thick one. Thick labels are simulated where the "
-        "labels are thin. What was resampled or left out is in the dataset's thin_thick.json; what cannot be aligned "
-        "is refused. Goes on with a dataset that was stopped.",
+        "images, and labels that repeat over the thin slices of each thick one. Thick labels are simulated if the "
+        "labels are thin. The dataset's thin_thick.json lists what was resampled or left out; what cannot be aligned "
+        "is an error. Continues a dataset that was stopped.",
     )
     flag = command.add_argument
     flag("-i", type=Path, required=True, metavar="THIN_IMAGES",
-        help="a raw nnU-Net dataset, whose test set is taken over, or a folder of CASE_0000 images")  # fmt: skip
+        help="a raw nnU-Net dataset, whose test set is kept, or a folder of CASE_0000 images")  # fmt: skip
     flag("-l", type=Path, metavar="LABELS",
         help="thin or thick labels: a dataset or a folder of CASE files (default: the dataset -i)")  # fmt: skip
     flag("-t", type=Path, metavar="THICK_IMAGES",
-        help="thick scans that the thick labels were drawn on; they must lie where they say")  # fmt: skip
+        help="thick scans that the thick labels were drawn on; their headers must give their position")  # fmt: skip
     flag("-d", type=int, required=True, metavar="ID", help="dataset id")
     flag("-n", default="ThinThick", metavar="NAME", help="the dataset is called DatasetID_NAME (default: %(default)s)")
     flag("-o", type=Path, metavar="FOLDER", help="where to put the dataset (default: $nnUNet_raw)")
     flag("-djfile", type=Path, metavar="FILE", help="dataset.json of the labels (default: that of -i, or of -l)")
     flag("--factor", type=int, metavar="R",
-        help="thin slices in a thick one; must be given for thin labels (default: as the headers of thick labels have "
-        "it)")  # fmt: skip
-    flag("--labels", choices=("thin", "thick"), help="what labels must be (default: what their headers say)")
+        help="thin slices in a thick one; required for thin labels (default: from thick labels)")  # fmt: skip
+    flag("--labels", choices=("thin", "thick"), help="what the labels must be (default: from their headers)")
     flag("--threshold", type=float, metavar="SHARE",
-        help="share of a slab from which annotators mark a thick voxel, simulated ones or those of thick labels "
+        help="fraction of a slab that must be lesion before annotators, real or simulated, label the thick voxel "
         "(default: 0.5)")  # fmt: skip
     flag("--thickness", type=float, metavar="MM",
-        help="of thick labels: thickness of their slices (default: as much as they are apart)")  # fmt: skip
+        help="slice thickness of thick labels (default: the distance between slices)")  # fmt: skip
     test = command.add_mutually_exclusive_group()
     test.add_argument("--test", nargs="+", metavar="CASE", help="test cases")
     test.add_argument(
-        "--test_share", type=float, default=0.0, metavar="SHARE", help="of the patients, drawn to be tested on"
+        "--test_share", type=float, default=0.0, metavar="SHARE", help="fraction of patients to draw for the test set"
     )
     patients = command.add_mutually_exclusive_group()
     patients.add_argument("--patient_pattern", metavar="REGEX",
         help="finds the patient in a case's name, e.g. '^[^_]+' (default: every case is a patient)")  # fmt: skip
     patients.add_argument("--patients", type=Path, metavar="CSV", help="a table with the columns case and patient")
-    flag("--folds", type=int, default=5, metavar="N", help="at most so many folds (default: %(default)s)")
-    flag("--seed", type=int, default=0, metavar="N", help="decides test set and folds (default: %(default)s)")
+    flag("--folds", type=int, default=5, metavar="N", help="number of folds at most (default: %(default)s)")
+    flag("--seed", type=int, default=0, metavar="N", help="seed of test set and folds (default: %(default)s)")
     flag("-np", type=int, default=4, metavar="N", help="processes (default: %(default)s)")
-    flag("--assume_hu", action="store_true", help="do not look at whether the scans are in Hounsfield units")
-    flag("--no_pictures", action="store_true", help="no overview of each case")
+    flag("--assume_hu", action="store_true", help="do not check that the scans are in Hounsfield units")
+    flag("--no_pictures", action="store_true", help="no overview picture of each case")
     flag("--no_pbar", action="store_true", help="no progress bar")
     command.set_defaults(run=_run)
 
@@ -96,7 +95,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
-    """Before a file is read."""
+    """Check numbers before any file is read."""
     from nnunetv2_cfseg.data.pairing.dataset import Split
     from nnunetv2_cfseg.data.pairing.settings import checked_factor, checked_thickness, checked_threshold
 
@@ -109,7 +108,7 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
 
 def _summary(sidecar: Mapping[str, Any], unlabelled: int) -> str:
-    """What was made, and what a user should know before training on it."""
+    """Summarise the dataset, with what a user should know before training on it."""
     cases = sidecar["cases"].values()
     parts = [
         f"{len(sidecar['training'])} training and {len(sidecar['test'])} test cases",
@@ -117,11 +116,11 @@ def _summary(sidecar: Mapping[str, Any], unlabelled: int) -> str:
         f"thick labels {sidecar['labels']}",
     ]
     if sidecar.get("threshold") is not None:
-        parts[-1] += f" as marked from {sidecar['threshold']:g} of a slab on"
-    for what in ("image", "label"):
-        resampled = sum(any(done["what"] == what for done in case["resampled"]) for case in cases)
+        parts[-1] += f", marked if at least {sidecar['threshold']:g} of a slab is lesion"
+    for kind in ("image", "label"):
+        resampled = sum(any(entry["what"] == kind for entry in case["resampled"]) for case in cases)
         if resampled:
-            parts.append(f"{what}s of {resampled} resampled")
+            parts.append(f"{kind}s of {resampled} resampled")
     cut = sum(case["left_out"]["annotated_voxels"] > 0 for case in cases)
     if cut:
         parts.append(f"{cut} lost annotated voxels with slices that were left out")

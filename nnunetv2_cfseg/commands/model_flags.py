@@ -16,41 +16,43 @@ if TYPE_CHECKING:
 
 
 def add_model_flags(command: argparse.ArgumentParser) -> None:
-    """``-d -tr -p -c -f -m -chk``."""
+    """Add ``-d -tr -p -c -f -m -chk --trust_checkpoint``."""
     flag = command.add_argument
     flag("-d", metavar="DATASET", help="id or name of the dataset that the model was trained on")
-    flag("-tr", default="nnUNetTrainerCFSeg", metavar="TRAINER", help="default: %(default)s")
-    flag("-p", default="nnUNetCFSegPlans", metavar="PLANS", help="default: %(default)s")
+    flag("-tr", default="nnUNetTrainerCFSeg", metavar="TRAINER", help="trainer of the model (default: %(default)s)")
+    flag("-p", default="nnUNetCFSegPlans", metavar="PLANS", help="plans of the model (default: %(default)s)")
     flag("-c", metavar="CONFIGURATION",
-        help="default: 3d_fullres, and after paired training 3d_thick for scans with thick slices")  # fmt: skip
-    flag("-f", nargs="+", metavar="FOLD", help="folds whose networks are averaged (default: all that are there)")
+        help="configuration (default: 3d_fullres; after paired training 3d_thick for thick scans)")  # fmt: skip
+    flag("-f", nargs="+", metavar="FOLD", help="folds whose networks are averaged (default: all folds of the model)")
     flag("-m", type=Path, metavar="FOLDER", help="model folder or bundle, instead of -d, -tr and -p")
-    flag("-chk", default="checkpoint_final.pth", metavar="FILE", help="default: %(default)s")
+    flag("-chk", default="checkpoint_final.pth", metavar="FILE", help="checkpoint (default: %(default)s)")
     flag("--trust_checkpoint", action="store_true",
         help="load a checkpoint that can run code on this machine, as nnU-Net's own commands always do; only from "
         "people you trust")  # fmt: skip
 
 
 def add_device_flags(command: argparse.ArgumentParser) -> None:
-    """``-device --precision``, which :func:`on_device` reads."""
+    """Add ``-device --precision``, which :func:`on_device` reads."""
     flag = command.add_argument
-    flag("-device", default=None, choices=("cpu", "cuda", "mps"), help="default: cuda if there is one, else cpu")
+    flag(
+        "-device", default=None, choices=("cpu", "cuda", "mps"), help="device (default: cuda if there is one, else cpu)"
+    )
     flag("--precision", default="auto", choices=("auto", "float32", "bfloat16"),
-        help="auto tries for a moment which is faster (default: %(default)s)")  # fmt: skip
+        help="auto briefly measures which is faster (default: %(default)s)")  # fmt: skip
 
 
 def add_beyond_scan_flag(command: argparse.ArgumentParser) -> None:
-    """``--beyond_scan``."""
+    """Add ``--beyond_scan``."""
     command.add_argument("--beyond_scan", choices=("mean", "edge", "air", "reflect"), metavar="MODE",
-        help="what blocks see beyond the ends of a scan: edge, its last voxels again; reflect, its mirror image; air; "
-        "mean, that of the foreground (default: what the model was trained with)")  # fmt: skip
+        help="what blocks see beyond the ends of a scan: edge, its last voxels; reflect, its mirror image; air; mean, "
+        "the mean of the foreground (default: as in training)")  # fmt: skip
 
 
 def check_beyond_scan(models: Sequence[Model], args: argparse.Namespace) -> None:
-    """Refuse a way of ``--beyond_scan`` that the models do not have.
+    """Check that the models support ``--beyond_scan``.
 
     Raises:
-        ValueError: air beyond scans that are not CT.
+        ValueError: the mode is air and the scans are not CT.
     """
     for model in models if args.beyond_scan else ():
         for network in model.networks:
@@ -58,16 +60,16 @@ def check_beyond_scan(models: Sequence[Model], args: argparse.Namespace) -> None
 
 
 def model_folder(args: argparse.Namespace) -> Path:
-    """The folder that the flags name.
+    """The model folder that the flags name.
 
     Raises:
-        ValueError: both -m and -d or neither, a name with a path in it, or there is no such folder.
+        ValueError: both -m and -d are given or neither, a name is a path, or the folder does not exist.
     """
     plain_name(args.chk, "-chk")
     for fold in args.f or ():
         fold_name(fold)
     if (args.m is None) == (args.d is None):
-        raise ValueError("a model must be named with -m FOLDER or with -d DATASET, and not with both")
+        raise ValueError("a model must be named either with -m FOLDER or with -d DATASET")
     folder = args.m
     if folder is None:
         names = [plain_name(args.tr, "-tr"), plain_name(args.p, "-p"), plain_name(args.c or "3d_fullres", "-c")]
@@ -76,15 +78,15 @@ def model_folder(args: argparse.Namespace) -> Path:
         dataset = find_dataset(plain_name(args.d, "-d"), [RESULTS], what="-d")
         folder = Path(os.environ[RESULTS], dataset.name, "__".join(names))
     if not folder.is_dir():
-        raise ValueError(f"a model must have been trained, and its folder is not there: {folder}")
+        raise ValueError(f"the model is not trained, its folder does not exist: {folder}")
     return Path(folder)
 
 
 def on_device(model: Model, args: argparse.Namespace) -> Model:
-    """The networks where they compute, in the faster precision.
+    """Move the networks to the device, in the faster precision.
 
     Raises:
-        ValueError: a device that is not there.
+        ValueError: the device does not exist.
     """
     import torch
 
@@ -93,7 +95,7 @@ def on_device(model: Model, args: argparse.Namespace) -> Model:
     device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     missing = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
     if missing.get(device.type):
-        raise ValueError(f"-device must be one that this machine and its torch have, got {device}")
+        raise ValueError(f"-device must be one that torch finds on this machine, got {device}")
     networks = [network.to(device) for network in model.networks]
     precision = args.precision
     if precision == "auto":

@@ -10,11 +10,11 @@ from nnunetv2_cfseg.nnunet import environment
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the command."""
+    """Add the parser of ``cfseg phantom``."""
     command = commands.add_parser(
         "phantom",
         help="make a dataset of head CTs with haemorrhages",
-        description="Writes a raw nnU-Net dataset of phantoms with a test set, and goes on with one that was stopped.",
+        description="Writes a raw nnU-Net dataset of phantoms with a test set, and continues one that was stopped.",
     )
     default = PhantomSettings()
     flag = command.add_argument
@@ -23,12 +23,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("-o", type=Path, metavar="FOLDER", help="where to put the dataset (default: $nnUNet_raw)")
     flag("--train", type=int, default=20, metavar="N", help="training cases (default: %(default)s)")
     flag("--test", type=int, default=10, metavar="N", help="test cases (default: %(default)s)")
-    flag("--seed", type=int, default=0, metavar="N", help="decides every case (default: %(default)s)")
+    flag("--seed", type=int, default=0, metavar="N", help="seed of every case (default: %(default)s)")
     flag("-np", type=int, default=4, metavar="N", help="processes (default: %(default)s)")
     flag("--matrix", nargs=3, type=int, default=default.matrix, metavar=("Z", "Y", "X"),
-        help=f"voxels (default: {' '.join(map(str, default.matrix))})")  # fmt: skip
+        help=f"number of voxels (default: {' '.join(map(str, default.matrix))})")  # fmt: skip
     flag("--spacing", nargs=3, type=float, default=default.spacing_mm, metavar=("Z", "Y", "X"),
-        help=f"mm (default: {' '.join(map(str, default.spacing_mm))})")  # fmt: skip
+        help=f"voxel spacing in mm (default: {' '.join(map(str, default.spacing_mm))})")  # fmt: skip
     flag("--factor", type=int, default=default.factor, metavar="R",
         help="also write thick scans, each slice the average of R (default: %(default)s, none)")  # fmt: skip
     flag("--supersampling", type=int, default=default.supersampling, metavar="N",
@@ -37,13 +37,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("--background", type=Path, metavar="FILE",
         help="a real head CT to place the lesions in; its grid replaces --matrix and --spacing")  # fmt: skip
     flag("--smallest", type=float, default=default.smallest, metavar="QUANTILE",
-        help="draw no smaller lesions: 0.5 draws the larger half of the sizes (default: %(default)s, all)")  # fmt: skip
-    flag("--fresh", action="store_true", help="all bled within a day, none is as dark as brain")
+        help="draw no lesions below this quantile: 0.5 draws the larger half (default: %(default)s, all)")  # fmt: skip
+    flag("--fresh", action="store_true", help="all haemorrhages are less than a day old; none is as dark as brain")
     flag("--classes", nargs="+", choices=tuple(CLASSES), metavar="CLASS",
-        help=f"that the dataset has, labelled from 1 on in this order (default: {' '.join(CLASSES)})")  # fmt: skip
+        help=f"classes of the dataset, labelled from 1 in this order (default: {' '.join(CLASSES)})")  # fmt: skip
     often = command.add_mutually_exclusive_group()
     often.add_argument("--frequencies", nargs="+", type=_frequency, metavar="CLASS=P",
-        help="share of the cases that show a class, 0 for classes not named (default: as in CQ500, "
+        help="fraction of cases that show a class, 0 for classes not named (default: as in CQ500, "
         f"{' '.join(f'{name}={share:.2f}' for name, share in FREQUENCIES.items())})")  # fmt: skip
     often.add_argument("--balanced", action="store_true", help="every class in half of the cases")
     flag("--no_pbar", action="store_true", help="no progress bar")

@@ -9,11 +9,11 @@ from nnunetv2_cfseg.nnunet import environment
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the command."""
+    """Add the parser of ``cfseg plan_and_preprocess``."""
     command = commands.add_parser(
         "plan_and_preprocess",
         help="fingerprint, plan and preprocess with our planners",
-        description="nnUNetv2_plan_and_preprocess with our planners; the flags are nnU-Net's.",
+        description="Like nnUNetv2_plan_and_preprocess, with our planners; the flags are nnU-Net's.",
     )
     flag = command.add_argument
     flag("-d", nargs="+", type=int, required=True, metavar="ID", help="dataset ids")
@@ -21,17 +21,19 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="CFSegPlanner, or ThinThickPlanner for a dataset of cfseg make_pairs (default: %(default)s)")  # fmt: skip
     flag("-preset", default="default", help="network preset: default, paper or karimi (default: %(default)s)")
     flag("-gpu_memory_target", type=float, default=None, metavar="GB",
-        help="memory of a training step; sizes the network (default: 8; 1 is right for a CPU)")  # fmt: skip
-    flag("-overwrite_target_spacing", nargs=3, type=float, default=None, metavar="MM", help="z y x, for 3d_fullres")
+        help="memory of a training step, which sizes the network (default: 8; use 1 for a CPU)")  # fmt: skip
+    flag(
+        "-overwrite_target_spacing", nargs=3, type=float, default=None, metavar="MM", help="z y x spacing of 3d_fullres"
+    )
     flag("-overwrite_plans_name", default=None, metavar="NAME",
-        help="default: nnUNetCFSegPlans, of ThinThickPlanner nnUNetThinThickPlans")  # fmt: skip
+        help="name of the plans (default: nnUNetCFSegPlans, with ThinThickPlanner nnUNetThinThickPlans)")  # fmt: skip
     flag("-c", nargs="+", default=None, metavar="CONFIGURATION",
-        help="what to preprocess (default: 3d_fullres 3d_lowres, of ThinThickPlanner 3d_fullres)")  # fmt: skip
+        help="what to preprocess (default: 3d_fullres 3d_lowres, with ThinThickPlanner 3d_fullres)")  # fmt: skip
     flag("-np", nargs="+", type=int, default=[4], metavar="N", help="processes for preprocessing (default: 4)")
     flag("-npfp", type=int, default=8, metavar="N", help="processes for checks and fingerprint (default: 8)")
     flag("--verify_dataset_integrity", action="store_true", help="also run nnU-Net's own check of the dataset")
-    flag("--assume_hu", action="store_true", help="do not look at whether CTs are in Hounsfield units")
-    flag("--clean", action="store_true", help="extract the fingerprint anew")
+    flag("--assume_hu", action="store_true", help="do not check that CTs are in Hounsfield units")
+    flag("--clean", action="store_true", help="extract the fingerprint again")
     flag("--no_pp", action="store_true", help="plan only, do not preprocess")
     flag("--verbose", action="store_true")
     flag("--no_pbar", action="store_true", help="no progress bars")
@@ -45,7 +47,7 @@ def _run(args: argparse.Namespace) -> None:
     from nnunetv2_cfseg.planners.plan_and_preprocess import plan_and_preprocess  # torch and nnU-Net: slow to import
     from nnunetv2_cfseg.processes.lifetime import children_end_with_this_process
 
-    with children_end_with_this_process():  # nnU-Net's workers would live on when this is killed
+    with children_end_with_this_process():  # otherwise nnU-Net's workers would outlive it when killed
         plan_and_preprocess(
             args.d,
             planner=args.pl,

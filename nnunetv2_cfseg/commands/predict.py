@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from nnunetv2_cfseg.inference.records import Recipe
     from nnunetv2_cfseg.inference.scans import Case
 
-#: Files that a line of a message names.
+#: Number of files that a message names.
 MOST_NAMED = 5
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the command."""
+    """Add the parser of ``cfseg predict``."""
     command = commands.add_parser(
         "predict",
         help="segment scans, fast on any machine",
-        description="nnUNetv2_predict for models of this package's network; the flags are nnU-Net's. The volume is "
-        "covered twice (--shifts), without overlapping tiles, and never held whole.",
+        description="Like nnUNetv2_predict, for models of this package's network; the flags are nnU-Net's. The volume "
+        "is covered twice (--shifts) without overlapping tiles, and is never held whole in memory.",
     )
     flag = command.add_argument
     flag(
@@ -44,26 +44,38 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="SCANS",
         help="a folder of CASE_0000 files, one scan, or a folder of DICOM slices",
     )
-    flag("--series", type=int, metavar="N", help="which DICOM series, where there are several")
+    flag("--series", type=int, metavar="N", help="which DICOM series, if there are several")
     flag("--name", metavar="NAME",
-        help="of the only scan's files (default: its own, or that of the folder of DICOM slices)")  # fmt: skip
+        help="output name of the only scan (default: that of its file or of the folder of DICOM slices)")  # fmt: skip
     flag("-o", type=Path, required=True, metavar="FOLDER", help="where to write segmentations")
     add_model_flags(command)
     add_device_flags(command)
-    flag("-num_parts", type=int, default=1, metavar="N", help="calls that share the cases (default: %(default)s)")
-    flag("-part_id", type=int, default=0, metavar="N", help="which of them this is, from 0 (default: %(default)s)")
-    flag("--continue_prediction", "--c", action="store_true", help="leave out cases that are segmented already")
+    flag(
+        "-num_parts",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of calls that share the cases (default: %(default)s)",
+    )
+    flag(
+        "-part_id", type=int, default=0, metavar="N", help="which of these calls this is, from 0 (default: %(default)s)"
+    )
+    flag("--continue_prediction", "--c", action="store_true", help="skip cases that are already segmented")
     flag("--overwrite", action="store_true",
-        help="replace segmentations of other scans, of unknown ones and of other models, and edited ones")  # fmt: skip
+        help="replace segmentations that were edited or come from other or unknown scans or other models")  # fmt: skip
     flag("--save_probabilities", action="store_true", help="also write nnU-Net's .npz and .pkl")
-    flag("--volumes", action="store_true", help="also write volumes.csv, with the ml of each class in each case")
-    flag("--mirror", action="store_true", help="average over the mirrors that training used")
+    flag(
+        "--volumes",
+        action="store_true",
+        help="also write volumes.csv with the volume of each class in each case, in ml",
+    )
+    flag("--mirror", action="store_true", help="average over mirrored scans, with the mirror axes of training")
     flag("--shifts", type=int, default=2, metavar="N",
         help="average over N grids of blocks, moved by fractions of a patch; at most 8, or as many as a patch has "
         "voxels along its longest axis (default: %(default)s)")  # fmt: skip
     add_beyond_scan_flag(command)
-    flag("--keep_air", action="store_true", help="look at blocks of air as well, which are left out otherwise")
-    flag("--assume_hu", action="store_true", help="do not look at whether CTs are in Hounsfield units")
+    flag("--keep_air", action="store_true", help="also segment blocks of air, which are otherwise skipped")
+    flag("--assume_hu", action="store_true", help="do not check that CTs are in Hounsfield units")
     flag("--disable_progress_bar", action="store_true")
     command.set_defaults(run=_run)
 
@@ -73,7 +85,7 @@ def _run(args: argparse.Namespace) -> None:
     if not 0 <= args.part_id < args.num_parts:
         raise ValueError(f"-part_id must be from 0 to -num_parts - 1 = {args.num_parts - 1}, got {args.part_id}")
     if args.i.is_dir() and os.path.realpath(args.i) == os.path.realpath(args.o):
-        raise ValueError(f"-o must be another folder than the scans' own, or the next run would read both: {args.o}")
+        raise ValueError(f"-o must not be the folder of the scans, or the next run would read its own output: {args.o}")
     from nnunetv2_cfseg.files.folder_lock import lock_folder
     from nnunetv2_cfseg.inference.load_models import check_shifts, load_models
     from nnunetv2_cfseg.inference.predict import check_outputs
@@ -99,7 +111,9 @@ def _run(args: argparse.Namespace) -> None:
     )
     check_outputs(cases, args.o, first.file_ending)
     if others := passed_over(args.i, cases):
-        print(f"cfseg predict: passed over, for scans end with {first.file_ending}: {_listed(others)}", file=sys.stderr)
+        print(
+            f"cfseg predict: skipped files that do not end with {first.file_ending}: {_listed(others)}", file=sys.stderr
+        )
     recipe = Recipe.of(models, settings, name=f"{folder.resolve().parent.name}/{folder.name}")
     models = [on_device(model, args) for model in models]
     with lock_folder(args.o, part=f"part_{args.part_id}" if args.num_parts > 1 else None):
@@ -109,7 +123,7 @@ def _run(args: argparse.Namespace) -> None:
 def _predict(
     args: argparse.Namespace, models: list[Model], cases: list[Case], recipe: Recipe, settings: PredictionSettings
 ) -> None:
-    """Segment what is to be segmented, in a folder that no other run writes to."""
+    """Segment the cases that need it, in a folder locked against other runs."""
     from nnunetv2_cfseg.files.atomic_files import remove_leftovers
     from nnunetv2_cfseg.inference.existing_results import Policy, check_model_files, look, model_files
     from nnunetv2_cfseg.inference.outputs import read_volumes, write_volumes
@@ -127,11 +141,11 @@ def _predict(
         cases, args.o, recipe, endings=endings, policy=Policy(args.continue_prediction, args.overwrite)
     )  # fmt: skip
     if standing.unrecorded:
-        print(f"Left as they are, though nothing says which scan they were made of: {_listed(standing.unrecorded)}")
+        print(f"Left as they are, although their scans are not recorded: {_listed(standing.unrecorded)}")
     volumes: dict[str, Mapping[int, float]] = dict(standing.volumes_ml)
     table = args.o / (f"volumes_{args.part_id}.csv" if args.num_parts > 1 else "volumes.csv")
     if args.volumes:
-        read_volumes(table)  # or refuse another table of this name
+        read_volumes(table)  # raises an error if it is another table
 
     def add_volumes(outcome: Outcome) -> None:
         volumes[outcome.case.name] = outcome.volumes_ml

@@ -7,18 +7,18 @@ from pathlib import Path
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the command."""
+    """Add the parser of ``cfseg quantify``."""
     command = commands.add_parser(
         "quantify",
-        help="volumes, lesions, diameters and sides of segmentations, their changes over time, and meshes",
+        help="measure volumes, lesions, diameters and sides of segmentations and changes over time, and write meshes",
         description="Measures each class and each lesion of segmentations, and writes classes.csv, lesions.csv and "
-        "quantities.json. The midline is the head's plane of symmetry if images are given and it can be trusted, else "
-        "the sagittal plane through the image's centre; the tables say which.",
+        "quantities.json. The midline is the head's plane of symmetry if images are given and the plane is reliable, "
+        "otherwise the sagittal plane through the image's centre; the tables say which.",
     )
     flag = command.add_argument
-    flag("segmentations", type=Path, nargs="+", metavar="SEG", help="segmentations, and folders of some")
-    flag("-djfile", type=Path, metavar="FILE", help="dataset.json (default: that in the first folder)")
-    flag("-o", type=Path, required=True, metavar="FOLDER", help="where to write tables; made if it is not there")
+    flag("segmentations", type=Path, nargs="+", metavar="SEG", help="segmentations, or folders of them")
+    flag("-djfile", type=Path, metavar="FILE", help="dataset.json (default: the one in the first folder)")
+    flag("-o", type=Path, required=True, metavar="FOLDER", help="where to write tables; created if it does not exist")
     flag("-i", type=Path, metavar="IMAGES",
         help="head CTs to find the midline in: a folder of CASE_0000 files or of folders CASE of DICOM slices, or the "
         "file or DICOM folder of the only case")  # fmt: skip
@@ -29,9 +29,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     scans.add_argument("--scans", type=Path, metavar="FILE",
         help="CSV with the columns case, patient and, if known, date: also write longitudinal.csv")  # fmt: skip
     scans.add_argument("--patient_pattern", metavar="REGEX",
-        help="the same; its first group, searched in a case's name, is the patient")  # fmt: skip
+        help="also write longitudinal.csv; the first group, searched in a case's name, is the patient")  # fmt: skip
     flag("--smallest_ml", type=float, default=0.0, metavar="V",
-        help="components below it are no lesions and in no mesh (default: %(default)s)")  # fmt: skip
+        help="smaller components are left out of lesions and meshes (default: %(default)s)")  # fmt: skip
     flag("-np", type=int, default=2, metavar="N", help="processes (default: %(default)s)")
     flag("--no_pbar", action="store_true", help="no progress bar")
     command.set_defaults(run=_run)

@@ -17,13 +17,13 @@ from nnunetv2_cfseg.nnunet import environment
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the command."""
+    """Add the parser of ``cfseg refine_labels``."""
     command = commands.add_parser(
         "refine_labels",
-        help="make thin labels of thick annotations, with a model's help",
+        help="make thin labels from thick annotations, with the help of a model",
         description="Segments the training cases of a dataset of cfseg make_pairs and writes a dataset of the same "
-        "scans, whose labels are the likeliest thin ones that the thick annotations allow. Any trainer can learn from "
-        "it, nnU-Net's own too. Goes on with one that was stopped.",
+        "scans, with the most likely thin labels that agree with the thick annotations. Any trainer can use it, "
+        "including nnU-Net's own. Continues a dataset that was stopped.",
     )
     flag = command.add_argument
     flag("-i", type=Path, required=True, metavar="DATASET", help="raw dataset of cfseg make_pairs")
@@ -35,7 +35,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="average over N grids of blocks, moved by fractions of a patch; at most 8, or as many as a patch has "
         "voxels along its longest axis (default: %(default)s)")  # fmt: skip
     add_beyond_scan_flag(command)
-    flag("--assume_hu", action="store_true", help="do not look at whether CTs are in Hounsfield units")
+    flag("--assume_hu", action="store_true", help="do not check that CTs are in Hounsfield units")
     flag("--disable_progress_bar", action="store_true")
     command.set_defaults(run=_run)
 
@@ -60,4 +60,4 @@ def _run(args: argparse.Namespace) -> None:
         made_with=f"{folder.parent.name}/{folder.name}/{args.chk}",
         progress=not args.disable_progress_bar,
     )  # fmt: skip
-    print(f"{done.cases} cases, {done.changed:.0%} of their foreground has another label now: {output}")
+    print(f"{done.cases} cases, {done.changed:.0%} of their foreground has a new label: {output}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from nnunetv2_cfseg.commands import inputs
 
-#: Flags with their defaults that only a comparison with a reference uses.
+#: Flags, with their defaults, that are only for reports with a reference.
 OF_A_REFERENCE: Mapping[str, object] = {
     "tolerance": 1.0,
     "lesion_overlap": 0.1,
@@ -22,13 +22,13 @@ OF_A_REFERENCE: Mapping[str, object] = {
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the command."""
+    """Add the parser of ``cfseg report``."""
     command = commands.add_parser(
         "report",
         usage="cfseg report [-h] [flags] [GT] PRED",
         help="write an evaluation as one HTML page with tables, charts and the scans",
-        description="Evaluates as cfseg evaluate does and writes one HTML file that needs no other and no network. "
-        "Without GT the page shows the predictions alone: scans, volumes, and what is worth a look.",
+        description="Evaluates like cfseg evaluate and writes one HTML file that needs no other files and no network. "
+        "Without GT the page only shows the predictions: scans, volumes, and what is worth a look.",
     )
     flag = command.add_argument
     flag(
@@ -36,29 +36,44 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     flag("pred_folder", type=Path, metavar="PRED", help="folder of the predicted segmentations")
     flag("-i", type=Path, metavar="FOLDER",
-        help="images, CASE_0000 or CASE with the ending of the dataset, or folders CASE of DICOM slices; of a single "
-        "case also its folder of DICOM slices (default: labels are shown alone)")  # fmt: skip
+        help="images, CASE_0000 or CASE with the ending of the dataset, or folders CASE of DICOM slices; for a single "
+        "case also its folder of DICOM slices (default: only labels are shown)")  # fmt: skip
     flag("--series", type=int, metavar="N",
         help="which series of a DICOM folder, from 1, if several have as many slices as the segmentation")  # fmt: skip
     flag("-djfile", type=Path, metavar="FILE", help="dataset.json (default: the one in PRED)")
-    flag("-pfile", type=Path, metavar="FILE", help="plans.json; only its image reader is looked at (default: as above)")
-    flag("-o", type=Path, metavar="FILE", help="ends with .html (default: PRED/report.html)")
+    flag(
+        "-pfile",
+        type=Path,
+        metavar="FILE",
+        help="plans.json, of which only the image reader is checked (default: the one in PRED)",
+    )
+    flag("-o", type=Path, metavar="FILE", help="output, ending with .html (default: PRED/report.html)")
     flag("-model", type=Path, metavar="FOLDER",
-        help="TRAINER__PLANS__CONFIGURATION, whose logs give training curves (default: none)")  # fmt: skip
-    flag("--title", default="", metavar="TEXT", help="of the page (default: Evaluation of PRED)")
+        help="folder TRAINER__PLANS__CONFIGURATION, whose logs give training curves (default: none)")  # fmt: skip
+    flag("--title", default="", metavar="TEXT", help="title of the page (default: Evaluation of PRED)")
     flag("--cases", type=int, default=20, metavar="N",
-        help="in the slice browser, worst first; 0 leaves it out (default: %(default)s)")  # fmt: skip
+        help="number of cases in the slice browser, worst first; 0 leaves it out (default: %(default)s)")  # fmt: skip
     reference = command.add_argument_group("with GT only")
     flag = reference.add_argument
-    flag("--tolerance", type=float, default=1.0, metavar="MM", help="of the surface Dice (default: %(default)s)")
+    flag(
+        "--tolerance",
+        type=float,
+        default=1.0,
+        metavar="MM",
+        help="tolerance of the surface Dice (default: %(default)s)",
+    )
     flag("--lesion_overlap", type=float, default=0.1, metavar="SHARE",
-        help="of a lesion's voxels, which must be met for it to count as found (default: %(default)s)")  # fmt: skip
+        help="fraction of a lesion's voxels that must overlap to count as found (default: %(default)s)")  # fmt: skip
     flag("--factor", type=int, metavar="R",
-        help="thin slices in a thick one, for the boundary-slab Dice (default: thin_thick.json's)")  # fmt: skip
-    flag("--chill", action="store_true", help="leave out references without a prediction and the other way round")
-    flag("--seed", type=int, default=0, metavar="N", help="of the intervals (default: %(default)s)")
+        help="thin slices in a thick one, for the boundary-slab Dice (default: from thin_thick.json)")  # fmt: skip
+    flag(
+        "--chill",
+        action="store_true",
+        help="leave out references without a prediction, and predictions without a reference",
+    )
+    flag("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap intervals (default: %(default)s)")
     flag("--from", type=Path, metavar="SUMMARY_CSV",
-        help="the table that cfseg evaluate wrote of the same folders, instead of measuring again")  # fmt: skip
+        help="table that cfseg evaluate wrote for the same folders, to use instead of measuring again")  # fmt: skip
     flag = command.add_argument
     flag("-np", type=int, default=2, metavar="N", help="processes (default: %(default)s)")
     flag("--no_pbar", action="store_true", help="no progress bar")
@@ -67,7 +82,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _take_folders_apart(command: argparse.ArgumentParser) -> None:
-    """Let flags stand between GT and PRED, where argparse takes the first one for PRED and does not know the second."""
+    """Allow flags between GT and PRED, for which argparse alone takes GT as PRED and then fails on PRED."""
     parse = command.parse_known_args
 
     def parse_known_args(args=None, namespace=None):  # type: ignore[no-untyped-def]
@@ -135,7 +150,7 @@ def _report_predictions(args: argparse.Namespace, output: Path, dataset_json: Pa
 
     for name, default in OF_A_REFERENCE.items():
         if getattr(args, name) != default:
-            raise ValueError(f"--{name} compares with a reference, and there is none; give cfseg report GT PRED")
+            raise ValueError(f"--{name} needs a reference, and there is none; use cfseg report GT PRED")
     classes = read_classes(dataset_json)
     files = case_files(args.pred_folder, read_dataset(dataset_json)["file_ending"])
     images = _check(args, output, list(files), [*files.values(), dataset_json])
@@ -158,25 +173,25 @@ def _extras(args: argparse.Namespace, output: Path):  # type: ignore[no-untyped-
     command, is_whole = command_line(args, output)
     note = "Run it in the folder of this page."
     if not is_whole:
-        note += " Of folders elsewhere it shows the names alone, which you must complete."
+        note += " Folders elsewhere are given by name only; add their paths."
     return Extras(title=args.title, command=command, command_note=note)
 
 
 def command_line(args: argparse.Namespace, output: Path) -> tuple[str, bool]:
-    """The command that makes the same report again in the report's folder, one flag a line.
+    """The command that makes the report again in the report's folder, one flag per line.
 
     Args:
-        args: of this command; flags at their default are left out.
+        args: the parsed flags; those with their default value are left out.
         output: the report.
 
     Returns:
-        The command, and whether all paths are whole: those that would tell how the machine is set up are not.
+        The command, and whether all paths are complete: paths that would reveal folders of the machine are not.
     """
     from nnunetv2_cfseg.files.private_paths import seen_from
 
     is_whole = True
 
-    def told(value: object) -> str:
+    def shown(value: object) -> str:
         nonlocal is_whole
         if not isinstance(value, Path):
             return shlex.quote(str(value))
@@ -185,24 +200,24 @@ def command_line(args: argparse.Namespace, output: Path) -> tuple[str, bool]:
         return shlex.quote(value.resolve().name if path is None else path)
 
     folders = [folder for folder in (args.gt_folder, args.pred_folder) if folder is not None]
-    words = [" ".join(["cfseg report", *map(told, folders)])]
+    words = [" ".join(["cfseg report", *map(shown, folders)])]
     defaults = {"series": None, "title": "", "cases": 20, **OF_A_REFERENCE}
     for name in ("i", "djfile", "pfile", "o", "model", *defaults):
         value = getattr(args, name)
         if value is None or value == defaults.get(name):
             continue
         flag = f"{'--' if name in defaults else '-'}{name}"
-        words.append(flag if value is True else f"{flag} {told(value)}")
+        words.append(flag if value is True else f"{flag} {shown(value)}")
     return " \\\n    ".join(words), is_whole
 
 
 def _check(
     args: argparse.Namespace, output: Path, cases: Sequence[str], read: Sequence[Path | None]
 ) -> dict[str, Path] | None:
-    """Refuse before the evaluation, which takes its time, what would be refused after it.
+    """Check everything that would fail after the evaluation, which takes long.
 
     Returns:
-        The image of each case, if there is a folder of images.
+        The image of each case; None if there is no folder of images.
     """
     from nnunetv2_cfseg.evaluation.report.curves import read_trainings
     from nnunetv2_cfseg.files.output_paths import check_not_read
@@ -224,6 +239,6 @@ def _check(
         first = next(file for file in read if file is not None)
         images = find_case_images(cases, args.i, first.name.removeprefix(cases[0]))
     if args.series is not None and not any(image.is_dir() for image in (images or {}).values()):
-        raise ValueError("--series chooses among the series of a DICOM folder, and -i has none")
+        raise ValueError("--series is for DICOM folders, and -i has none")
     check_not_read([output], [*read, *(images or {}).values()])
     return images

@@ -1,4 +1,4 @@
-"""What a step's bar shows: seconds of training, or files written."""
+"""Progress bars of the demo's steps, by seconds of training or files written."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tqdm import tqdm
 from nnunetv2_cfseg.demo.settings import VALIDATION_CASES
 
 _PREDICTING = ": predicting "
-#: Slices of time that a timed training is cut into.
+#: Number of epochs that a timed training is divided into.
 EPOCHS = 10
 
 
 class Watcher(Protocol):
-    """Where a step stands; ``total`` is counted in ``unit``."""
+    """Watches the progress of a step; ``total`` is counted in ``unit``."""
 
     total: float
     unit: str
@@ -30,16 +30,16 @@ class Watcher(Protocol):
         """How much of ``total`` is done."""
 
     def note(self) -> str:
-        """A few words behind the bar."""
+        """A short text shown after the bar."""
 
 
 class Files:
-    """Counts files.
+    """Counts the files that a step writes.
 
     Args:
-        folder: where they appear.
-        patterns: globs of them below the folder.
-        total: how many will be there.
+        folder: folder in which they appear.
+        patterns: globs of the files below the folder.
+        total: expected number of files.
     """
 
     unit = "scans"
@@ -49,11 +49,11 @@ class Files:
         self.total: float = total
 
     def position(self) -> float:
-        """Files that are there."""
+        """The number of files written so far."""
         return min(self.total, sum(1 for pattern in self.patterns for _ in self.folder.glob(pattern)))
 
     def note(self) -> str:
-        """Nothing."""
+        """No text."""
         return ""
 
 
@@ -73,7 +73,7 @@ class TrainingLog:
         self._epoch, self._epoch_seen = -1, 0.0
 
     def position(self) -> float:
-        """Seconds of the budget spent; between two lines of the log by the clock."""
+        """Seconds of the budget spent, by the log and, within an epoch, by the clock."""
         text = self._text()
         if "Training done." in text or _PREDICTING in text:
             return self.total
@@ -86,7 +86,7 @@ class TrainingLog:
         return self._epoch * slice_s + min(slice_s, time.monotonic() - self._epoch_seen)
 
     def note(self) -> str:
-        """The mean over the classes of nnU-Net's last pseudo Dice, or which case it validates."""
+        """nnU-Net's last pseudo Dice, averaged over classes, or the number of the case being validated."""
         text = self._text()
         validated = text.count(_PREDICTING)
         if validated:
@@ -96,12 +96,12 @@ class TrainingLog:
 
     def _text(self) -> str:
         logs = [(log.stat().st_mtime, log) for log in self.fold.glob("training_log_*.txt")]
-        new = [entry for entry in logs if entry[0] >= self.started]  # not of a training that was interrupted
+        new = [entry for entry in logs if entry[0] >= self.started]  # leaves out logs of an interrupted training
         return max(new)[1].read_text(errors="replace") if new else ""
 
 
 def pseudo_dice(log: str) -> float | None:
-    """The mean of the last epoch's pseudo Dice over the classes that were seen, None before the first epoch's end."""
+    """The mean of the last epoch's pseudo Dice over the classes that were seen; None if there is none yet."""
     lines = re.findall(r": Pseudo dice \[(.*)\]", log)
     if not lines:
         return None
@@ -116,7 +116,7 @@ class Bar:
 
     def __init__(self, watcher: Watcher) -> None:
         self.watcher = watcher
-        #: In a terminal a bar is one line; in a file every update is one more.
+        #: Update rarely in a file, in which every update adds a line.
         self.every_s = 0.5 if sys.stderr.isatty() else 10.0
         self._shown = -inf
         self.bar = tqdm(
@@ -126,7 +126,7 @@ class Bar:
         )
 
     def update(self, pid: int | None = None) -> None:
-        """Show where the step stands now; which process of it runs does not matter."""
+        """Show the present state of the step. ``pid`` is ignored."""
         if time.monotonic() < self._shown + self.every_s:
             return
         self._shown = time.monotonic()
@@ -135,13 +135,13 @@ class Bar:
         self.bar.refresh()
 
     def finish(self) -> None:
-        """All is done."""
+        """Fill the bar to its end."""
         self.bar.update(self.watcher.total - self.bar.n)
 
 
 @contextmanager
 def bar(watcher: Watcher | None) -> Iterator[Bar | None]:
-    """A bar for as long as the step runs; none without a watcher."""
+    """Show a bar while the step runs; yields None if there is no watcher."""
     if watcher is None:
         yield None
         return

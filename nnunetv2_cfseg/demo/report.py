@@ -1,4 +1,4 @@
-"""What the demo tells beside its figures, in the page that ``cfseg report`` writes."""
+"""Write the demo's report: the page of ``cfseg report`` with additional text and sections."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ PACKAGES = ("nnunetv2_cfseg", "nnunetv2", "torch", "numpy", "SimpleITK")
 
 
 def write_report(folder: DemoFolder, steps: list[Step], settings: DemoSettings) -> Path:
-    """Write the report of what the steps left; returns it.
+    """Write the report of a finished demo and return its file.
 
     Args:
-        folder: the demo's.
-        steps: all of them, done.
-        settings: of the demo.
+        folder: the demo's folder.
+        steps: all steps, which must be done.
+        settings: the demo's settings.
 
     Raises:
-        ValueError: what a step left is not what it should be.
+        ValueError: the results of a step are not as expected.
     """
     tables = ((PREDICTIONS, TABLE), (COPY_PREDICTIONS, COPY_TABLE))
-    evaluation, of_copy = (_read(folder.path, predictions, table) for predictions, table in tables)
+    evaluation, copy_evaluation = (_read(folder.path, predictions, table) for predictions, table in tables)
     comparison = Section(
-        "Next to copying",
+        "Compared with copied labels",
         (
-            "The same network, trained for as long with every thick label copied to its thin slices, and the paired "
-            f"training. A boundary slab is one of {FACTOR} thin slices of which some are bleeding and some are not: "
-            "there the copied label is wrong. The tests of the difference are in the folder comparison.",
+            "The same network was trained equally long with every thick label copied to its thin slices. The table "
+            f"compares it with the paired training. In a boundary slab, some of the {FACTOR} thin slices bleed and "
+            "some do not, so the copied label is wrong there. Tests of the differences are in the folder comparison.",
         ),
-        table=_comparison(of_copy, evaluation),
+        table=_comparison(copy_evaluation, evaluation),
     )
     extras = Extras(title=TITLE, lead=_lead(settings), sections=(comparison, *_sections(folder, steps, settings)))
     return write_page(
@@ -81,7 +81,7 @@ def _read(path: Path, predictions: str, table: str) -> Evaluation:
 
 
 def _comparison(copied: Evaluation, paired: Evaluation) -> Table:
-    """Means over cases of each class, copied first."""
+    """Means over cases of each class, for copied labels and for paired training."""
     measures = {"Dice": "Dice", "boundary_Dice": "Dice on boundary slabs"}
     means = [evaluation.table.groupby("class")[list(measures)].mean() for evaluation in (copied, paired)]
     rows = [
@@ -99,15 +99,15 @@ def _lead(settings: DemoSettings) -> tuple[str, ...]:
     spacing = " x ".join(f"{mm:g}" for mm in settings.spacing_mm)
     return (
         f"This demo made {settings.train + settings.test} phantom head CTs ({matrix} voxels of {spacing} mm, along z, "
-        "y, x) with fresh intracerebral (ICH) and intraventricular (IVH) haemorrhage of the largest third of their "
-        "sizes, so that minutes are enough to learn them, and had them annotated on slices "
-        f"{FACTOR} times as thick: a voxel is marked there when at least half of its slab bleeds. Of {settings.train} "
-        f"scans with these thick annotations, {VALIDATION_CASES} of which nnU-Net kept for its own validation, the "
-        f"block-centre transformer learnt for {settings.train_seconds:g} s to segment thin slices. cfseg predict "
-        f"segmented the thin slices of the other {settings.test} scans, and here they are compared with the thin "
-        f"truth, which training never saw. The seed was {settings.seed}.",
-        "Phantoms are drawn by a program. The figures show that everything works; they say nothing about patients, nor "
-        "about what a long training reaches.",
+        "y, x) with fresh intracerebral (ICH) and intraventricular (IVH) haemorrhage from the largest third of sizes, "
+        "which can be learnt in minutes. They were annotated on slices "
+        f"{FACTOR} times as thick, in which a voxel is marked if at least half of its slab bleeds. The block-centre "
+        f"transformer learnt for {settings.train_seconds:g} s to segment thin slices from {settings.train} scans with "
+        f"thick annotations, of which nnU-Net kept {VALIDATION_CASES} for its own validation. cfseg predict then "
+        f"segmented the thin slices of the other {settings.test} scans. This page compares them with the thin truth, "
+        f"which training never saw. The seed was {settings.seed}.",
+        "A program draws the phantoms. The results show that everything works; they say nothing about patients, or "
+        "about longer training.",
     )
 
 
@@ -116,7 +116,9 @@ def _sections(folder: DemoFolder, steps: list[Step], settings: DemoSettings) -> 
         Section("Time", table=_times(folder, steps)),
         Section("Versions and seed", table=_versions(settings)),
         Section(
-            "The commands", ("These ran, in the demo's folder; they are in commands.sh too.",), code=shell_script(steps)
+            "The commands",
+            ("These commands ran in the demo's folder; they are also in commands.sh.",),
+            code=shell_script(steps),
         ),
         Section("The same on your own data", (_own_data(),)),
     )
@@ -142,9 +144,10 @@ def _own_data() -> Markup:
     return Markup(
         'Put your thin CTs and their labels into <a href="{format}">nnU-Net\'s raw layout</a>, for instance as '
         "<code>nnUNet_raw/Dataset501_Mine</code>; annotations of thick slices are fine as they are. Then run the "
-        "commands above from step 2 on, with <code>Dataset501_Mine</code> for <code>{source}</code> and without the "
-        "line that keeps only {kept} validation cases (there are five folds); <code>cfseg make_pairs -h</code> tells "
-        "how to name thick annotations. Give the training more time: <code>CFSEG_TIME_BUDGET_S</code> is in seconds. "
+        "commands above from step 2 on, with <code>Dataset501_Mine</code> instead of <code>{source}</code> and without "
+        "the line that keeps only {kept} validation cases (there are five folds); <code>cfseg make_pairs -h</code> "
+        "explains how to name thick annotations. Give the training more time: <code>CFSEG_TIME_BUDGET_S</code> is in "
+        "seconds. "
         "On a GPU leave out <code>-device cpu</code> and <code>-gpu_memory_target 1</code>, and train with "
         "<code>-tr nnUNetTrainerCFSegThinThick</code>, nnU-Net's 1000 epochs; "
         "predict with the same trainer. Evaluation needs the truth of the unseen scans. "

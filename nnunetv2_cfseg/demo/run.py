@@ -1,4 +1,4 @@
-"""The demo: phantoms annotated on thick slices, two trainings, prediction of unseen scans, and a page about it."""
+"""Run the demo: phantoms annotated on thick slices, two trainings, prediction of unseen scans, and a report."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ REPORT_S = 10
 
 
 def run_demo(output: Path, settings: DemoSettings) -> Path:
-    """Run what is not done yet of a demo; returns the file of its report.
+    """Run the steps of a demo that are not done yet, and return the file of its report.
 
     Args:
-        output: the demo's folder; a new one, or one of a demo that was stopped.
-        settings: of the demo.
+        output: the demo's folder: a new one, or one of a demo that was stopped.
+        settings: the demo's settings.
 
     Raises:
         ValueError: the folder holds something else or a demo with other settings, or a command failed.
@@ -55,7 +55,7 @@ def run_demo(output: Path, settings: DemoSettings) -> Path:
         count = len(steps) + 1
         for number, step in enumerate(steps, 1):
             if folder.record(step).done:
-                _say(f"[{number}/{count}] {step.title}: done before")
+                _say(f"[{number}/{count}] {step.title}: already done")
                 continue
             _say(f"[{number}/{count}] {step.title}, about {_duration(step.expected_s)} (log: {folder.path / step.log})")
             run_step(step, folder, runner.run, _watcher(step, folder.path, settings))
@@ -66,20 +66,20 @@ def run_demo(output: Path, settings: DemoSettings) -> Path:
 
 
 def run_step(step: Step, folder: DemoFolder, run: Callable[..., None], watcher: Watcher | None = None) -> None:
-    """Run the commands of a step and keep account of the time, of one that is stopped as well.
+    """Run the commands of a step and record its time, even if it is stopped.
 
     Args:
-        step: what to run.
-        folder: the demo's.
+        step: the step to run.
+        folder: the demo's folder.
         run: :meth:`~nnunetv2_cfseg.processes.subprocess_runner.CommandRunner.run`.
-        watcher: where the step stands, for a bar.
+        watcher: watches the progress of the step for a bar.
 
     Raises:
         ValueError: a command failed.
     """
     before, begun, done = folder.record(step), time.monotonic(), False
     folder.keep(step, before)
-    if step.key == "6_predict":  # files of a prediction that was stopped may be broken
+    if step.key == "6_predict":  # a prediction that was stopped may have left broken files
         for predictions in (PREDICTIONS, COPY_PREDICTIONS):
             shutil.rmtree(folder.path / predictions, ignore_errors=True)
     try:
@@ -95,7 +95,7 @@ def run_step(step: Step, folder: DemoFolder, run: Callable[..., None], watcher: 
 
 
 def _continuation(command: Command, path: Path) -> tuple[str, ...]:
-    """nnU-Net's flag with which a training goes on where it was stopped."""
+    """nnU-Net's flag to continue a training that was stopped; empty for other commands."""
     if command.arguments[0] != "nnUNetv2_train":
         return ()
     fold = path / FOLDS[command.arguments[command.arguments.index("-tr") + 1]]
@@ -138,7 +138,7 @@ def _announce(folder: DemoFolder, steps: list[Step]) -> None:
                             for step in steps if not folder.record(step).done)  # fmt: skip
     _say(
         f"A demo in {folder.path}: about {_duration(left_s)} on two processor cores. Ctrl-C stops it, and the same "
-        "command goes on."
+        "command continues it."
     )
 
 

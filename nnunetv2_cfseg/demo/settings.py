@@ -1,4 +1,4 @@
-"""What the demo makes, and for how long it trains."""
+"""Settings of the demo: its scans, and how long it trains."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ SOURCE_ID, SOURCE_NAME = 998, "PhantomThin"
 SOURCE = f"Dataset{SOURCE_ID}_{SOURCE_NAME}"
 #: Thin slices in a thick one.
 FACTOR = 5
-#: In every scan.
+#: Classes that every scan shows.
 BLEEDS = ("ICH", "IVH")
-#: nnU-Net predicts them, also mirrored, when a training ends; all the others are learnt from.
+#: Number of cases that nnU-Net predicts, also mirrored, when training ends; training uses all others.
 VALIDATION_CASES = 2
 PROCESSES = 2
 MOST_SCANS, LONGEST_S = 10_000, 30 * 24 * 3600
@@ -31,9 +31,9 @@ class DemoSettings:
         train: phantom scans for training, of which two are kept for nnU-Net's own validation.
         test: phantom scans that training never sees.
         matrix: voxels of a scan along z, y, x.
-        spacing_mm: of a scan along z, y, x.
+        spacing_mm: voxel spacing of a scan along z, y, x.
         train_seconds: wall-clock seconds of each of the two trainings.
-        seed: of the phantoms, and of the network's first weights.
+        seed: seed of the phantoms and of the network's initial weights.
 
     Raises:
         ValueError: a value is out of its range.
@@ -62,5 +62,5 @@ class DemoSettings:
 
     @property
     def scan_size(self) -> float:
-        """Voxels of a scan, in those of the scans that the demo makes by itself."""
+        """Voxels of a scan relative to those of a scan with default settings."""
         return prod(self.matrix) / prod(DemoSettings.matrix)

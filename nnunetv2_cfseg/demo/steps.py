@@ -1,4 +1,4 @@
-"""The commands of the demo, as a user would type them in the demo's folder."""
+"""The demo's steps and commands, as a user would type them in the demo's folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nnunetv2_cfseg.demo.settings import (
 )
 from nnunetv2_cfseg.nnunet.environment import EXT_FOLDER, EXT_TRAINER, FOLDERS
 
-#: Paired training, and the one it is compared with: the thick label copied to every thin slice.
+#: Trainers of the paired training, and of the one with thick labels copied to every thin slice.
 TRAINER, COPY_TRAINER = "nnUNetTrainerCFSegThinThick_timed", "nnUNetTrainerCFSeg_timed"
 PLANS = "nnUNetThinThickPlans"
 CONFIGURATION = "3d_fullres"
@@ -37,15 +37,15 @@ TRUTH = f"{RAW}/labelsTs_thin"
 PREDICTIONS, COPY_PREDICTIONS = "predictions", "predictions_copy"
 COMPARISON = "comparison"
 SUMMARY, COPY_SUMMARY = "summary.json", "summary_copy.json"
-#: The tables that are written beside them.
+#: Tables written beside the summaries.
 TABLE, COPY_TABLE = "summary.csv", "summary_copy.csv"
 REPORT = "report.html"
 TITLE = "Thin slices, learnt from annotations of thick ones"
 
-#: What every command runs with, beside nnU-Net's folders.
+#: Environment variables of every command, besides nnU-Net's folders.
 ENVIRONMENT = {EXT_TRAINER: EXT_FOLDER, "nnUNet_def_n_proc": str(PROCESSES)}
 
-#: nnU-Net predicts a fold's validation cases when training ends. The demo keeps two of them and learns from the others.
+#: nnU-Net predicts a fold's validation cases when training ends. The demo keeps two of them and trains on the others.
 SPLIT = f"""
 import json, pathlib
 file = pathlib.Path("{RAW}/splits_final.json")
@@ -63,7 +63,7 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """The line for a shell."""
+        """The command line for a shell."""
         variables = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
         return " ".join([*variables, shlex.join(self.arguments)])
 
@@ -73,10 +73,10 @@ class Step:
     """Commands that belong together.
 
     Attributes:
-        key: names its marker and its log.
-        title: what the user reads while it runs.
+        key: name of its record and its log.
+        title: shown while it runs.
         commands: run one after another in the demo's folder.
-        expected_s: seconds on two processor cores.
+        expected_s: expected seconds on two processor cores.
     """
 
     key: str
@@ -86,12 +86,12 @@ class Step:
 
     @property
     def log(self) -> Path:
-        """Where what it prints goes, relative to the demo's folder."""
+        """File of the step's output, relative to the demo's folder."""
         return Path("logs", f"{self.key}.log")
 
 
 def demo_steps(settings: DemoSettings) -> list[Step]:
-    """All steps that are commands, in order."""
+    """All steps in order, except for the report."""
     size = settings.scan_size
     scans = settings.train + settings.test
     train_s = 15 + settings.train_seconds + 4 * VALIDATION_CASES * size
@@ -153,7 +153,7 @@ def _predict(trainer: str, predictions: str) -> Command:
 
 
 def _evaluate() -> tuple[Command, ...]:
-    """Each folder is measured once; what comes after takes its table."""
+    """Measure each folder once; the comparison and the report read the tables."""
     measure = [
         _command(f"cfseg evaluate {TRUTH} {predictions} -o {summary} -np {PROCESSES} --no_pbar")
         for predictions, summary in ((COPY_PREDICTIONS, COPY_SUMMARY), (PREDICTIONS, SUMMARY))
@@ -166,7 +166,7 @@ def _evaluate() -> tuple[Command, ...]:
 
 
 def _report() -> Command:
-    """The page, but for what the demo tells of itself."""
+    """The command that writes the page without the demo's own text and sections."""
     return _command(
         f"cfseg report {TRUTH} {PREDICTIONS} -i {RAW}/imagesTs -model {Path(FOLDS[TRAINER]).parent} -o {REPORT}",
         f"--from {TABLE} --title {shlex.quote(TITLE)}",
@@ -178,9 +178,9 @@ def _command(*parts: str, **environment: str) -> Command:
 
 
 def shell_script(steps: list[Step]) -> str:
-    """All commands for bash, after the variables that nnU-Net needs; to be run in the demo's folder or in any other."""
+    """A bash script with all commands, after the variables that nnU-Net needs; it runs in any folder."""
     lines = [
-        "# Every command of the demo. Run it in an empty folder to have all of it again: bash commands.sh",
+        "# All commands of the demo. To repeat the demo, run this in an empty folder: bash commands.sh",
         "set -e",
         *(f'export {name}="$PWD/{name}"' for name in FOLDERS),
         'mkdir -p "$nnUNet_raw" "$nnUNet_preprocessed" "$nnUNet_results"',
@@ -194,7 +194,7 @@ def shell_script(steps: list[Step]) -> str:
 
 
 def _folded(command: Command, width: int = 110) -> str:
-    """The command over several lines, broken before flags."""
+    """The command on several lines, broken before flags."""
     if "\n" in str(command):
         return str(command)
     lines = [""]

@@ -1,1 +1,1 @@
-"""What is measured of segmentations, and how it is shown."""
+"""Measures of segmentations, statistics over cases, and reports."""

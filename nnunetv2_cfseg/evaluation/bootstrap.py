@@ -1,4 +1,4 @@
-"""Intervals of means over cases."""
+"""Bootstrap intervals of means over cases."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-#: Values that are drawn at a time; bounds the memory, not the result.
+#: Values drawn at a time. Limits the memory; the result does not depend on it.
 VALUES_AT_A_TIME = 1 << 22
 
 
@@ -15,11 +15,11 @@ class Statistic(Protocol):
     """Reduces one axis, as ``np.mean`` does."""
 
     def __call__(self, values: np.ndarray, /, *, axis: int) -> np.ndarray:
-        """Without that axis."""
+        """The values reduced over the axis; the result has one axis less."""
 
 
 def nan_mean(values: np.ndarray, /, *, axis: int) -> np.ndarray:
-    """Mean along an axis of what is not NaN; NaN where all is, without a warning."""
+    """Mean along an axis, ignoring NaN; NaN where all values are NaN, without a warning."""
     known = ~np.isnan(values)
     count = np.asarray(known.sum(axis))
     total = np.where(known, values, 0).sum(axis)
@@ -37,24 +37,24 @@ def bootstrap_mean(
     """Percentile bootstrap over cases (Efron and Tibshirani 1993, chapter 13).
 
     Cases are drawn with replacement, each with all its values: classes of one case are not independent. In each
-    resample the statistic is taken over the cases, and the mean over all further axes, as far as it is not NaN there.
-    The same seed and number of cases draw the same cases, whatever the values.
+    resample the statistic is taken over the cases, then averaged over all further axes, ignoring NaN.
+    The draws depend only on the seed and the number of cases, not on the values.
 
-    numpy and not ``scipy.stats.bootstrap``: there a single resample without a value, as a rare class gives, makes
-    both ends NaN, and a sample of cases with several classes cannot be reduced to one number.
+    ``scipy.stats.bootstrap`` does not fit: one resample without a value, which a rare class can give, makes both ends
+    NaN, and it cannot reduce a sample of cases with several classes to one number.
 
     Args:
         values: (cases, ...), NaN where a case has no value.
-        statistic: over cases; ``np.nanmean`` without its warnings by default.
-        resamples: how often all cases are drawn.
-        seed: of the draws.
-        confidence: share of the resamples between the ends.
+        statistic: over cases; by default ``np.nanmean`` without its warnings.
+        resamples: number of bootstrap resamples.
+        seed: seeds the draws.
+        confidence: fraction of the resamples between the ends.
 
     Returns:
-        Low and high; NaN where fewer than two cases have a value, for one says nothing of how cases differ.
+        Low and high; NaN if fewer than two cases have a value, because one case does not show how cases vary.
 
     Raises:
-        ValueError: no resamples, or a confidence that is no share.
+        ValueError: ``resamples`` is below 1, or ``confidence`` is not between 0 and 1.
     """
     if resamples < 1:
         raise ValueError(f"the number of resamples must be >= 1, got {resamples}")

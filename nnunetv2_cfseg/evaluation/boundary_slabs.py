@@ -1,4 +1,4 @@
-"""Dice where thick slices cannot be right: in the thick voxels of which the truth fills a part."""
+"""Dice where thick slices cannot be right: in thick voxels that the truth fills only partly."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def boundary_dice(
     """Dice over the thin voxels of the truth's boundary thick voxels.
 
     Slices form slabs of ``factor``, the first one from slice 0. A thick voxel is the voxels of one column in a slab; it
-    is a boundary thick voxel if the truth holds some of them but not all. Slices that are left at the end are a slab of
-    fewer (a single one has no boundary voxel: it can hold none or all). A thick label copied to each thin slice is all
-    or nothing there and must err, so the value tells real thin resolution from copies.
+    is a boundary thick voxel if the truth holds some of them but not all. Slices left over at the end form a shorter
+    slab (a slab of one slice has no boundary voxels: the truth holds all of it or none). A thick label copied to each
+    thin slice is all or nothing there and must err, so the value tells real thin resolution from copies.
 
     Args:
-        truth: (Z, Y, X) bool; may be a crop that begins and, unless the volume ends, ends with a whole slab.
+        truth: (Z, Y, X) bool; a crop must begin with a whole slab, and end with one unless the volume ends there.
         prediction: (Z, Y, X) bool.
         factor: thin slices in a thick one, at least 2.
-        slice_axis: the axis along which slices follow each other.
-        ignore: (Z, Y, X) bool, voxels that are left out; a thick voxel is then what remains of it.
+        slice_axis: the axis along which slices are stacked.
+        ignore: (Z, Y, X) bool, voxels to leave out; thick voxels shrink to what remains.
 
     Returns:
-        Dice, NaN if the truth has no boundary thick voxel.
+        Dice; NaN if the truth has no boundary thick voxel.
 
     Raises:
         ValueError: the factor is below 2.
@@ -66,6 +66,6 @@ def _slab_counts(mask: np.ndarray, factor: int, slice_axis: int) -> np.ndarray:
 
 
 def _slab_lengths(slices: int, factor: int) -> np.ndarray:
-    """(slabs, 1, 1): slices in each slab."""
+    """(slabs, 1, 1) int: the number of slices in each slab."""
     starts = np.arange(0, slices, factor)
     return np.minimum(factor, slices - starts).reshape(-1, 1, 1)

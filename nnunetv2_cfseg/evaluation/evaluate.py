@@ -1,4 +1,4 @@
-"""All classes of all cases of a folder of segmentations, measured."""
+"""Measure all classes of all cases in a folder of segmentations."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from nnunetv2_cfseg.nnunet.plans import ReaderPlans
 from nnunetv2_cfseg.processes.parallel_map import parallel_map
 from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
-#: nnU-Net's counts of voxels.
+#: Voxel counts, named as nnU-Net names them.
 COUNTS = ("TP", "FP", "FN", "TN", "n_pred", "n_ref")
-#: Of the table.
+#: Columns of an evaluation's table.
 TABLE_COLUMNS = ("case", "class", "label", "presence", *KEYS, *COUNTS)
 #: nnU-Net's readers of 3D medical images.
 READERS = ("SimpleITKIO", "NibabelIO", "NibabelIOWithReorient")
@@ -33,15 +33,15 @@ READERS = ("SimpleITKIO", "NibabelIO", "NibabelIOWithReorient")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured.
+    """The measures of all cases, and what they were measured with.
 
     Attributes:
         table: a row for each case and class, cases sorted, classes in their order; its columns are TABLE_COLUMNS.
-        classes: of the dataset.
-        cases: that were measured, sorted.
-        settings: of the measures.
+        classes: the dataset's.
+        cases: the measured cases, sorted.
+        settings: what the measures depend on.
         unpaired: cases that were left out.
-        checksums: of the files of each case, as they were measured.
+        checksums: of each case's files, taken when it was measured.
     """
 
     table: pd.DataFrame
@@ -65,20 +65,20 @@ def evaluate_folders(
 ) -> Evaluation:
     """Measure every class of every case.
 
-    A process holds the two files of one case; of several bad cases the first is reported.
+    Each process holds the two files of one case. If several cases fail, the error of the first one is raised.
 
     Args:
         truth: folder of reference segmentations.
-        prediction: folder of predicted ones, named as their references are.
+        prediction: folder of predicted segmentations, named like their references.
         dataset_json: names classes and file ending.
-        plans_json: of the predictions' model; it must be one of 3D medical images. None: not looked at.
-        settings: of the measures.
-        chill: leave out files without their counterpart; else they are an error.
-        num_processes: that measure.
+        plans_json: plans of the predictions' model, which must read 3D medical images; None skips this check.
+        settings: what the measures depend on.
+        chill: leave out files without a counterpart; otherwise they are an error.
+        num_processes: number of measuring processes.
         progress: show a bar.
 
     Raises:
-        ValueError: files that are missing, cannot be read, hold labels that the dataset lacks, or lie on two grids.
+        ValueError: files are missing, cannot be read, hold labels that the dataset lacks, or lie on different grids.
         OSError: a process was killed.
     """
     if num_processes < 1:
@@ -102,14 +102,14 @@ def evaluate_folders(
 
 
 def check_reader(plans_json: Path) -> None:
-    """Refuse plans of images that are not 3D medical ones.
+    """Refuse plans whose image reader is not for 3D medical images.
 
     Raises:
-        ValueError: they name another of nnU-Net's readers, or cannot be read.
+        ValueError: the reader is another one, or the plans cannot be read.
     """
     reader = read_document(plans_json, ReaderPlans, limit_bytes=PLANS_LIMIT_BYTES).image_reader_writer
     if reader not in READERS:
-        raise ValueError(f"plans must read images with {', '.join(READERS)}, and not with {reader}: {plans_json}")
+        raise ValueError(f"plans must read images with one of {', '.join(READERS)}, got {reader}: {plans_json}")
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class _Outcome:
 
 
 def _without_failure(outcomes: Iterable[_Outcome]) -> Iterator[_Outcome]:
-    """Raise the error of the first case that has one, as soon as all before it are done."""
+    """Raise the error of the first failed case, as soon as all cases before it are done."""
     failures: dict[int, ValueError] = {}
     done: set[int] = set()
     for outcome in outcomes:
@@ -143,9 +143,9 @@ def _without_failure(outcomes: Iterable[_Outcome]) -> Iterator[_Outcome]:
 
 
 def _try_case(job: _Job) -> _Outcome:
-    """An error is a result here: which case fails first depends on the processes, which one is reported must not."""
+    """Return an error as a result, so that the reported case does not depend on which process fails first."""
     try:
-        checksums = read_checksums(job.case)  # first: a file that changes meanwhile must not pass for the measured one
+        checksums = read_checksums(job.case)  # first, so that a file that changes meanwhile gets no valid checksum
         return _Outcome(job.index, _measure_case(job.case, job.classes, job.settings), checksums=checksums)
     except Exception as error:
         files = (job.case.prediction, job.case.truth)
@@ -159,13 +159,13 @@ def _measure_case(case: Case, classes: Classes, settings: MetricSettings) -> lis
         check_labels(segmentation.values, set(classes.values), file)
     ignore = None if classes.ignore is None else truth.values == classes.ignore
     rows = []
-    for one in classes.foreground:
+    for label_class in classes.foreground:
         measures = measure(
-            one.mask(truth.values),
-            one.mask(prediction.values),
+            label_class.mask(truth.values),
+            label_class.mask(prediction.values),
             truth.geometry.spacing_mm,
             settings=settings,
             ignore=ignore,
         )
-        rows.append({"case": case.name, "class": one.name, "label": one.key, **measures})
+        rows.append({"case": case.name, "class": label_class.name, "label": label_class.key, **measures})
     return rows

@@ -1,4 +1,4 @@
-"""The files of an evaluation: which belong together, and what they hold."""
+"""Files of an evaluation: pairs of references and predictions, their checksums, and the thick factor."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.imaging.segmentations import case_files
 from nnunetv2_cfseg.nnunet.cfseg_section import MOST_FACTOR
 
-#: How the folders are called whose slices are thick already.
+#: Ending of the names of folders whose slices are thick already.
 THICK = "_thick"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A segmentation and what it should be.
+    """A predicted segmentation and its reference.
 
     Attributes:
-        name: of both files, without their ending.
-        truth: the reference's file.
-        prediction: the segmentation's file.
+        name: of both files, without the ending.
+        truth: file of the reference.
+        prediction: file of the predicted segmentation.
     """
 
     name: str
@@ -52,41 +52,41 @@ class Unpaired:
 
 
 def pair_cases(truth: Path, prediction: Path, file_ending: str, *, chill: bool = False) -> list[Case]:
-    """Pair references and predictions by their names, sorted.
+    """Pair references and predictions by name, sorted.
 
     Args:
         truth: folder of the references.
         prediction: folder of the predictions.
         file_ending: of both, as in ``dataset.json``.
-        chill: leave out what has no counterpart; else it is an error.
+        chill: leave out files without a counterpart; otherwise they are an error.
 
     Raises:
-        ValueError: an empty folder, a file without its counterpart, or no pair at all.
+        ValueError: a folder is empty, a file has no counterpart, or there is no pair at all.
     """
     truths, predictions = case_files(truth, file_ending), case_files(prediction, file_ending)
     if not chill:
         for name in sorted(truths.keys() ^ predictions.keys()):
             if name in truths:
-                raise ValueError(f"each reference needs a prediction in {prediction}, got none for {truths[name]}")
-            raise ValueError(f"each prediction needs a reference in {truth}, got none for {predictions[name]}")
+                raise ValueError(f"no prediction in {prediction} for the reference {truths[name]}")
+            raise ValueError(f"no reference in {truth} for the prediction {predictions[name]}")
     cases = [Case(name, truths[name], predictions[name]) for name in truths if name in predictions]
     if not cases:
-        raise ValueError(f"a prediction must be named as its reference is, and none in {prediction} is as in {truth}")
+        raise ValueError(f"no prediction in {prediction} has the name of a reference in {truth}")
     return cases
 
 
 def read_checksums(case: Case) -> CaseChecksums:
-    """Checksums of a case's files.
+    """The sha256 of a case's two files.
 
     Raises:
-        ValueError: one is no file.
-        OSError: one cannot be read.
+        ValueError: one of them is not a file.
+        OSError: one of them cannot be read.
     """
     return CaseChecksums(truth=sha256(case.truth), prediction=sha256(case.prediction))
 
 
 def find_unpaired(truth: Path, prediction: Path, file_ending: str) -> Unpaired:
-    """What ``pair_cases`` leaves out where it is chill."""
+    """The cases that ``pair_cases`` leaves out with ``chill``."""
     truths, predictions = case_files(truth, file_ending), case_files(prediction, file_ending)
     return Unpaired(
         missing_predictions=tuple(name for name in truths if name not in predictions),
@@ -95,13 +95,13 @@ def find_unpaired(truth: Path, prediction: Path, file_ending: str) -> Unpaired:
 
 
 def find_factor(truth: Path, dataset_json: Path) -> int | None:
-    """How many thin slices a thick one holds, where a ``thin_thick.json`` says so.
+    """The number of thin slices in a thick one, from ``thin_thick.json``; None if there is none.
 
-    It lies beside ``dataset.json`` or the folder of the references. In a folder whose name ends with ``_thick`` slices
-    are thick already.
+    The file is looked for beside ``dataset.json``, then beside the folder of the references. A folder whose name ends
+    with ``_thick`` has no factor, as its slices are thick already.
 
     Raises:
-        ValueError: a ``thin_thick.json`` that is no JSON object.
+        ValueError: a ``thin_thick.json`` is not a JSON object.
     """
     if truth.resolve().name.endswith(THICK):
         return None

@@ -1,4 +1,4 @@
-"""Lesions found and lesions made up: components of masks, matched by how much of each the other mask covers."""
+"""Lesion detection: components of masks, matched by how much of each the other mask covers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class LesionMatch:
 
     Attributes:
         predicted: components of the prediction.
-        confirmed: those that the truth covers enough.
+        confirmed: predicted components that the truth covers enough.
         reference: components of the truth.
-        found: those that the prediction covers enough.
+        found: true components that the prediction covers enough.
     """
 
     predicted: int
@@ -27,12 +27,12 @@ class LesionMatch:
 
     @property
     def precision(self) -> float:
-        """Share of the predicted lesions that are confirmed; NaN without any."""
+        """Fraction of the predicted lesions that are confirmed; NaN if there are none."""
         return self.confirmed / self.predicted if self.predicted else nan
 
     @property
     def recall(self) -> float:
-        """Share of the true lesions that are found; NaN without any."""
+        """Fraction of the true lesions that are found; NaN if there are none."""
         return self.found / self.reference if self.reference else nan
 
     @property
@@ -47,22 +47,21 @@ class LesionMatch:
 
 
 def match_lesions(truth: np.ndarray, prediction: np.ndarray, *, overlap: float) -> LesionMatch:
-    """Count lesions, the found ones and the confirmed ones.
+    """Count true and predicted lesions, and how many of them are found and confirmed.
 
     A lesion is a component of voxels that touch by a face, an edge or a corner. A true lesion is found if at least the
-    share ``overlap`` of its voxels is predicted; a predicted lesion is confirmed if at least that share of its voxels
-    is in the truth. Lesions are not paired one to one: a prediction that merges two lesions, or splits one, finds them,
-    and neither is punished.
+    fraction ``overlap`` of its voxels is predicted; a predicted lesion is confirmed if at least that fraction of its
+    voxels is in the truth. Lesions are not paired one to one: merging two lesions, or splitting one, costs nothing.
 
     The detection threshold on the covered share, 10 % by default, and the F1 of both directions are those of Commowick
-    et al. 2018 (Sci Rep 8:13650). Ours is to leave out their second condition, that the components which cover a lesion
-    must not lie outside it by more than 70 %, and their smallest lesion volume; what overlaps too little is measured
-    by Dice and surface distances.
+    et al. 2018 (Sci Rep 8:13650). We leave out their second condition, that the components which cover a lesion must
+    not lie outside it by more than 70 %, and their smallest lesion volume; Dice and surface
+    distances measure poor overlap.
 
     Args:
         truth: (Z, Y, X) bool.
         prediction: (Z, Y, X) bool.
-        overlap: share of a lesion's voxels, in (0, 1].
+        overlap: fraction of a lesion's voxels, in (0, 1].
     """
     predicted, confirmed = _components(prediction, truth, overlap)
     reference, found = _components(truth, prediction, overlap)
@@ -70,10 +69,10 @@ def match_lesions(truth: np.ndarray, prediction: np.ndarray, *, overlap: float) 
 
 
 def _components(mask: np.ndarray, other: np.ndarray, overlap: float) -> tuple[int, int]:
-    """Components of a mask, and those of which the other mask covers the overlap or more."""
-    # As bytes: for bool cc3d 4.1.1 makes room for half of the voxels, and fails on a single row as # . #.
+    """The number of components of a mask, and of those that the other mask covers by ``overlap`` or more."""
+    # As bytes: for bool, cc3d 4.1.1 allocates room for half of the voxels and fails on a single row such as # . #.
     labels, count = cc3d.connected_components(mask.view(np.uint8), connectivity=26, return_N=True)
     sizes = np.bincount(labels[mask], minlength=count + 1)[1:]
     covered = np.bincount(labels[mask & other], minlength=count + 1)[1:]
-    # A quotient, as 7 / 100 is 0.07 and 0.07 * 100 is more than 7.
+    # Compare the quotient: 7 / 100 is 0.07, but 0.07 * 100 is more than 7.
     return count, int(np.count_nonzero(covered / sizes >= overlap))

@@ -1,4 +1,4 @@
-"""What is measured of a class in a case: one column each, in the order in which tables show them."""
+"""The measures of a class in a case: one column each, in the order of the tables."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class Column:
     """A measure.
 
     Attributes:
-        key: in tables and ``summary.json``; ends with the unit where there is one.
-        title: for people.
-        unit: of its values; empty for a share of one and for counts.
-        better: 1 if more is better, -1 if less is, 0 if it is neither (a volume).
-        perfect: the value of a perfect segmentation; NaN where there is none.
-        meaning: one sentence.
+        key: its name in tables and ``summary.json``; ends with the unit if it has one.
+        title: its name on pages.
+        unit: of its values; empty for fractions and counts.
+        better: 1 if more is better, -1 if less is better, 0 if neither (a volume).
+        perfect: the value of a perfect segmentation; NaN if there is none.
+        meaning: its definition in one sentence.
         source: where it is defined.
     """
 

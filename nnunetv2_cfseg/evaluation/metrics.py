@@ -1,4 +1,4 @@
-"""All measures of one class in one case."""
+"""Compute all measures of one class in one case."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class MetricSettings:
     """What the measures depend on.
 
     Attributes:
-        tolerance_mm: of the surface Dice.
-        lesion_overlap: share of a lesion's voxels that the other mask must hold, in (0, 1].
-        factor: thin slices in a thick one; None: no boundary-slab Dice.
-        slice_axis: the axis of (Z, Y, X) along which slices follow each other.
+        tolerance_mm: tolerance of the surface Dice.
+        lesion_overlap: fraction of a lesion's voxels that the other mask must cover, in (0, 1].
+        factor: thin slices in a thick one; None leaves out the boundary-slab Dice.
+        slice_axis: the axis of (Z, Y, X) along which slices are stacked.
 
     Raises:
         ValueError: a value is out of its range.
@@ -57,7 +57,7 @@ def measure(
 ) -> dict[str, float | str]:
     """Measure a predicted class.
 
-    What the values are follows from which masks hold the class, its ``presence``:
+    The values depend on ``presence``, which says which of the masks hold the class:
 
     ===========  ==============  ================  ================  =============  =========
     presence     Dice, IoU, NSD  HD95_mm, ASSD_mm  lesion_precision  lesion_recall  lesion_F1
@@ -68,36 +68,29 @@ def measure(
     absent       NaN             NaN               NaN               NaN            NaN
     ===========  ==============  ================  ================  =============  =========
 
-    The diagonal is the whole image's in mm: a finite penalty, so that to miss a class never improves a mean. A class
-    that is in neither mask enters no mean of a quality, as in nnU-Net. Volumes, their errors, lesions and voxels are
-    counted in all cases. ``boundary_Dice`` is NaN without ``settings.factor`` and where the truth has no boundary
-    thick voxel.
-
-    Ignored voxels are taken out of both masks before anything is measured; surfaces are closed along them, and agree
-    there if both masks reach them.
+    "Diagonal" is that of the whole image in mm, a finite penalty: missing a class never improves a mean. Classes
+    absent from both masks are excluded from means of quality, as in nnU-Net. Volumes, their errors, lesions and voxels
+    are counted in all cases. ``boundary_Dice`` is NaN without a factor, or a boundary thick voxel in the truth.
+    Ignored voxels are removed from both masks first; surfaces close along them, and agree if both masks reach them.
 
     Args:
         truth: (Z, Y, X) bool.
         prediction: (Z, Y, X) bool.
         spacing_mm: z, y, x.
-        settings: tolerance, overlap and slabs.
+        settings: tolerance, lesion overlap and slabs.
         ignore: (Z, Y, X) bool, voxels to leave out.
 
     Returns:
-        ``presence``, every key of ``columns.KEYS`` in their order, then nnU-Net's TP FP FN TN n_pred n_ref.
+        ``presence``, every key of ``metric_definitions.KEYS`` in order, then nnU-Net's TP FP FN TN n_pred n_ref.
 
     Raises:
-        ValueError: masks differ in shape or are not bool with three axes; a spacing is not positive.
+        ValueError: masks differ in shape or are not bool with three axes, or a spacing is not positive.
     """
     _check(truth, prediction, ignore=ignore, spacing_mm=spacing_mm)
     overlap = count_overlap(truth, prediction, ignore=ignore)
-    presence = _presence(overlap)
     diagonal_mm = hypot(*(voxels * step for voxels, step in zip(truth.shape, spacing_mm, strict=True)))
-    box = _box(truth, prediction, settings)
-    truth, prediction = truth[box], prediction[box]
-    if ignore is not None:
-        ignore = ignore[box]
-        truth, prediction = truth & ~ignore, prediction & ~ignore
+    truth, prediction, ignore = _cropped(truth, prediction, ignore, settings)
+    presence = _presence(overlap)
     return {
         "presence": presence,
         "Dice": overlap.dice,
@@ -106,12 +99,7 @@ def measure(
         **_volumes(overlap, voxel_ml=prod(spacing_mm) / 1000),
         **_lesions(truth, prediction, settings),
         "boundary_Dice": _boundary_dice(truth, prediction, ignore=ignore, settings=settings),
-        "TP": overlap.true_positives,
-        "FP": overlap.false_positives,
-        "FN": overlap.false_negatives,
-        "TN": overlap.true_negatives,
-        "n_pred": overlap.predicted,
-        "n_ref": overlap.reference,
+        **_voxel_counts(overlap),
     }
 
 
@@ -134,15 +122,27 @@ def _presence(overlap: Overlap) -> str:
     return "false_alarm" if overlap.predicted else "absent"
 
 
+def _cropped(
+    truth: np.ndarray, prediction: np.ndarray, ignore: np.ndarray | None, settings: MetricSettings
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Both masks without ignored voxels, and the ignored voxels, all cropped to the box of the masks."""
+    box = _box(truth, prediction, settings)
+    truth, prediction = truth[box], prediction[box]
+    if ignore is None:
+        return truth, prediction, None
+    ignore = ignore[box]
+    return truth & ~ignore, prediction & ~ignore, ignore
+
+
 def _box(truth: np.ndarray, prediction: np.ndarray, settings: MetricSettings) -> tuple[slice, slice, slice]:
-    """The smallest box that holds both masks, in whole slabs if there are any; empty if they are."""
+    """The smallest box that holds both masks, in whole slabs if there is a factor; empty if both masks are."""
     plane = np.logical_or(truth.any(axis=0), prediction.any(axis=0))
     column = np.logical_or(truth.any(axis=(1, 2)), prediction.any(axis=(1, 2)))
     filled = (column, plane.any(axis=1), plane.any(axis=0))
     box = []
     for axis, line in enumerate(filled):
-        where = np.flatnonzero(line)
-        start, stop = (int(where[0]), int(where[-1]) + 1) if len(where) else (0, 0)
+        filled_voxels = np.flatnonzero(line)
+        start, stop = (int(filled_voxels[0]), int(filled_voxels[-1]) + 1) if len(filled_voxels) else (0, 0)
         if settings.factor and axis == settings.slice_axis:
             start -= start % settings.factor
             stop += -stop % settings.factor  # a slice ends with the array
@@ -189,6 +189,17 @@ def _lesions(truth: np.ndarray, prediction: np.ndarray, settings: MetricSettings
         "lesion_precision": match.precision,
         "lesion_recall": match.recall,
         "lesion_F1": match.f1,
+    }
+
+
+def _voxel_counts(overlap: Overlap) -> dict[str, float]:
+    return {
+        "TP": overlap.true_positives,
+        "FP": overlap.false_positives,
+        "FN": overlap.false_negatives,
+        "TN": overlap.true_negatives,
+        "n_pred": overlap.predicted,
+        "n_ref": overlap.reference,
     }
 
 

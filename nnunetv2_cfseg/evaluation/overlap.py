@@ -1,4 +1,4 @@
-"""Overlap of two masks, counted as nnU-Net counts it."""
+"""Voxel counts of two masks, with Dice and IoU, as in nnU-Net."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Overlap:
-    """Voxels of which mask and reference say: both yes, only the prediction, only the truth, both no.
+    """Voxels in both masks, only in the prediction, only in the truth, and in neither.
 
-    The values are those of nnU-Net 2.8's ``compute_metrics``: Dice and IoU of a class that neither mask holds are NaN.
+    Values agree with ``compute_metrics`` of nnU-Net 2.8: Dice and IoU are NaN if both masks are empty.
     """
 
     true_positives: int
@@ -22,34 +22,34 @@ class Overlap:
 
     @property
     def predicted(self) -> int:
-        """Voxels of the prediction."""
+        """Number of voxels in the prediction."""
         return self.true_positives + self.false_positives
 
     @property
     def reference(self) -> int:
-        """Voxels of the truth."""
+        """Number of voxels in the truth."""
         return self.true_positives + self.false_negatives
 
     @property
     def dice(self) -> float:
-        """Twice the overlap divided by the sum of both; NaN if both are empty."""
+        """Twice the overlap divided by the sum of both masks; NaN if both are empty."""
         total = self.predicted + self.reference
         return 2 * self.true_positives / total if total else nan
 
     @property
     def iou(self) -> float:
-        """The overlap divided by the union; NaN if both are empty."""
+        """The overlap divided by the union; NaN if both masks are empty."""
         union = self.predicted + self.false_negatives
         return self.true_positives / union if union else nan
 
 
 def count_overlap(truth: np.ndarray, prediction: np.ndarray, *, ignore: np.ndarray | None = None) -> Overlap:
-    """Count the voxels of two masks.
+    """Count the voxels in both masks, in one of them, and in neither.
 
     Args:
         truth: (Z, Y, X) bool.
         prediction: (Z, Y, X) bool.
-        ignore: (Z, Y, X) bool, voxels that are not counted.
+        ignore: (Z, Y, X) bool, voxels not to count.
 
     Source: nnunetv2/evaluation/evaluate_predictions.py of nnU-Net 2.8, ``compute_tp_fp_fn_tn``.
     """

@@ -1,6 +1,7 @@
-"""The table of an evaluation, read instead of measured again, where it is of the same files, classes and settings.
+"""Read an evaluation from its saved table instead of measuring again, if files, classes and settings are the same.
 
-``cfseg evaluate`` writes the table as ``NAME.csv``; in ``NAME.json`` beside it, ``cfseg.measured`` says what it is of.
+``cfseg evaluate`` writes the table as ``NAME.csv``, and ``NAME.json`` beside it, in which ``cfseg.measured`` describes
+the files, classes and settings that the table belongs to.
 """
 
 from __future__ import annotations
@@ -24,39 +25,39 @@ from nnunetv2_cfseg.files.schema import short
 from nnunetv2_cfseg.files.text_files import read_json, read_text, require_regular_file
 from nnunetv2_cfseg.nnunet.classes import Classes, read_classes, read_dataset
 
-#: Goes up when a measure changes in a way that its definition does not tell.
+#: Goes up when a measure changes in a way that its definition does not show.
 FORMAT = 1
-#: Of a summary and of a table, which have an entry for each class of each case.
+#: Limit of a summary and of a table, which have an entry for each class of each case.
 LIMIT_BYTES = 256 * 2**20
-#: Columns that say what a row is of.
+#: Columns that identify a row.
 NAMES = ("case", "class", "label")
 
 
 @dataclass(frozen=True)
 class _Record:
-    """What ``cfseg.measured`` of a summary says.
+    """The entry ``cfseg.measured`` of a summary.
 
     Attributes:
-        content: as it was read.
-        table: that it is of, for messages.
+        content: the entry as it was read.
+        table: the table that it describes, for error messages.
     """
 
     content: Mapping[str, Any]
     table: Path
 
     def part(self, name: str) -> Mapping[str, Any]:
-        """A mapping; empty where there is none."""
+        """The mapping of that name; empty if there is none."""
         part = self.content.get(name)
         return part if isinstance(part, dict) else {}
 
 
 def summary_of(table: Path) -> Path:
-    """The summary that belongs to a table."""
+    """The file of the summary that belongs to a table."""
     return table.with_suffix(".json")
 
 
 def record_of(evaluation: Evaluation, table_csv: str) -> dict[str, Any]:
-    """What a table is of: settings, definitions, classes, and the sha256 of each file and of the table's text."""
+    """Describe a table: settings, definitions, classes, and the sha256 of each segmentation and of the table's text."""
     return {
         **_expected(evaluation.classes, evaluation.settings),
         "cases": {name: asdict(checksums) for name, checksums in evaluation.checksums.items()},
@@ -75,22 +76,22 @@ def read_evaluation(
     metrics: Collection[str] = KEYS,
     chill: bool = False,
 ) -> Evaluation:
-    """What :func:`~nnunetv2_cfseg.evaluation.evaluate.evaluate_folders` would measure, out of a table.
+    """Read from a table what :func:`~nnunetv2_cfseg.evaluation.evaluate.evaluate_folders` would measure.
 
-    Every segmentation is read once, for its checksum, and none is measured.
+    Segmentations are only read for their checksums, not measured.
 
     Args:
-        table: ``.csv`` that ``cfseg evaluate`` wrote, with its ``.json`` beside it.
+        table: ``.csv`` written by ``cfseg evaluate``, with its ``.json`` beside it.
         truth: folder of reference segmentations.
-        prediction: folder of predicted ones.
+        prediction: folder of predicted segmentations.
         dataset_json: names classes and file ending.
-        plans_json: of the predictions' model, or None.
-        settings: that are asked for.
-        metrics: that are used; the factor matters to ``boundary_Dice`` alone.
-        chill: leave out files without their counterpart.
+        plans_json: plans of the predictions' model, or None.
+        settings: the settings that the table must have been measured with.
+        metrics: the metrics that will be used; the factor is compared only if ``boundary_Dice`` is one of them.
+        chill: leave out files without a counterpart.
 
     Raises:
-        ValueError: the table is of other files, cases, classes or settings, or has changed since it was written.
+        ValueError: the table belongs to other files, cases, classes or settings, or has changed since it was written.
         OSError: a file cannot be read.
     """
     classes, file_ending = read_classes(dataset_json), read_dataset(dataset_json)["file_ending"]
@@ -119,14 +120,17 @@ def read_evaluation(
 
 
 def _expected(classes: Classes, settings: MetricSettings) -> dict[str, Any]:
-    """As JSON has it."""
+    """The description that a table of these classes and settings must have, as JSON returns it."""
     return {
         "format": FORMAT,
         "metrics": {
             column.key: {"unit": column.unit, "better": column.better, "meaning": column.meaning} for column in COLUMNS
         },
         "settings": asdict(settings),
-        "classes": {one.name: {"key": one.key, "values": list(one.values)} for one in classes.foreground},
+        "classes": {
+            label_class.name: {"key": label_class.key, "values": list(label_class.values)}
+            for label_class in classes.foreground
+        },
         "ignore": classes.ignore,
     }
 
@@ -140,9 +144,9 @@ def _read_record(table: Path) -> _Record:
     ours = read_json(summary, limit_bytes=LIMIT_BYTES).get("cfseg")
     content = ours.get("measured") if isinstance(ours, dict) else None
     if not isinstance(content, dict):
-        raise ValueError(f"it does not say what its table is of, run cfseg evaluate again to have it: {summary}")
+        raise ValueError(f"the summary does not describe its table, run cfseg evaluate again: {summary}")
     if content.get("table_sha256") != sha256(table):
-        raise ValueError(f"the table is not the one that {summary.name} was written with: {table}")
+        raise ValueError(f"the table is not the one that {summary.name} describes: {table}")
     return _Record(content, table)
 
 
@@ -161,34 +165,32 @@ def _check_settings(record: _Record, asked: Mapping[str, Any], metrics: Collecti
         if name == "factor" and "boundary_Dice" not in metrics:
             continue
         if (measured := record.part("settings").get(name)) != value:
-            raise ValueError(
-                f"the table was measured with other settings, {name} {short(measured)} and not {value}: {record.table}"
-            )
+            raise ValueError(f"the table was measured with {name} {short(measured)} instead of {value}: {record.table}")
 
 
 def _check_classes(record: _Record, expected: Mapping[str, Any], dataset_json: Path) -> None:
     theirs, ours = record.part("classes"), expected["classes"]
     if list(theirs.items()) != list(ours.items()) or record.content.get("ignore") != expected["ignore"]:
         raise ValueError(
-            f"the table is of other classes ({', '.join(theirs) or 'none'}) than {dataset_json} "
+            f"the table has other classes ({', '.join(theirs) or 'none'}) than {dataset_json} "
             f"({', '.join(ours)}): {record.table}"
         )
 
 
 def _check_cases(record: _Record, cases: list[Case], prediction: Path) -> None:
     measured, asked = record.part("cases"), [case.name for case in cases]
-    missing, more = [name for name in asked if name not in measured], sorted(measured.keys() - set(asked))
-    if missing or more:
-        which = f"it lacks {missing[0]}" if missing else f"it has {more[0]}"
-        raise ValueError(f"the table is of other cases than {prediction}, {which}: {record.table}")
+    missing, extra = [name for name in asked if name not in measured], sorted(measured.keys() - set(asked))
+    if missing or extra:
+        difference = f"it lacks {missing[0]}" if missing else f"it has {extra[0]}"
+        raise ValueError(f"the table has other cases than {prediction}, {difference}: {record.table}")
     for name, files in measured.items():
         if not isinstance(files, dict) or not {"truth", "prediction"} <= files.keys():
-            raise ValueError(f"the summary must have the checksums of {name}, and has none: {summary_of(record.table)}")
+            raise ValueError(f"the summary has no checksums of {name}: {summary_of(record.table)}")
 
 
 def _read_table(table: Path, cases: list[Case], classes: Classes) -> pd.DataFrame:
-    """With the names of cases and classes as they are, where those in the file are made safe for spreadsheets."""
-    rows = [(case.name, one.name, one.key) for case in cases for one in classes.foreground]
+    """The table with the original names of cases and classes; those in the file are made safe for spreadsheets."""
+    rows = [(case.name, label_class.name, label_class.key) for case in cases for label_class in classes.foreground]
     try:
         head, *lines = csv.reader(read_text(table, limit_bytes=LIMIT_BYTES).splitlines())
         columns = dict(zip(head, zip(*lines, strict=True), strict=True))
@@ -198,13 +200,13 @@ def _read_table(table: Path, cases: list[Case], classes: Classes) -> pd.DataFram
     except (ValueError, KeyError, csv.Error):
         is_whole = False
     if not is_whole:
-        raise ValueError(f"the table must be as cfseg evaluate wrote it, and is not: {table}")
+        raise ValueError(f"the table is not as cfseg evaluate wrote it: {table}")
     names = dict(zip(NAMES, zip(*rows, strict=True), strict=True))
     return pd.DataFrame({**names, "presence": columns["presence"], **numbers})
 
 
 def _numbers(cells: Sequence[str]) -> list[int] | list[float]:
-    """Exactly as they were written, which pandas does not promise; NaN of an empty field."""
+    """Parse numbers exactly, which pandas does not guarantee; an empty field is NaN."""
     try:
         return [int(cell) for cell in cells]
     except ValueError:

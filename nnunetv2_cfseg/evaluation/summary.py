@@ -1,4 +1,4 @@
-"""``summary.json``: nnU-Net's keys and values, with all our measures beside them and statistics under ``cfseg``."""
+"""Make ``summary.json``: nnU-Net's keys and values, our measures beside them, and statistics under ``cfseg``."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ CONFIDENCE = 0.95
 QUALITY = tuple(column.key for column in COLUMNS if column.better)
 ERROR = "volume_error_ml"
 POLICY = (
-    "A case in which neither reference nor prediction shows a class says nothing of the class and is left out of its "
-    "statistics, of volume errors too; a missed class and a false alarm have Dice, IoU, surface Dice and lesion F1 of "
-    "0 and the diagonal of the image in mm as distance."
+    "A case in which neither reference nor prediction shows a class says nothing about it and is left out of its "
+    "statistics, including volume errors; a missed class and a false alarm have Dice, IoU, surface Dice and lesion F1 "
+    "of 0 and the diagonal of the image in mm as distance."
 )
-#: Half of a 95 % range of a normal distribution, in standard deviations (Bland and Altman 1986).
+#: Half the width of a 95 % range of a normal distribution, in standard deviations (Bland and Altman 1986).
 LIMITS_SD = 1.96
 
 
 def summarise(evaluation: Evaluation, *, resamples: int = 2000, seed: int = 0) -> dict[str, Any]:
     """Summarise an evaluation.
 
-    ``metric_per_case``, ``mean`` and ``foreground_mean`` are nnU-Net's, with our columns beside its own, and NaN where
-    there is no value. ``cfseg`` holds what it was measured with and, with percentile bootstrap intervals over cases:
+    ``metric_per_case``, ``mean`` and ``foreground_mean`` are nnU-Net's, with our columns beside its own; missing values
+    are NaN. ``cfseg`` holds the settings and, with percentile bootstrap intervals over cases:
 
-    - ``classes``, by nnU-Net's key: ``name``; ``present``, cases whose reference shows it, ``missed`` among them,
-      ``false_alarms`` and ``absent``; ``measures``, each with ``n``, ``mean``, ``median`` and ``interval``, and
-      the volume error with its ``bias`` and ``limits_of_agreement``.
+    - ``classes``, by nnU-Net's key: ``name``; the number of cases that are ``present`` in the reference, ``missed``
+      among these, ``false_alarms`` and ``absent``; ``measures``, each with ``n``, ``mean``, ``median`` and
+      ``interval``, and the volume error also with ``bias`` and ``limits_of_agreement``.
     - ``overall``: ``mDSC`` and ``mIoU`` (arXiv 2502.05396, Eq. 14 and section 4.3) and every measure of quality, each
       the mean over classes of the mean over cases. They are nnU-Net's ``foreground_mean``, but a class that no case
-      shows is left out where nnU-Net's mean is NaN.
+      shows is left out, whereas nnU-Net's mean is NaN then.
 
     Args:
-        evaluation: to be summarised.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        evaluation: the evaluation to summarise.
+        resamples: number of bootstrap resamples.
+        seed: seeds the bootstrap.
     """
     table, foreground = evaluation.table, evaluation.classes.foreground
     columns = [*KEYS, *COUNTS]
-    means = {one.key: _means(table[table["label"] == one.key], columns) for one in foreground}
+    means = {label_class.key: _means(table[table["label"] == label_class.key], columns) for label_class in foreground}
     per_case = table.set_index(["case", "label"])[columns].to_dict("index")
     return {
         "foreground_mean": {column: float(np.mean([mean[column] for mean in means.values()])) for column in columns},
@@ -75,22 +75,24 @@ def summarise(evaluation: Evaluation, *, resamples: int = 2000, seed: int = 0) -
             "cases": len(evaluation.cases),
             "missing_predictions": list(evaluation.unpaired.missing_predictions),
             "missing_references": list(evaluation.unpaired.missing_truths),
-            "classes": {one.key: _of_class(table, one, resamples, seed) for one in foreground},
+            "classes": {
+                label_class.key: _class_statistics(table, label_class, resamples, seed) for label_class in foreground
+            },
             "overall": _overall(table, foreground, resamples, seed),
         },
-        "metric_per_case": [_of_case(case, foreground, per_case) for case in evaluation.cases],
+        "metric_per_case": [_case_entry(case, foreground, per_case) for case in evaluation.cases],
     }
 
 
 def write_summary(evaluation: Evaluation, summary: Mapping[str, Any], output: Path) -> None:
-    """Write the summary and, beside it with the ending ``.csv``, the table; each appears whole or not at all.
+    """Write the summary and, beside it with the ending ``.csv``, the table, each atomically.
 
-    Files are named as they are found from the summary's folder. NaN is ``null`` in the summary and an empty field in
-    the table. ``cfseg.measured`` says what the table is of.
+    Paths of segmentations are relative to the summary's folder. NaN is ``null`` in the summary and an empty field in
+    the table. ``cfseg.measured`` describes the table.
 
     Raises:
         ValueError: the output's name does not end with ``.json``.
-        OSError: it cannot be written.
+        OSError: a file cannot be written.
     """
     check_output(output)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +113,7 @@ def write_summary(evaluation: Evaluation, summary: Mapping[str, Any], output: Pa
 
 
 def with_files_from(summary: Mapping[str, Any], cases: Sequence[Case], folder: Path) -> dict[str, Any]:
-    """A summary whose files are named as they are found from a folder."""
+    """The summary with the paths of its segmentations relative to a folder."""
     named = [
         {
             **entry,
@@ -124,29 +126,29 @@ def with_files_from(summary: Mapping[str, Any], cases: Sequence[Case], folder: P
 
 
 def check_output(output: Path, inputs: Iterable[Path | None] = ()) -> None:
-    """Refuse a summary's file before it is measured what shall be in it.
+    """Check the file of a summary, before anything is measured.
 
     Args:
-        output: of the summary.
+        output: file of the summary.
         inputs: files that are read.
 
     Raises:
-        ValueError: its name does not end with ``.json``, it or its table is a folder or a file that is read, or has a
-            name that other files have.
+        ValueError: the name does not end with ``.json``, or the summary or its table is a folder, one of the inputs,
+            or has the name of another kind of file.
     """
     if output.suffix != ".json":
         raise ValueError(f"the output must end with .json, got: {output}")
     files = (output, output.with_suffix(".csv"))
     for file in files:
         if file.is_dir():
-            raise ValueError(f"the output must be a file, and is a folder: {file}")
+            raise ValueError(f"the output is a folder and must be a file: {file}")
     check_not_taken(files)
     check_not_read(files, inputs)
 
 
-def _of_case(case: Case, foreground: Sequence[SegmentationClass], per_case: Mapping[Any, Any]) -> dict[str, Any]:
+def _case_entry(case: Case, foreground: Sequence[SegmentationClass], per_case: Mapping[Any, Any]) -> dict[str, Any]:
     return {
-        "metrics": {one.key: per_case[case.name, one.key] for one in foreground},
+        "metrics": {label_class.key: per_case[case.name, label_class.key] for label_class in foreground},
         "prediction_file": str(case.prediction),
         "reference_file": str(case.truth),
     }
@@ -156,8 +158,8 @@ def _means(rows: pd.DataFrame, columns: Sequence[str]) -> dict[str, float]:
     return {column: float(nan_mean(_values(rows, column), axis=0)) for column in columns}
 
 
-def _of_class(table: pd.DataFrame, one: SegmentationClass, resamples: int, seed: int) -> dict[str, Any]:
-    rows = table[table["label"] == one.key]
+def _class_statistics(table: pd.DataFrame, label_class: SegmentationClass, resamples: int, seed: int) -> dict[str, Any]:
+    rows = table[table["label"] == label_class.key]
     count = rows["presence"].value_counts()
     both, missed, false_alarms, absent = (int(count.get(p, 0)) for p in ("both", "missed", "false_alarm", "absent"))
     measures = {}
@@ -175,7 +177,7 @@ def _of_class(table: pd.DataFrame, one: SegmentationClass, resamples: int, seed:
             spread = LIMITS_SD * float(known.std(ddof=1)) if known.size > 1 else nan
             measures[key] |= {"bias": mean, "limits_of_agreement": [mean - spread, mean + spread]}
     return {
-        "name": one.name,
+        "name": label_class.name,
         "present": both + missed,
         "missed": missed,
         "false_alarms": false_alarms,
@@ -189,7 +191,9 @@ def _overall(
 ) -> dict[str, dict[str, Any]]:
     overall = {}
     for key in (*QUALITY, ERROR):
-        values = np.stack([_values(table[table["label"] == one.key], key) for one in foreground], axis=1)
+        values = np.stack(
+            [_values(table[table["label"] == label_class.key], key) for label_class in foreground], axis=1
+        )
         overall[key] = {
             "mean": float(nan_mean(nan_mean(values, axis=0), axis=0)),
             "interval": list(bootstrap_mean(values, resamples=resamples, seed=seed, confidence=CONFIDENCE)),
@@ -198,6 +202,6 @@ def _overall(
 
 
 def _values(rows: pd.DataFrame, column: str) -> np.ndarray:
-    """(cases,): NaN in place of errors and qualities of a class that neither reference nor prediction shows."""
+    """(cases,): a column; errors and qualities are NaN where neither reference nor prediction shows the class."""
     values = rows[column].to_numpy(np.float64)
     return np.where(rows["presence"] == "absent", nan, values) if column in (*QUALITY, ERROR) else values

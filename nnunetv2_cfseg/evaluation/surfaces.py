@@ -2,13 +2,13 @@
 
 A surfel sits at each corner of the voxel lattice around which some of the 2 x 2 x 2 voxels are inside and some are not;
 its area is that of the marching-cubes surface through them. Elements, areas and so the surface Dice are those of Google
-DeepMind's surface-distance and of MONAI (``use_subvoxels=True``). Neither is called: to import MONAI takes a process
-6 s and 0.9 GB, which each worker would pay, where scikit-image's marching cubes give the same table at once.
+DeepMind's surface-distance and of MONAI (``use_subvoxels=True``). Neither is called: importing MONAI would cost each
+worker 6 s and 0.9 GB, whereas scikit-image's marching cubes give the same table at once.
 
 Nearest surfels are looked up in ``scipy.spatial.cKDTree``. On a subdural crescent, an organ, scattered lesions and a
 skull in 512 x 512 x 160 voxels it was 5 to 50 times faster than ``scipy.ndimage.distance_transform_edt`` and took a
 tenth of its memory (0.15 to 2.1 s against 3 to 18 s, up to 0.17 GB against up to 1.8 GB). The ``edt`` package took 1.4
-to 12 times as long and rounds to float32; it is faster only where surfaces are far apart all over, as of a sphere
+to 12 times as long and rounds to float32; it is faster only if surfaces are far apart everywhere, such as a sphere
 inside another of twice its radius (1.1 s against 4.7 s).
 """
 
@@ -22,18 +22,18 @@ import numpy as np
 from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 
-#: Relative. Files hold spacings as float32: 5 voxels of 0.4 mm are then 2.00000003 mm, which a tolerance of 2 mm meets.
+#: Relative rounding error. Files hold spacings as float32: 5 voxels of 0.4 mm are 2.00000003 mm, which counts as 2 mm.
 ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class SurfaceDistances:
-    """How far every surfel of one mask is from the nearest one of the other.
+    """Distances from every surfel of each mask to the nearest surfel of the other.
 
     Attributes:
-        truth_mm: (n,) from the truth's surfels to the prediction's.
+        truth_mm: (n,) distances from the truth's surfels to the prediction's.
         truth_mm2: (n,) areas of the truth's surfels.
-        prediction_mm: (m,) from the prediction's surfels to the truth's.
+        prediction_mm: (m,) distances from the prediction's surfels to the truth's.
         prediction_mm2: (m,) areas of the prediction's surfels.
     """
 
@@ -45,7 +45,7 @@ class SurfaceDistances:
     def percentile_mm(self, percent: float = 95) -> float:
         """The larger of both directed percentiles (95: HD95), weighted by area.
 
-        The percentile is the smallest distance within which that share of the surface lies.
+        The percentile is the smallest distance within which that fraction of the surface lies.
         """
         return max(
             _percentile(self.truth_mm, self.truth_mm2, percent / 100),
@@ -58,16 +58,16 @@ class SurfaceDistances:
         return float(distance / (self.truth_mm2.sum() + self.prediction_mm2.sum()))
 
     def share_within(self, tolerance_mm: float) -> float:
-        """Surface Dice (NSD): the share of both surfaces' area within the tolerance of the other surface."""
+        """Surface Dice (NSD): the fraction of both surfaces' area within the tolerance of the other surface."""
         limit = tolerance_mm * (1 + ROUNDING)
         near = self.truth_mm2[self.truth_mm <= limit].sum() + self.prediction_mm2[self.prediction_mm <= limit].sum()
         return float(near / (self.truth_mm2.sum() + self.prediction_mm2.sum()))
 
 
 def measure_surfaces(truth: np.ndarray, prediction: np.ndarray, spacing_mm: Sequence[float]) -> SurfaceDistances:
-    """Find the surfels of both masks and the distance of each to the other mask's.
+    """Find the surfels of both masks and their distances to the other mask's surfels.
 
-    Surfaces are closed where a mask meets the border of the array, so a crop that holds both masks gives the same.
+    Surfaces are closed where a mask meets the border of the array, so cropping to both masks changes nothing.
 
     Args:
         truth: (Z, Y, X) bool, with at least one voxel.
@@ -93,16 +93,16 @@ def measure_surfaces(truth: np.ndarray, prediction: np.ndarray, spacing_mm: Sequ
 
 
 def _surfels(mask: np.ndarray, spacing_mm: Sequence[float], areas_mm2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Surfels of a mask: (n, 3) positions in mm and (n,) areas in square mm."""
+    """The surfels of a mask: (n, 3) positions in mm and (n,) areas in mm2."""
     codes = _neighbour_codes(mask)
     surface = (codes + np.uint8(1)) > 1  # neither 0 nor 255, which wraps around
     return np.argwhere(surface) * np.asarray(spacing_mm, np.float64), areas_mm2[codes[surface]]
 
 
 def _neighbour_codes(mask: np.ndarray) -> np.ndarray:
-    """(Z, Y, X) bool -> (Z + 1, Y + 1, X + 1) uint8: at each corner, a bit for each voxel around it.
+    """(Z, Y, X) bool -> (Z + 1, Y + 1, X + 1) uint8: at each corner, one bit for each voxel around it.
 
-    The highest bit is the voxel before the corner on all axes, the next one the voxel after it on the last axis alone,
+    The highest bit is the voxel before the corner on all axes, the next one the voxel after it only on the last axis,
     and so on, as in surface-distance.
     """
     codes = np.pad(mask, 1).view(np.uint8)
@@ -112,7 +112,7 @@ def _neighbour_codes(mask: np.ndarray) -> np.ndarray:
 
 
 def _areas_mm2(spacing_mm: Sequence[float]) -> np.ndarray:
-    """(256,) areas of the surfels of all neighbour codes."""
+    """(256,) areas of the surfels, by neighbour code."""
     codes, triangles = _triangles()
     corners = triangles * np.asarray(spacing_mm, np.float64)
     doubled = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -123,8 +123,8 @@ def _areas_mm2(spacing_mm: Sequence[float]) -> np.ndarray:
 def _triangles() -> tuple[np.ndarray, np.ndarray]:
     """The classic marching-cubes surfaces of all codes: (n,) codes, (n, 3, 3) triangles of corners in voxels.
 
-    Voxels and their complement have one surface, drawn around the fewer: without it 44 ambiguous codes would have
-    another area from inside than from outside.
+    Voxels and their complement have the same surface, drawn around the fewer voxels: otherwise 44 ambiguous codes would
+    have different areas from inside and from outside.
     """
     codes, triangles = [], []
     for code in range(1, 255):
@@ -138,7 +138,7 @@ def _triangles() -> tuple[np.ndarray, np.ndarray]:
 
 def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     """(n, 3) points, (m, 3) others, in mm -> (n,) distances to the nearest of the others."""
-    # On a lattice plain splits are faster to build, and large leaves faster to search where much is equally near.
+    # On a lattice, plain splits are faster to build, and large leaves are faster to search among equal distances.
     tree = cKDTree(others, leafsize=40, balanced_tree=False, compact_nodes=False)
     return tree.query(points)[0]
 
@@ -146,5 +146,5 @@ def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
 def _percentile(distances_mm: np.ndarray, weights: np.ndarray, share: float) -> float:
     order = np.argsort(distances_mm)
     within = np.cumsum(weights[order])
-    # The order in which equal distances are summed must not move a share that is met exactly.
+    # ROUNDING keeps the order of summation from moving a percentile that is met exactly.
     return float(distances_mm[order[np.searchsorted(within, share * (1 - ROUNDING) * within[-1])]])

@@ -123,14 +123,16 @@ def test_chill_compares_the_cases_of_all_folders(
     for name in ("good", "poor"):
         (folders / name / "case_1.nii.gz").unlink()
     assert run("good", "poor") == 2
-    assert capsys.readouterr().err.endswith("got none of case_0, case_1: good\n")
+    printed = capsys.readouterr().err
+    assert "no prediction of case_0, case_1; " in printed
+    assert printed.endswith(": good\n")
     assert not (folders / "out").exists()
     assert run("good", "poor", "--chill") == 0
     assert results(folders).loc["good", "poor", "Dice", "cube"]["n"] == 4
     assert set(pd.read_csv(folders / "out" / "cases.csv")["case"]) == set(CASES[2:])
     printed = capsys.readouterr().out
     assert "left out: 1 of the truth's 6 cases, which no folder has" in printed
-    assert "gains by it: case_0 (only poor)" in printed
+    assert "gains from this: case_0 (only poor)" in printed
     assert "n = 4: the smallest p this test can give is 0.125" in printed
 
 
@@ -138,7 +140,7 @@ def test_takes_the_factor_of_a_thin_thick_json(
     folders: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("good", "poor", "--metrics", "boundary_Dice") == 2
-    assert "boundary_Dice needs a factor" in capsys.readouterr().err
+    assert "boundary_Dice needs a --factor" in capsys.readouterr().err
     (folders / "thin_thick.json").write_text('{"factor": 4}')
     assert run("good", "poor", "--metrics", "boundary_Dice") == 0
     assert json.loads((folders / "out" / "comparison.json").read_text())["settings"]["factor"] == 4
@@ -149,14 +151,14 @@ def test_takes_the_factor_of_a_thin_thick_json(
     ("words", "named"),
     [
         (("good",), "at least two folders, got 1: good"),
-        (("good", "good"), "a folder cannot be compared with itself, got it twice: good"),
-        (("good", "none"), "there is none: none"),
-        (("good", "poor", "--metrics", "volume_ml"), "got 'volume_ml'"),
+        (("good", "good"), "a folder cannot be compared with itself, it is named twice: good"),
+        (("good", "none"), "no such folder of predictions: none"),
+        (("good", "poor", "--metrics", "volume_ml"), "lesion_recall, lesion_F1, boundary_Dice"),
         (("good", "poor", "-ref", "exact"), "got: exact"),
         (("good", "poor", "--names", "a"), "got 1: a"),
         (("good", "poor", "--seed", "-1"), "a seed must be >= 0, got -1"),
         (("good", "poor", "--tolerance", "-1"), "tolerance must be >= 0 mm and finite, got -1"),
-        (("gt", "good"), "give it with -djfile, there is none: gt/dataset.json"),
+        (("gt", "good"), "no dataset.json, name one with -djfile: gt/dataset.json"),
     ],
 )
 def test_refuses_bad_input_in_a_sentence(
@@ -203,7 +205,7 @@ def test_tables_give_what_measuring_gives(
         (("--from", "poor.csv", "good.csv"), "the table is stale, good/case_0.nii.gz has changed since it was measured"
          ": poor.csv"),
         (("--from", "good.csv", "poor.csv", "--tolerance", "2"),
-         "the table was measured with other settings, tolerance_mm 1.0 and not 2.0: good.csv"),
+         "the table was measured with tolerance_mm 1.0 instead of 2.0: good.csv"),
     ],
 )  # fmt: skip
 def test_tables_of_others_are_refused(

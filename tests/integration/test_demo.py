@@ -91,7 +91,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, commands: WarmCommands) -> Pa
 
     second = again(folder, commands)
     assert second.returncode == 0, second.stderr
-    assert "[4/8] Training on copied labels, to compare: done before" in second.stderr
+    assert "[4/8] Training on copied labels, to compare: already done" in second.stderr
     assert begun == {name: (folder / "steps" / name).stat().st_mtime_ns for name in begun}
     assert processes_in(folder) == []
     return folder
@@ -140,7 +140,7 @@ def test_the_report_shows_the_summary_the_scans_and_the_commands(demo: Path) -> 
     for case in summary["metric_per_case"]:
         assert Path(case["reference_file"]).name.removesuffix(".nii.gz") in report
     assert "CFSEG_TIME_BUDGET_S=6" in report
-    assert "Next to copying" in report
+    assert "Compared with copied labels" in report
 
 
 def test_the_report_and_the_commands_name_no_place_on_this_machine(demo: Path) -> None:

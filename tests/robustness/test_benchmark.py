@@ -215,12 +215,12 @@ def test_folds_that_the_splits_lack(dataset: SimpleNamespace, place: str) -> Non
 
 def test_without_splits_there_will_be_nnunets_five(dataset: SimpleNamespace) -> None:
     check_folds(of_folds(dataset, "0", "4"))
-    with pytest.raises(ValueError, match="got fold 5"):
+    with pytest.raises(ValueError, match="no fold 5, nnU-Net makes 5 folds"):
         check_folds(of_folds(dataset, "5"))
 
 
 def test_fold_all_needs_a_test_set(dataset: SimpleNamespace) -> None:
-    with pytest.raises(ValueError, match="fold all needs a test set"):
+    with pytest.raises(ValueError, match="which fold all needs: "):
         check_folds(of_folds(dataset, "all"))
     for folder in ("imagesTs", "labelsTs"):
         (dataset.raw / folder).mkdir()

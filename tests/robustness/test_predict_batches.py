@@ -467,7 +467,7 @@ class TestWhatIsNoInput:
             shutil.copy(file, batch.scans / name)
         code, text = batch()
         assert code == 0
-        assert "passed over" in text
+        assert "skipped files" in text
         assert "b_0000.nii, c.mha, d.zip" in text
         assert "notes" not in text
         assert "hidden" not in text

@@ -249,7 +249,7 @@ class TestPaths:
         _, page = report(data, "-i", str(data / "images"), truth=True, output=tmp_path / "out" / "r.html")
         html = page.read_text()
         assert "anna" not in html
-        assert "which you must complete" in html
+        assert "add their paths" in html
 
 
 class TestDicom:

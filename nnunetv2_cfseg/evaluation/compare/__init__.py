@@ -1,1 +1,1 @@
-"""Two evaluations side by side: paired tests, intervals and a page."""
+"""Compare evaluations of the same cases: paired tests, intervals and tables."""

@@ -1,4 +1,4 @@
-"""Evaluations of the same cases, compared pair by pair."""
+"""Compare evaluations of the same cases, pair by pair."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Comparison:
-    """Every pair of predictions, by every measure.
+    """Results of every pair of predictions, by every measure.
 
     Attributes:
-        names: of the predictions, in their order.
-        reference: the one that all others are compared with; None if every pair is.
+        names: names of the predictions, in order.
+        reference: the prediction that all others are compared with; None if every pair is compared.
         metrics: keys of the measures.
-        table: the evaluations' rows of the compared cases below each other, with the column ``name`` first.
+        table: the evaluations' rows of the compared cases, concatenated, with the column ``name`` added.
         results: a row for each metric, pair, and class or mean over classes: ``reference``, ``other``, ``metric``,
-            ``class``, then what :class:`PairedDifference` holds, ``p`` followed by ``p_holm``. Holm's family are all
+            ``class``, then the fields of :class:`PairedDifference`, with ``p_holm`` after ``p``. Holm's family is all
             tests of one metric: pairs times classes, means included.
-        cases: a row for each pair of values: ``reference``, ``other``, ``metric``, then what :func:`pair_values` gives.
-        dice: the same of Dice, be it among the metrics or not.
-        resamples: of the bootstrap over cases.
-        seed: of the bootstrap.
+        cases: a row for each pair of values: ``reference``, ``other``, ``metric``, then the columns of
+            :func:`pair_values`.
+        dice: the same for Dice, whether or not it is one of the metrics.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
     """
 
     names: tuple[str, ...]
@@ -45,7 +46,7 @@ class Comparison:
     seed: int
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Reference and other of each pair."""
+        """Names of reference and other of each pair."""
         return list(_pairs(self.names, self.reference))
 
 
@@ -60,15 +61,15 @@ def compare_tables(
     """Compare evaluations of the same cases.
 
     Args:
-        tables: of :class:`Evaluation`, by name; two or more.
+        tables: tables of :class:`Evaluation`, by name; two or more.
         metrics: keys of measures with a direction.
-        reference: name of the one that all others are compared with; None compares every pair, the earlier one as
-            reference.
-        seed: of the bootstrap.
-        resamples: of the bootstrap over cases.
+        reference: name of the table that all others are compared with; None compares every pair, with the earlier one
+            as reference.
+        seed: seeds the bootstrap.
+        resamples: number of bootstrap resamples.
 
     Raises:
-        ValueError: the tables are not of the same cases and classes.
+        ValueError: the tables have different cases or classes.
     """
     pairs = list(_pairs(tuple(tables), reference))
     values = {metric: _values(tables, pairs, metric) for metric in dict.fromkeys([*metrics, "Dice"])}
@@ -96,12 +97,12 @@ def _pairs(names: tuple[str, ...], reference: str | None) -> Iterator[tuple[str,
 
 
 def _values(tables: Mapping[str, pd.DataFrame], pairs: Sequence[tuple[str, str]], metric: str) -> pd.DataFrame:
-    """The cases' values of every pair below each other."""
+    """The values of every pair, case by case, concatenated."""
     parts = []
     for reference, other in pairs:
         values = pair_values(tables[reference], tables[other], metric=metric)
-        for place, (column, value) in enumerate({"reference": reference, "other": other, "metric": metric}.items()):
-            values.insert(place, column, value)
+        for position, (column, value) in enumerate({"reference": reference, "other": other, "metric": metric}.items()):
+            values.insert(position, column, value)
         parts.append(values)
     return pd.concat(parts, ignore_index=True)
 
@@ -115,15 +116,15 @@ def _results(
     resamples: int,
     seed: int,
 ) -> pd.DataFrame:
-    """One family of tests."""
+    """Test every pair and class by one metric; ``p_holm`` corrects for all of these tests."""
     rows = []
     for reference, other in pairs:
-        of_pair = values[(values["reference"] == reference) & (values["other"] == other)]
+        pair_rows = values[(values["reference"] == reference) & (values["other"] == other)]
         for name in classes:
-            of_class = of_pair[of_pair["class"] == name]
+            class_rows = pair_rows[pair_rows["class"] == name]
             difference = compare_values(
-                of_class["reference_value"].to_numpy(),
-                of_class["other_value"].to_numpy(),
+                class_rows["reference_value"].to_numpy(),
+                class_rows["other_value"].to_numpy(),
                 better=BY_KEY[metric].better,
                 resamples=resamples,
                 seed=seed,

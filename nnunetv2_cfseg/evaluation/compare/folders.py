@@ -1,4 +1,4 @@
-"""Folders of predictions of the same cases, evaluated and compared."""
+"""Evaluate and compare folders of predictions of the same cases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from nnunetv2_cfseg.nnunet.classes import read_dataset
 
 @dataclass(frozen=True)
 class FolderComparison:
-    """A comparison, and of what: the folders by their names, the cases, and how they were measured."""
+    """A comparison with the compared folders by name, the cases, and the settings of the measures."""
 
     comparison: Comparison
     folders: Mapping[str, Path]
@@ -53,58 +53,59 @@ def compare_folders(
     """Evaluate folders of predictions on the same cases and compare them.
 
     Args:
-        folders: two or more.
+        folders: two or more folders of predictions.
         truth: folder of reference segmentations.
-        dataset_json: of the dataset. None: that of the first folder, if the other folders' have the same labels.
-        plans_json: of the models. None: each folder's own, where it has one.
-        settings: of the measures; the factor, if it is needed and None, is that of a ``thin_thick.json``.
+        dataset_json: of the dataset; None takes the first folder's, and the other folders' must have the same labels.
+        plans_json: of the models; None takes each folder's own, if it has one.
+        settings: of the measures; a factor that is needed and None is read from ``thin_thick.json``.
         metrics: keys of the measures to compare.
-        names: of the folders in tables; by default the end of the path that no other folder has.
+        names: names of the folders in tables; by default the end of the path that no other folder has.
         reference: the folder that all others are compared with; by default every pair is compared.
         only_common: leave out cases that a folder lacks. A model that fails on hard cases gains from this.
-        seed: of the bootstrap.
-        tables: that ``cfseg evaluate`` wrote of the folders, one for each, instead of measuring them again.
-        num_processes: that measure.
+        seed: seeds the bootstrap.
+        tables: one table by ``cfseg evaluate`` for each folder, to read instead of measuring again.
+        num_processes: number of measuring processes.
         progress: show bars.
 
     Raises:
-        ValueError: folders, names, metrics, tables or files that cannot be compared; found before the first is
-            measured, but for what only the images tell.
+        ValueError: folders, names, metrics, tables or files cannot be compared; raised before anything is measured,
+            except for errors in the images.
     """
     named = name_folders(folders, names)
     reference_name = None if reference is None else name_of(reference, named)
+    _check_options(folders, metrics=metrics, seed=seed, tables=tables)
+    dataset_json = dataset_json or find_dataset_json(folders)
+    if "boundary_Dice" in metrics:
+        settings = _with_factor(settings, truth, dataset_json)
+    cases = common_cases(truth, named, file_ending=read_dataset(dataset_json)["file_ending"], only_common=only_common)
+    shared: dict[str, Any] = {"dataset_json": dataset_json, "settings": settings, "chill": only_common}
+    evaluated = {}
+    for position, (name, folder) in enumerate(named.items()):
+        shared["plans_json"] = plans_json or _own_plans(folder)
+        if tables is None:
+            evaluation = evaluate_folders(truth, folder, **shared, num_processes=num_processes, progress=progress)
+        else:
+            evaluation = read_evaluation(tables[position], truth, folder, **shared, metrics=metrics)
+        evaluated[name] = evaluation.table[evaluation.table["case"].isin(cases.compared)]
+    comparison = compare_tables(evaluated, metrics=metrics, reference=reference_name, seed=seed)
+    return FolderComparison(comparison, named, truth, cases, settings)
+
+
+def _check_options(
+    folders: Sequence[Path], *, metrics: Sequence[str], seed: int, tables: Sequence[Path] | None
+) -> None:
     if seed < 0:
         raise ValueError(f"a seed must be >= 0, got {seed}")
     check_metrics(metrics)
     if tables is not None and len(tables) != len(folders):
         raise ValueError(f"--from must be one table for each of the {len(folders)} folders, got {len(tables)}")
-    dataset_json = dataset_json or find_dataset_json(folders)
-    if "boundary_Dice" in metrics:
-        settings = _with_factor(settings, truth, dataset_json)
-    file_ending = read_dataset(dataset_json)["file_ending"]
-    cases = common_cases(truth, named, file_ending=file_ending, only_common=only_common)
-    measured = {}
-    for position, (name, folder) in enumerate(named.items()):
-        shared: dict[str, Any] = {
-            "dataset_json": dataset_json,
-            "plans_json": plans_json or _own_plans(folder),
-            "settings": settings,
-            "chill": only_common,
-        }
-        if tables is None:
-            evaluation = evaluate_folders(truth, folder, **shared, num_processes=num_processes, progress=progress)
-        else:
-            evaluation = read_evaluation(tables[position], truth, folder, **shared, metrics=metrics)
-        measured[name] = evaluation.table[evaluation.table["case"].isin(cases.compared)]
-    comparison = compare_tables(measured, metrics=metrics, reference=reference_name, seed=seed)
-    return FolderComparison(comparison, named, truth, cases, settings)
 
 
 def _with_factor(settings: MetricSettings, truth: Path, dataset_json: Path) -> MetricSettings:
     factor = settings.factor or find_factor(truth, dataset_json)
     if factor is None:
         raise ValueError(
-            f"boundary_Dice needs a factor (thin slices in a thick one), got none and no thin_thick.json beside {truth}"
+            f"boundary_Dice needs a --factor (thin slices in a thick one), there is no thin_thick.json beside {truth}"
         )
     return replace(settings, factor=factor)
 

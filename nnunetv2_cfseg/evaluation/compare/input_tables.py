@@ -1,4 +1,4 @@
-"""Which folders and cases are compared, checked before anything is measured."""
+"""Choose and check the folders and cases to compare, before anything is measured."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from nnunetv2_cfseg.imaging.segmentations import case_files
 from nnunetv2_cfseg.nnunet.classes import read_dataset
 
-#: Missing cases that a message names.
+#: Number of missing cases that an error message names.
 MOST_NAMED = 5
 DATASET_JSON = "dataset.json"
 
@@ -21,7 +21,7 @@ class CommonCases:
 
     Attributes:
         compared: cases that every folder has, in the order of the truth.
-        left_out: the truth's other cases, each with the names of the folders that do have it.
+        left_out: the other cases of the truth, each with the names of the folders that have it.
         without_truth: cases that only folders of predictions have.
     """
 
@@ -31,20 +31,20 @@ class CommonCases:
 
 
 def name_folders(folders: Sequence[Path], names: Sequence[str] | None = None) -> dict[str, Path]:
-    """Give every folder the name that tables show: by default the end of its path that no other folder has.
+    """Give every folder its name in tables: by default the end of its path that no other folder has.
 
     Raises:
-        ValueError: fewer than two folders, one of them twice, a path that is none, or names that are not one for each
-            and all different.
+        ValueError: there are fewer than two folders, a folder is missing or named twice, or the names do not differ or
+            are not one for each folder.
     """
     if len(folders) < 2:
         raise ValueError(f"a comparison needs at least two folders, got {len(folders)}: {_listed(folders)}")
     for first, second in combinations(folders, 2):
         if first.resolve() == second.resolve():
-            raise ValueError(f"a folder cannot be compared with itself, got it twice: {second}")
+            raise ValueError(f"a folder cannot be compared with itself, it is named twice: {second}")
     for folder in folders:
         if not folder.is_dir():
-            raise ValueError(f"predictions must be in a folder, and there is none: {folder}")
+            raise ValueError(f"there is no such folder of predictions: {folder}")
     if names is None:
         names = [_shortest_tail(folder, folders) for folder in folders]
     elif len(names) != len(folders):
@@ -57,21 +57,21 @@ def name_folders(folders: Sequence[Path], names: Sequence[str] | None = None) ->
 
 
 def find_dataset_json(folders: Sequence[Path]) -> Path:
-    """The first folder's ``dataset.json``, where nnU-Net puts the model's.
+    """The ``dataset.json`` that nnU-Net wrote into the first folder.
 
     Raises:
-        ValueError: it has none, or another folder has one with other labels, so that the same value may mean another
-            class.
+        ValueError: it has none, or the ``dataset.json`` of another folder has other labels: the same value might mean
+            another class.
     """
     file = folders[0] / DATASET_JSON
     if not file.is_file():
-        raise ValueError(f"a comparison needs a dataset.json, give it with -djfile, there is none: {file}")
+        raise ValueError(f"there is no dataset.json, name one with -djfile: {file}")
     labels = read_dataset(file)["labels"]
     for other in (folder / DATASET_JSON for folder in folders[1:]):
         if other.is_file() and read_dataset(other)["labels"] != labels:
             raise ValueError(
-                f"compared predictions must have the same labels (or -djfile says what they are), got others than in "
-                f"{file}: {other}"
+                f"the labels differ from those in {file}; compared predictions must have the same labels, or name a "
+                f"dataset.json for all with -djfile: {other}"
             )
     return file
 
@@ -80,7 +80,7 @@ def name_of(reference: Path, folders: Mapping[str, Path]) -> str:
     """The name of the folder that all others are compared with.
 
     Raises:
-        ValueError: it is none of the folders.
+        ValueError: it is not one of the folders.
     """
     for name, folder in folders.items():
         if folder.resolve() == reference.resolve():
@@ -91,51 +91,49 @@ def name_of(reference: Path, folders: Mapping[str, Path]) -> str:
 def common_cases(
     truth: Path, folders: Mapping[str, Path], *, file_ending: str, only_common: bool = False
 ) -> CommonCases:
-    """Find the cases of the truth that every folder has.
+    """Find the cases that the truth and every folder have.
 
     Args:
         truth: folder of reference segmentations.
-        folders: predictions by name.
-        file_ending: of all of them.
+        folders: folders of predictions, by name.
+        file_ending: of all segmentations.
         only_common: leave out the cases that a folder, or the truth, lacks.
 
     Raises:
-        ValueError: a folder or the truth lacks a case and none may be left out, or no case is left.
+        ValueError: a folder or the truth lacks a case and ``only_common`` is not set, or there is no common case.
     """
     cases = case_files(truth, file_ending)
     predicted = {name: case_files(folder, file_ending) for name, folder in folders.items()}
     owners = {case: tuple(name for name, files in predicted.items() if case in files) for case in cases}
     left_out = {case: names for case, names in owners.items() if len(names) < len(folders)}
     if left_out and not only_common:
-        raise ValueError(_what_is_missing(left_out, folders))
+        raise ValueError(_missing_cases(left_out, folders))
     without_truth = tuple(sorted({case for files in predicted.values() for case in files} - cases.keys()))
     if without_truth and not only_common:
-        raise ValueError(_what_is_unknown(without_truth, predicted, truth))
+        raise ValueError(_unknown_cases(without_truth, predicted, truth))
     if len(left_out) == len(cases):
-        raise ValueError(
-            f"a comparison needs a case that all folders have, and there is none: {_listed(folders.values())}"
-        )
+        raise ValueError(f"no case is in all folders, and a comparison needs one: {_listed(folders.values())}")
     return CommonCases(tuple(case for case in cases if case not in left_out), left_out, without_truth)
 
 
-def _what_is_missing(left_out: Mapping[str, tuple[str, ...]], folders: Mapping[str, Path]) -> str:
-    """Names the cases of the first folder that lacks one."""
+def _missing_cases(left_out: Mapping[str, tuple[str, ...]], folders: Mapping[str, Path]) -> str:
+    """An error message with the cases that are missing in the first folder that lacks any."""
     missing_in = {name: [case for case, owners in left_out.items() if name not in owners] for name in folders}
     name, missing = next((name, cases) for name, cases in missing_in.items() if cases)
     more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
     return (
-        "every folder must hold a prediction of every case of the truth (or --chill leaves out those that one lacks), "
-        f"got none of {', '.join(missing[:MOST_NAMED])}{more}: {folders[name]}"
+        f"no prediction of {', '.join(missing[:MOST_NAMED])}{more}; every folder must have every case of the truth "
+        f"(--chill leaves out cases that a folder lacks): {folders[name]}"
     )
 
 
-def _what_is_unknown(without_truth: tuple[str, ...], predicted: Mapping[str, Mapping[str, Path]], truth: Path) -> str:
+def _unknown_cases(without_truth: tuple[str, ...], predicted: Mapping[str, Mapping[str, Path]], truth: Path) -> str:
     file = next(files[without_truth[0]] for files in predicted.values() if without_truth[0] in files)
-    return f"every prediction must have a reference in {truth} (or --chill leaves it out), got none for: {file}"
+    return f"no reference in {truth} for a prediction (--chill leaves it out): {file}"
 
 
 def _shortest_tail(folder: Path, folders: Sequence[Path]) -> str:
-    """As many of the last parts of the path as it takes to be no other's."""
+    """The shortest end of the folder's path that no other folder has."""
     others = [other.resolve().parts for other in folders if other.resolve() != folder.resolve()]
     parts = folder.resolve().parts
     count = next(n for n in range(1, len(parts) + 1) if all(other[-n:] != parts[-n:] for other in others))

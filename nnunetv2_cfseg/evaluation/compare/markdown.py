@@ -1,4 +1,4 @@
-"""A comparison's tables in Markdown, aligned so that they read as well in a terminal."""
+"""Write a comparison as Markdown tables that are also aligned in a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nnunetv2_cfseg.evaluation.metric_definitions import BY_KEY, Column
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings
 from nnunetv2_cfseg.evaluation.paired_tests import TIE_DECIMALS
 
-#: How many cases of a pair are shown.
+#: Number of cases shown for a pair.
 MOST_CASES = 10
 STATISTICS = ("difference", "95 % interval", "p", "p (Holm)", "better", "tie", "worse")
 UNDEFINED = "\N{EN DASH}"
@@ -23,11 +23,11 @@ ARROW = "\N{RIGHTWARDS ARROW}"
 
 
 def markdown(comparison: FolderComparison) -> str:
-    """All tables, what they mean, and what limits them."""
-    of = comparison.comparison
+    """All tables with explanations and the notes on their limits."""
+    results = comparison.comparison
     sections = [_head(comparison)]
-    sections += [_metric(of, metric, comparison.settings) for metric in of.metrics]
-    sections += [_errors(of), _cases(of)]
+    sections += [_metric(results, metric, comparison.settings) for metric in results.metrics]
+    sections += [_errors(results), _cases(results)]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
@@ -46,29 +46,30 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) 
 
 
 def _head(comparison: FolderComparison) -> str:
-    of = comparison.comparison
+    results = comparison.comparison
     folders = "\n".join(f"- {name}: `{folder}`" for name, folder in comparison.folders.items())
     limits = "".join(f"\n- {note}" for note in notes(comparison))
-    return f"""# {len(of.names)} predictions of {len(comparison.cases.compared)} cases
+    return f"""# {len(results.names)} predictions of {len(comparison.cases.compared)} cases
 
 {folders}
 
-A difference is the other's value less the reference's. Its 95 % interval is a bootstrap over the cases ({of.resamples}
-resamples, seed {of.seed}). p is Wilcoxon's signed-rank test, two-sided; p (Holm) is corrected for all tests of the same
-metric, the intervals are not. Better, tie and worse count cases of the other; values equal to {TIE_DECIMALS} decimals
-tie. A class that both rightly leave out of a case is no pair; where only one does, its value counts as perfect.
+A difference is the other's value minus the reference's. Its 95 % interval is a bootstrap over cases
+({results.resamples} resamples, seed {results.seed}). p is Wilcoxon's signed-rank test, two-sided; p (Holm) is corrected
+for all tests of the same metric, the intervals are not. Better, tie and worse count cases of the other; values equal to
+{TIE_DECIMALS} decimals tie. A class that both rightly leave out of a case is not counted; if only one does, its value
+counts as perfect.
 {limits}""".rstrip()
 
 
-def _metric(of: Comparison, metric: str, settings: MetricSettings) -> str:
+def _metric(comparison: Comparison, metric: str, settings: MetricSettings) -> str:
     column = BY_KEY[metric]
-    family = of.results[of.results["metric"] == metric]
+    family = comparison.results[comparison.results["metric"] == metric]
     tests = int(family["p"].notna().sum())
     unit = f" in {column.unit}" if column.unit else ""
     direction = "more is better" if column.better > 0 else "less is better"
     number = "1 test" if tests == 1 else f"{tests} tests"
     parts = [f"## {column.title}{unit}\n\n{_upper(column.meaning)}; {direction}{_setting(metric, settings)}; {number}."]
-    for reference, other in of.pairs():
+    for reference, other in comparison.pairs():
         rows = family[(family["reference"] == reference) & (family["other"] == other)]
         head = ("class", "n", reference, other, *STATISTICS)
         parts.append(f"### {other} against {reference}\n\n{table(head, [_row(row, column) for row in _records(rows)])}")
@@ -76,7 +77,7 @@ def _metric(of: Comparison, metric: str, settings: MetricSettings) -> str:
 
 
 def _setting(metric: str, settings: MetricSettings) -> str:
-    """What the measure depends on."""
+    """The setting that the measure depends on, as words to append; empty if there is none."""
     if metric == "NSD":
         return f"; the tolerance is {settings.tolerance_mm:g} mm"
     if metric.startswith("lesion_"):
@@ -95,11 +96,11 @@ def _row(row: Mapping, column: Column) -> tuple[str, ...]:
 
 
 def statistics(row: Mapping, column: Column) -> tuple[str, ...]:
-    """A paired difference under the head STATISTICS.
+    """The cells of a paired difference in the columns STATISTICS.
 
     Args:
-        row: what :class:`~.paired.PairedDifference` holds, and ``p_holm``.
-        column: of the measure.
+        row: the fields of :class:`~.paired_tests.PairedDifference`, and ``p_holm``.
+        column: the measure's definition.
     """
     return (
         _signed(row["difference"], column),
@@ -110,9 +111,9 @@ def statistics(row: Mapping, column: Column) -> tuple[str, ...]:
     )
 
 
-def _errors(of: Comparison) -> str:
-    """Which penalties are in the means; empty without any."""
-    counts = of.table.groupby(["name", "class"], sort=False)["presence"].value_counts().unstack(fill_value=0)
+def _errors(comparison: Comparison) -> str:
+    """The section on missed classes and false alarms, which put penalties into the means; empty if there are none."""
+    counts = comparison.table.groupby(["name", "class"], sort=False)["presence"].value_counts().unstack(fill_value=0)
     counts = counts.reindex(columns=["both", "missed", "false_alarm", "absent"], fill_value=0)
     wrong = counts[(counts["missed"] > 0) | (counts["false_alarm"] > 0)].reset_index()
     if not len(wrong):
@@ -127,10 +128,11 @@ image as HD95 and surface distance: one of them can decide a mean in mm.
 {table(head, rows, left=2)}"""
 
 
-def _cases(of: Comparison) -> str:
-    parts = [f"## Cases to look at\n\nThose whose mean Dice differs most, at most {MOST_CASES} of a pair."]
-    for reference, other in of.pairs():
-        values = of.dice[(of.dice["reference"] == reference) & (of.dice["other"] == other)]
+def _cases(comparison: Comparison) -> str:
+    parts = [f"## Cases to look at\n\nThe cases whose mean Dice differs most, up to {MOST_CASES} for each pair."]
+    for reference, other in comparison.pairs():
+        dice = comparison.dice
+        values = dice[(dice["reference"] == reference) & (dice["other"] == other)]
         parts.append(f"### {reference} {ARROW} {other}\n\n{_critical(values)}")
     return "\n\n".join(parts)
 
@@ -146,9 +148,9 @@ def _critical(values: pd.DataFrame) -> str:
     dice = BY_KEY["Dice"]
     rows = []
     for row in _records(total.loc[order]):
-        of_case = {entry["class"]: entry for entry in _records(values[values["case"] == row["case"]])}
+        by_class = {entry["class"]: entry for entry in _records(values[values["case"] == row["case"]])}
         change = f"{_value(row['reference_value'], dice)} {ARROW} {_value(row['other_value'], dice)}"
-        cells = [_change(of_case[name]) if name in of_case else UNDEFINED for name in classes]
+        cells = [_change(by_class[name]) if name in by_class else UNDEFINED for name in classes]
         rows.append((row["case"], _signed(row["difference"], dice), change, *cells))
     return table(("case", "difference", "mean Dice", *classes), rows)
 

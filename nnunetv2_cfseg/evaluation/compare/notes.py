@@ -1,4 +1,4 @@
-"""What a reader must know before believing a comparison's figures."""
+"""Notes on what limits a comparison: missing cases, few pairs, many tests."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pandas as pd
 from nnunetv2_cfseg.evaluation.compare.folders import FolderComparison
 from nnunetv2_cfseg.evaluation.paired_tests import smallest_p
 
-#: What p is compared with where these notes say that it cannot be reached.
+#: Level of significance that a test may be unable to reach.
 LEVEL = 0.05
-#: Below so many cases a percentile interval of 95 % covers less than about 93 %.
+#: With fewer cases, a percentile interval of 95 % covers less than about 93 %.
 FEW_CASES = 20
 MOST_NAMED = 10
 
 
 def notes(comparison: FolderComparison) -> list[str]:
-    """Sentences; none where nothing limits the comparison."""
+    """Sentences on what limits the comparison; empty if nothing does."""
     results = comparison.comparison.results
     return [*_left_out(comparison), *_few_pairs(results), *_many_tests(results), *_narrow(results)]
 
@@ -30,8 +30,8 @@ def _left_out(comparison: FolderComparison) -> Iterator[str]:
         yield f"left out: {len(cases.left_out) - len(partly)} of the truth's {total} cases, which no folder has"
     if partly:
         yield (
-            f"left out: {len(partly)} of the truth's {total} cases, which some folders lack, and a model that fails on "
-            f"hard cases gains by it: {_some(partly)}"
+            f"left out: {len(partly)} of the truth's {total} cases, which some folders lack; a model that fails on "
+            f"hard cases gains from this: {_some(partly)}"
         )
     if cases.without_truth:
         yield (
@@ -47,23 +47,23 @@ def _few_pairs(results: pd.DataFrame) -> Iterator[str]:
 
 
 def _many_tests(results: pd.DataFrame) -> Iterator[str]:
-    """Holm multiplies the smallest p with the number of tests, and no corrected p is below that."""
+    """Note metrics for which no p can reach LEVEL: Holm multiplies the smallest p by the number of tests."""
     limits: dict[tuple[int, int], list[str]] = {}
     for metric, family in results[results["n"] > 0].groupby("metric", sort=False):
         limits.setdefault((len(family), int(family["n"].max())), []).append(str(metric))
-    for (tests, most), metrics in limits.items():
-        smallest = min(1.0, tests * smallest_p(most))
-        if smallest_p(most) <= LEVEL < smallest:
+    for (tests, pairs), metrics in limits.items():
+        smallest = min(1.0, tests * smallest_p(pairs))
+        if smallest_p(pairs) <= LEVEL < smallest:
             yield (
-                f"{tests} tests of at most n = {most} ({', '.join(metrics)}): the smallest p that Holm's correction "
+                f"{tests} tests of at most n = {pairs} ({', '.join(metrics)}): the smallest p that Holm's correction "
                 f"can give is {smallest:.3g}"
             )
 
 
 def _narrow(results: pd.DataFrame) -> Iterator[str]:
-    most = int(results["n"].max())
-    if 1 < most < FEW_CASES:
-        yield f"at most n = {most}: the bootstrap interval of so few cases is too narrow for its 95 %"
+    pairs = int(results["n"].max())
+    if 1 < pairs < FEW_CASES:
+        yield f"at most n = {pairs}: with so few cases the bootstrap interval of 95 % is too narrow"
 
 
 def _some(names: Sequence[str]) -> str:

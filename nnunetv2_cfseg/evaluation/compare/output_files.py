@@ -1,4 +1,4 @@
-"""A comparison's files."""
+"""Check and write the files of a comparison."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ RECORD = "comparison.json"
 
 
 def check_output(folder: Path, inputs: Iterable[Path | None] = ()) -> None:
-    """Refuse a place where no folder can be, before anything is measured.
+    """Check that the folder can be made, before anything is measured.
 
     Args:
-        folder: of the comparison.
+        folder: folder of the comparison.
         inputs: files that are read.
 
     Raises:
-        ValueError: a file is there, or where one of its parents would be, or a file that is read would be replaced.
+        ValueError: the folder or one of its parents is a file, or an input would be replaced.
     """
     check_not_read([folder / name for name in (RESULTS, CASES, TABLES, RECORD)], inputs)
-    for place in (folder, *folder.parents):
-        if place.exists():
-            if not place.is_dir():
-                raise ValueError(f"-o must name a folder, got a file: {place}")
+    for path in (folder, *folder.parents):
+        if path.exists():
+            if not path.is_dir():
+                raise ValueError(f"-o must name a folder, got a file: {path}")
             return
 
 
 def write_comparison(comparison: FolderComparison, folder: Path) -> None:
-    """Write the four files, each whole or not at all; those of an earlier comparison are replaced.
+    """Write the four files of a comparison, each atomically, replacing those of an earlier one.
 
-    ``comparison.csv`` has a row for each metric, pair and class, ``cases.csv`` for each pair of values, an empty field
-    where there is none; ``comparison.json`` has the results and what they are of, ``comparison.md`` the tables.
+    ``comparison.csv`` has a row for each metric, pair and class, and ``cases.csv`` one for each pair of values; missing
+    values are empty fields. ``comparison.json`` has the results and settings, ``comparison.md`` the tables.
 
     Args:
-        folder: made if it is not there.
+        folder: created if it does not exist.
 
     Raises:
         ValueError: it is a file.
@@ -59,11 +59,11 @@ def write_comparison(comparison: FolderComparison, folder: Path) -> None:
     """
     check_output(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    seen = {name: Path(told(path, folder)) for name, path in comparison.folders.items()}
+    relative = {name: Path(told(path, folder)) for name, path in comparison.folders.items()}
     texts = {
         RESULTS: table_to_csv(comparison.comparison.results),
         CASES: table_to_csv(comparison.comparison.cases),
-        TABLES: markdown(replace(comparison, folders=seen)),
+        TABLES: markdown(replace(comparison, folders=relative)),
         RECORD: to_json(_record(comparison, folder), ascii_only=False) + "\n",
     }
     for name, text in texts.items():
@@ -71,20 +71,22 @@ def write_comparison(comparison: FolderComparison, folder: Path) -> None:
 
 
 def _record(comparison: FolderComparison, folder: Path) -> dict[str, Any]:
-    of = comparison.comparison
+    results = comparison.comparison
     return {
         "version": __version__,
         "folders": {name: told(path, folder) for name, path in comparison.folders.items()},
         "truth": told(comparison.truth, folder),
-        "reference": of.reference,
-        "metrics": {metric: {"unit": BY_KEY[metric].unit, "better": BY_KEY[metric].better} for metric in of.metrics},
+        "reference": results.reference,
+        "metrics": {
+            metric: {"unit": BY_KEY[metric].unit, "better": BY_KEY[metric].better} for metric in results.metrics
+        },
         "settings": asdict(comparison.settings),
-        "bootstrap": {"resamples": of.resamples, "seed": of.seed, "confidence": 0.95},
-        "tests_of_a_metric": {metric: _tests(of.results, metric) for metric in of.metrics},
+        "bootstrap": {"resamples": results.resamples, "seed": results.seed, "confidence": 0.95},
+        "tests_of_a_metric": {metric: _tests(results.results, metric) for metric in results.metrics},
         "cases": list(comparison.cases.compared),
         "left_out": {case: list(names) for case, names in comparison.cases.left_out.items()},
         "notes": notes(comparison),
-        "results": of.results.to_dict("records"),
+        "results": results.results.to_dict("records"),
     }
 
 

@@ -1,4 +1,4 @@
-"""Axes of the report's charts: from a value to a place on an axis, and the values worth marking."""
+"""Axes of the report's charts: positions of values on an axis, and tick marks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MINUS = "\N{MINUS SIGN}"
 
 @dataclass(frozen=True)
 class Tick:
-    """A marked value: where it is on the axis, in percent, and its words."""
+    """A marked value: its position on the axis in percent, and its label."""
 
     place: float
     words: str
@@ -20,25 +20,25 @@ class Tick:
 
 @dataclass(frozen=True)
 class Axis:
-    """A stretch of numbers, ``low`` < ``high``."""
+    """A range of numbers, ``low`` < ``high``, with tick marks."""
 
     low: float
     high: float
     ticks: tuple[Tick, ...]
 
     def place(self, value: float) -> float:
-        """Where a value lies, in percent of the axis; values beyond it lie at its ends."""
+        """The position of a value in percent of the axis; values beyond the axis are placed at its ends."""
         share = (value - self.low) / (self.high - self.low)
         return round(100 * min(1.0, max(0.0, share)), 2)
 
 
 def axis(values: Iterable[float], *, include: Iterable[float] = (), intervals: int = 5) -> Axis:
-    """An axis that holds all values that are finite, from one round number to another.
+    """Make an axis from one round number to another that holds all finite values.
 
     Args:
-        values: to be shown.
-        include: values that it must hold too.
-        intervals: about so many between ticks.
+        values: values to show.
+        include: further values that the axis must hold.
+        intervals: approximate number of intervals between ticks.
     """
     finite = [float(value) for value in (*values, *include) if isfinite(value)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
@@ -49,15 +49,15 @@ def axis(values: Iterable[float], *, include: Iterable[float] = (), intervals: i
     first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
     low, high = first * step, last * step
     marks = [index * step for index in range(first, last + 1)]
-    ticks = tuple(Tick(round(100 * (mark - low) / (high - low), 2), _words(mark)) for mark in marks)
+    ticks = tuple(Tick(round(100 * (mark - low) / (high - low), 2), _label(mark)) for mark in marks)
     return Axis(low, high, ticks)
 
 
 def _step(rough: float) -> float:
-    """The next round number."""
+    """The next round number at or above ``rough``."""
     power = 10.0 ** floor(log10(rough))
     return next(step * power for step in STEPS if step * power >= rough * (1 - 1e-9))
 
 
-def _words(value: float) -> str:
+def _label(value: float) -> str:
     return f"{value:.6g}".replace("-", MINUS)

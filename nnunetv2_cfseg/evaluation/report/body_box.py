@@ -1,4 +1,4 @@
-"""The part of a scan that is worth showing: the body and all that is labelled, without the air around."""
+"""Crop a scan to the body and all labelled voxels, without the air around them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from math import ceil
 import cc3d
 import numpy as np
 
-#: Air is darker than that.
+#: Voxels below this are air.
 BODY_HU = -300
 MARGIN_MM = 5.0
-#: The body is looked for in about as many voxels.
+#: The body is searched in a scan reduced to about this many voxels.
 COARSE_VOXELS = 1_000_000
 CONNECTIVITY = 6
 
@@ -19,10 +19,11 @@ Box = tuple[slice, slice, slice]
 
 
 def box_to_show(image_hu: np.ndarray | None, labelled: np.ndarray, spacing_mm: Sequence[float]) -> Box:
-    """The box around the largest body and the labelled voxels, with a margin of 5 mm; all if there is neither.
+    """The box around the largest body and the labelled voxels, with a margin of 5 mm; the whole volume if there is
+    neither.
 
     Args:
-        image_hu: (z, y, x), or None.
+        image_hu: (z, y, x) HU, or None.
         labelled: (z, y, x) bool, true where the truth or the prediction has a class.
         spacing_mm: (z, y, x).
     """
@@ -42,7 +43,7 @@ def _with_margin(extents: Sequence[slice], *, size: int, margin: int) -> slice:
 
 
 def _body(image_hu: np.ndarray | None) -> Box | None:
-    """The largest connected thing that is not air; the table, a blanket or a headrest beside it do not count."""
+    """The box of the largest connected component that is not air, leaving out table, blanket and headrest."""
     if image_hu is None:
         return None
     step = ceil((image_hu.size / COARSE_VOXELS) ** (1 / 3))

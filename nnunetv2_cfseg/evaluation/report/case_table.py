@@ -1,4 +1,4 @@
-"""The table of all cases, of which the reader chooses what it shows."""
+"""The table of all cases, for which the reader chooses the measure."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ MARKS = {"missed": f" {MISSED}", "false_alarm": f" {FALSE_ALARM}"}
 
 
 def case_table(table: pd.DataFrame, *, hrefs: Mapping[str, str], colours: Sequence[str]) -> Table:
-    """Every class of every case, worst cases first, each with its mean over the classes that it or its truth shows.
+    """Every class of every case, worst cases first, with the mean over the classes that truth or prediction shows.
 
     Args:
-        table: an evaluation's.
-        hrefs: where a case can be seen, if it can.
-        colours: of the classes.
+        table: table of an evaluation.
+        hrefs: links to the cases that can be viewed, by name.
+        colours: of the classes, in their order.
     """
     names = list(dict.fromkeys(table["class"]))
     largest = {key: float(table[key].abs().max()) for key in CHOICES}
     rows = []
     for case in worst_first(table):
-        of_case = table[table["case"] == case].set_index("class").loc[names]
-        means = {key: float(nan_mean(of_case[key].to_numpy(float), axis=0)) for key in CHOICES}
+        by_class = table[table["case"] == case].set_index("class").loc[names]
+        means = {key: float(nan_mean(by_class[key].to_numpy(float), axis=0)) for key in CHOICES}
         cells = [_cell(means, "", largest)]
         cells += [
-            _cell({key: float(of_case.at[name, key]) for key in CHOICES}, str(of_case.at[name, "presence"]), largest)
+            _cell({key: float(by_class.at[name, key]) for key in CHOICES}, str(by_class.at[name, "presence"]), largest)
             for name in names
         ]
         rows.append(Row(case, tuple(cells), href=hrefs.get(case, "")))
@@ -46,19 +46,19 @@ def case_table(table: pd.DataFrame, *, hrefs: Mapping[str, str], colours: Sequen
 
 
 def choices() -> list[tuple[str, str]]:
-    """Key and words of what the table can show."""
+    """Key and label of each measure that the table can show."""
     columns = (BY_KEY[key] for key in CHOICES)
     return [(column.key, f"{column.title}, {column.unit}" if column.unit else column.title) for column in columns]
 
 
 def worst_first(table: pd.DataFrame) -> list[str]:
-    """Cases by their mean Dice over the classes that they or their predictions show; those without any come last."""
+    """Cases by their mean Dice over the classes that truth or prediction shows; cases without any class come last."""
     means = table.groupby("case")["Dice"].mean()
     return [str(case) for case in means.sort_index().sort_values(kind="stable", na_position="last").index]
 
 
 def mean_dice(table: pd.DataFrame, case: str) -> float:
-    """Of one case, over the classes that truth or prediction shows; NaN without any."""
+    """The mean Dice of one case over the classes that truth or prediction shows; NaN if there is none."""
     return float(table.loc[table["case"] == case, "Dice"].mean())
 
 

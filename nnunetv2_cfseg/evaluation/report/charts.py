@@ -1,8 +1,8 @@
-"""The report's charts as places on axes, in percent: the template turns them into SVG.
+"""The report's charts as positions in percent, which the template turns into SVG.
 
-Percentages and not a picture of fixed size, so that a chart is as wide as its column, on a phone too, while text, dots
-and lines keep their size; and the page's own colours, so that it follows the reader's light or dark screen. A drawing
-by matplotlib gives neither, and needs its identifiers kept apart.
+Positions in percent make a chart as wide as its column, even on a phone, while text, dots and lines keep their size;
+the page's colours make it follow the reader's light or dark screen. A matplotlib drawing does neither, and several on
+one page need distinct identifiers.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import pandas as pd
 from nnunetv2_cfseg.evaluation.report.axis_ticks import Axis, axis
 from nnunetv2_cfseg.evaluation.report.number_format import with_unit
 
-#: Spreads dots that follow each other along an axis well apart across it.
+#: Golden ratio: spreads neighbouring dots on an axis apart across it.
 GOLDEN = 0.618034
 
 
 @dataclass(frozen=True)
 class Dot:
-    """A case: where it is in percent, what it says, and whether its class was missed or a false alarm.
+    """A case: its position in percent, its label, and whether its class was missed or a false alarm.
 
-    ``outside`` marks a value beyond the axis: the penalty that stands for the distance to a surface that is not there.
+    ``outside`` marks a value beyond the axis: the penalty for the distance to a missing surface.
     """
 
     case: str
@@ -37,7 +37,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Strip:
-    """The cases of one class along an axis; quartiles in percent, empty without cases."""
+    """The cases of one class along an axis, with the positions of their quartiles in percent (empty without cases)."""
 
     name: str
     dots: tuple[Dot, ...]
@@ -55,16 +55,16 @@ class Strips:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Predicted volumes of a class against true ones: their difference over their mean.
+    """Agreement of predicted and true volumes of a class: their differences against their means.
 
     Attributes:
-        name: of the class.
+        name: name of the class.
         count: cases in which truth or prediction shows the class.
         bias: mean difference, ml.
         low: lower limit of agreement, ml; NaN for fewer than two cases.
-        high: the upper one.
+        high: upper limit of agreement, ml; NaN for fewer than two cases.
         x, y: axes of mean and difference, ml.
-        dots: the cases; y counts from the top.
+        dots: the cases; y is in percent from the top.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Agreement:
     dots: tuple[Dot, ...]
 
     def level(self, value: float) -> float:
-        """Where a difference lies, in percent from the top."""
+        """The position of a difference in percent from the top."""
         return round(100 - self.y.place(value), 2)
 
 
@@ -85,13 +85,13 @@ def strips(table: pd.DataFrame, key: str, names: Sequence[str]) -> Strips:
     """Every case of every class along one axis, in the order of ``names``.
 
     Args:
-        table: an evaluation's: one row a case and class.
-        key: of the column to show; NaN is left out.
-        names: of the classes.
+        table: table of an evaluation, with one row per case and class.
+        key: key of the column to show; NaN is left out.
+        names: names of the classes.
     """
     share = not key.endswith("_mm")
     shown = table[table[key].notna()]
-    # A missing surface counts as far as the image reaches, which would squeeze all other distances into a corner.
+    # The penalty for a missing surface is the image diagonal, which would squeeze all other distances into a corner.
     inside = shown if share else shown[shown["presence"] == "both"]
     scale = axis([] if share else inside[key], include=(0.0, 1.0) if share or inside.empty else (0.0,), intervals=4)
     return Strips(scale, tuple(_strip(shown[shown["class"] == name], key, name, scale, share) for name in names))
@@ -106,7 +106,7 @@ def _strip(rows: pd.DataFrame, key: str, name: str, scale: Axis, share: bool) ->
             case=case,
             x=scale.place(value),
             y=round(50 + 56 * ((0.5 + number * GOLDEN) % 1 - 0.5), 1),
-            words=f"{case}, {name}: {with_unit(value, key)}{_told(presence)}",
+            words=f"{case}, {name}: {with_unit(value, key)}{_in_brackets(presence)}",
             presence=presence,
             outside=not share and presence != "both",
         )
@@ -122,13 +122,13 @@ def _strip(rows: pd.DataFrame, key: str, name: str, scale: Axis, share: bool) ->
 
 
 def agreement(table: pd.DataFrame, name: str, *, bias: float, limits: tuple[float, float]) -> Agreement | None:
-    """The volumes of one class, in the cases in which truth or prediction shows it; None without such a case.
+    """The volumes of one class in the cases whose truth or prediction shows it; None if there is no such case.
 
     Args:
-        table: an evaluation's: one row a case and class.
-        name: of the class.
+        table: table of an evaluation, with one row per case and class.
+        name: name of the class.
         bias: mean difference of predicted and true volume, ml.
-        limits: of agreement, ml; NaN where there are none.
+        limits: limits of agreement, ml; NaN if there are none.
 
     Source: Bland and Altman, Lancet 1986.
     """
@@ -145,7 +145,7 @@ def agreement(table: pd.DataFrame, name: str, *, bias: float, limits: tuple[floa
             x=x.place(across),
             y=round(100 - y.place(up), 2),
             words=f"{case}, {name}: {with_unit(up, 'volume_error_ml', sign=True)} at a mean of "
-            f"{with_unit(across, 'volume_ml')}{_told(presence)}",
+            f"{with_unit(across, 'volume_ml')}{_in_brackets(presence)}",
             presence=presence,
         )
         for case, across, up, presence in zip(rows["case"], mean, difference, rows["presence"], strict=True)
@@ -153,5 +153,5 @@ def agreement(table: pd.DataFrame, name: str, *, bias: float, limits: tuple[floa
     return Agreement(name, len(rows), bias, *limits, x, y, dots)
 
 
-def _told(presence: str) -> str:
+def _in_brackets(presence: str) -> str:
     return {"missed": " (missed)", "false_alarm": " (false alarm)"}.get(presence, "")

@@ -1,12 +1,12 @@
-"""Colours that people tell apart, on a dark scan as on a page."""
+"""Class colours that people can tell apart, on dark scans and on pages."""
 
 from __future__ import annotations
 
 from itertools import cycle, islice
 
-#: Okabe and Ito 2008, without black: people with defective colour vision tell them apart too. The darkest come last.
+#: Okabe and Ito 2008, without black: distinguishable with defective colour vision too. The darkest come last.
 OKABE_ITO = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2")
-#: Theirs, then each as far from all before it as can be: experiments/class_colours.py chose them. Any two of the first
+#: These, then each as far as possible from all before it, chosen by experiments/class_colours.py. Any two of the first
 #: 20 are 20 or more apart in CIEDE2000, any two of 61 are 11 or more, and neighbours among these 17 or more.
 _CHOSEN = """
     #e69f00 #56b4e9 #009e73 #f0e442 #cc79a7 #d55e00 #0072b2 #8400e4 #606000 #b4003c #60fcf0 #18fc60
@@ -33,7 +33,7 @@ _CHOSEN = """
     #e460fc #905448 #cc486c
 """
 COLOURS = tuple(_CHOSEN.split())
-#: Backgrounds of the page in the light and in the dark (page.css), and WCAG's least contrast of what is drawn on them.
+#: Light and dark background of the page (page.css), and WCAG's least contrast of graphics on them.
 LIGHT_PAGE, DARK_PAGE = "#ffffff", "#11151a"
 LEAST_CONTRAST = 3.0
 STEPS = 50
@@ -42,8 +42,8 @@ STEPS = 50
 def class_colours(count: int) -> tuple[str, ...]:
     """Colours ("#rrggbb") of ``count`` classes.
 
-    Nobody can tell sixty colours apart: legends number their classes, and names show under the cursor. They repeat
-    after 255, which is as many classes as the slice browser can show.
+    Nobody can tell sixty colours apart, so legends number their classes, and names show under the cursor. Colours
+    repeat after 255, the largest number of classes that the slice browser can show.
     """
     return tuple(islice(cycle(COLOURS), count))
 
@@ -51,14 +51,14 @@ def class_colours(count: int) -> tuple[str, ...]:
 def page_colours(colour: str) -> tuple[str, str]:
     """A class's colour for lines and dots on the light and on the dark page, with a contrast of 3 or more.
 
-    It is mixed with black, or with white, as far as is needed.
+    The colour is mixed with black or white as far as needed.
     """
     return _mixed_until_seen(colour, "#000000", LIGHT_PAGE), _mixed_until_seen(colour, "#ffffff", DARK_PAGE)
 
 
-def contrast(one: str, other: str) -> float:
+def contrast(first: str, second: str) -> float:
     """WCAG 2.2's contrast of two colours, from 1 to 21."""
-    low, high = sorted((_luminance(one), _luminance(other)))
+    low, high = sorted((_luminance(first), _luminance(second)))
     return (high + 0.05) / (low + 0.05)
 
 

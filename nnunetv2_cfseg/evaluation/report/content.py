@@ -1,4 +1,4 @@
-"""The page's charts, definitions and settings, made from an evaluation."""
+"""Make the page's charts, definitions and settings from an evaluation."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from nnunetv2_cfseg.evaluation.report.tables import Table, words_table
 DISTRIBUTIONS = ("Dice", "NSD", "HD95_mm")
 PACKAGES = ("nnunetv2_cfseg", "nnunetv2", "numpy", "scipy", "pandas", "SimpleITK", "connected-components-3d")
 POLICY = (
-    "Where neither truth nor prediction shows a class, there is nothing to measure: the case is left out of the "
-    "class's means, medians and charts, as nnU-Net does (it gives NaN).",
-    "A missed class, which only the truth shows, and a false alarm, which only the prediction shows, be it in one "
-    "voxel, count as 0 in Dice, IoU, surface Dice and lesion F1, and as the diagonal of the whole image in distances: "
-    "a finite penalty, so that to miss a class never improves a mean. Lesion precision is not defined without a "
+    "If neither truth nor prediction shows a class, there is nothing to measure: the case is left out of the "
+    "class's means, medians and charts, as in nnU-Net (which gives NaN).",
+    "A missed class, which only the truth shows, and a false alarm, which only the prediction shows (even in a single "
+    "voxel), count as 0 in Dice, IoU, surface Dice and lesion F1, and as the diagonal of the whole image in distances: "
+    "a finite penalty, so that missing a class never improves a mean. Lesion precision is not defined without a "
     "predicted lesion, lesion recall without a true one.",
     "The mean over classes is the mean of the classes' means, each class with the same weight (nnU-Net's foreground "
     "mean; mDSC in arXiv 2502.05396, Eq. 14). A class that no case shows is left out of it.",
@@ -34,33 +34,35 @@ POLICY = (
 
 
 def distribution_figures(table: pd.DataFrame, settings: MetricSettings) -> list[StripsFigure]:
-    """Every case of every class: Dice, surface Dice and HD95."""
+    """Charts of every case of every class: Dice, surface Dice and HD95."""
     names = list(dict.fromkeys(table["class"]))
     return [StripsFigure(BY_KEY[key].title, _aside(key, settings), strips(table, key, names)) for key in DISTRIBUTIONS]
 
 
 def class_agreements(table: pd.DataFrame, estimates: Estimates) -> list[Agreement | None]:
-    """Of each class in its order; None where no case shows it."""
+    """The agreement of volumes of each class, in order; None for classes that no case shows."""
     return [
         agreement(table, name, bias=estimates.of(name, "volume_error_ml").mean, limits=estimates.limits(name))
         for name in dict.fromkeys(table["class"])
     ]
 
 
-def agreement_figure(of: Agreement, number: int) -> AgreementFigure:
-    """The volumes of a class with their figures in words.
+def agreement_figure(volumes: Agreement, number: int) -> AgreementFigure:
+    """The chart of a class's volumes, with bias and limits of agreement in words.
 
     Args:
-        of: the class's volumes.
-        number: of the class, from 1.
+        volumes: agreement of the class's volumes.
+        number: number of the class, from 1.
     """
-    words = f"Bias {with_unit(of.bias, 'volume_error_ml', sign=True)}"
-    limits = not isnan(of.low)
+    words = f"Bias {with_unit(volumes.bias, 'volume_error_ml', sign=True)}"
+    limits = not isnan(volumes.low)
     if limits:
-        low, high = (with_unit(limit, "volume_error_ml", sign=True) for limit in (of.low, of.high))
+        low, high = (with_unit(limit, "volume_error_ml", sign=True) for limit in (volumes.low, volumes.high))
         words += f", limits of agreement {low} to {high}"
-    few = f" {FEW} fewer than {FEW_CASES} cases" if of.count < FEW_CASES else ""
-    return AgreementFigure(of, f"{of.count} {'case' if of.count == 1 else 'cases'}", f"{words}.{few}", limits, number)
+    few = f" {FEW} fewer than {FEW_CASES} cases" if volumes.count < FEW_CASES else ""
+    return AgreementFigure(
+        volumes, f"{volumes.count} {'case' if volumes.count == 1 else 'cases'}", f"{words}.{few}", limits, number
+    )
 
 
 def definitions_table() -> Table:
@@ -78,21 +80,24 @@ def definitions_table() -> Table:
     )
 
 
-def settings_table(of: Mapping[str, Any]) -> Table:
-    """What was measured with, and by what; ``of`` are the settings in a summary."""
-    factor = of["factor"]
+def settings_table(settings: Mapping[str, Any]) -> Table:
+    """The settings of the measures and the versions of packages; ``settings`` are those of a summary."""
+    factor, confidence = settings["factor"], settings["confidence"]
     rows = [
-        ("tolerance of the surface Dice", f"{of['tolerance_mm']:g} mm"),
-        ("overlap for a lesion to count as found", f"{of['lesion_overlap']:g}"),
+        ("tolerance of the surface Dice", f"{settings['tolerance_mm']:g} mm"),
+        ("overlap for a lesion to count as found", f"{settings['lesion_overlap']:g}"),
         ("thin slices in a thick one", "none, no boundary-slab Dice" if factor is None else str(factor)),
-        ("bootstrap", f"{of['resamples']} resamples of the cases, seed {of['seed']}, {of['confidence']:.0%} intervals"),
+        (
+            "bootstrap",
+            f"{settings['resamples']} resamples of the cases, seed {settings['seed']}, {confidence:.0%} intervals",
+        ),
         *_versions(),
     ]
     return words_table("What it was measured with", ("setting or package", "value"), rows)
 
 
 def versions_table() -> Table:
-    """By what a page without measures of quality was made."""
+    """The versions of packages, for a page without measures of quality."""
     return words_table("What it was made with", ("package", "version"), _versions())
 
 
@@ -101,9 +106,9 @@ def _versions() -> list[tuple[str, str]]:
 
 
 def without_volume(table: pd.DataFrame, agreements: Sequence[Agreement | None]) -> str:
-    """Names of the classes that no case shows."""
+    """Names of the classes that no case shows, separated by commas."""
     names = dict.fromkeys(table["class"])
-    return ", ".join(name for name, of in zip(names, agreements, strict=True) if of is None)
+    return ", ".join(name for name, volumes in zip(names, agreements, strict=True) if volumes is None)
 
 
 def _aside(key: str, settings: MetricSettings) -> str:

@@ -1,4 +1,4 @@
-"""Charts of a training."""
+"""Charts of a training: losses, pseudo Dice and learning rate."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def training_figures(training: Training, names: Sequence[str]) -> TrainingFigure
     """Losses, pseudo Dice and learning rate over the epochs of a fold.
 
     Args:
-        training: with an epoch at least.
-        names: of the foreground classes, as the model has them.
+        training: a training with at least one epoch.
+        names: names of the model's foreground classes.
     """
     epochs = training.epochs
     total = sum(epoch.seconds for epoch in epochs if isfinite(epoch.seconds))
@@ -47,7 +47,7 @@ def _dice(epochs: Sequence[Epoch], names: Sequence[str]) -> CurvesFigure:
     names = names if len(names) == count else [f"class {number}" for number in range(1, count + 1)]
     nothing = [float("nan")] * count
     values = [epoch.dice if len(epoch.dice) == count else nothing for epoch in epochs]
-    series = [(name, [of_epoch[index] for of_epoch in values]) for index, name in enumerate(names)]
+    series = [(name, [epoch_dice[index] for epoch_dice in values]) for index, name in enumerate(names)]
     looks = [
         Look(colour, f"hued dash{min(index // len(OKABE_ITO), 2)}", index + 1)
         for index, colour in enumerate(class_colours(count))

@@ -1,4 +1,4 @@
-"""The statistics of a summary, by the names of the classes."""
+"""Statistics of a summary, by class name."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, NaN without a case; its 95 % interval, NaN for fewer than two cases; and of how many cases it is.
+    """A mean (NaN without a case), its 95 % interval (NaN for fewer than two cases) and the number of cases.
 
-    The ``count`` of a mean over classes is that of the class with the fewest cases, of those that have one.
+    The ``count`` of a mean over classes is the smallest number of cases of a class, except 0.
     """
 
     mean: float
@@ -24,25 +24,25 @@ class Estimates:
     """Means over cases with their intervals.
 
     Args:
-        summary: of :func:`nnunetv2_cfseg.evaluation.summary.summarise`.
+        summary: result of :func:`nnunetv2_cfseg.evaluation.summary.summarise`.
     """
 
     def __init__(self, summary: Mapping[str, Any]) -> None:
-        self._classes = {one["name"]: one for one in summary["cfseg"]["classes"].values()}
+        self._classes = {statistics["name"]: statistics for statistics in summary["cfseg"]["classes"].values()}
         self._overall = summary["cfseg"]["overall"]
 
     def of(self, name: str, key: str) -> Estimate:
-        """Of one class."""
+        """The estimate of a measure of one class."""
         measure = self._classes[name]["measures"][key]
         return _estimate(measure, measure["n"])
 
     def mean(self, key: str) -> Estimate:
-        """Of the mean over classes."""
-        counts = [one["measures"][key]["n"] for one in self._classes.values()]
+        """The estimate of a measure's mean over classes."""
+        counts = [statistics["measures"][key]["n"] for statistics in self._classes.values()]
         return _estimate(self._overall[key], min((n for n in counts if n), default=0))
 
     def limits(self, name: str) -> tuple[float, float]:
-        """The limits of agreement of a class's volumes, ml; NaN for fewer than two cases."""
+        """Lower and upper limit of agreement of a class's volumes, ml; NaN for fewer than two cases."""
         low, high = self._classes[name]["measures"]["volume_error_ml"]["limits_of_agreement"]
         return low, high
 

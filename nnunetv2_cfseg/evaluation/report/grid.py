@@ -1,4 +1,4 @@
-"""Volumes made smaller, and where their voxels lie."""
+"""Reduce volumes by whole factors, and compute the positions of the reduced voxels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 
 Factors = tuple[int, int, int]
-#: Spacings that differ by less are the same.
+#: Spacings whose ratio is below this count as the same.
 SAME_SPACING = 1.01
 
 
@@ -23,10 +23,10 @@ def affine(geometry: VolumeGeometry) -> np.ndarray:
 
 
 def reduction(shape: Sequence[int], spacing_mm: Sequence[float], *, voxels: int) -> Factors:
-    """Whole factors (z, y, x) that leave at most ``voxels``: the finest axes first, y and x before z if they tie.
+    """Whole factors (z, y, x) that leave at most ``voxels``: finest axes first, and y and x before z if they tie.
 
     Raises:
-        ValueError: no voxel may be left.
+        ValueError: ``voxels`` is below 1.
     """
     if voxels < 1:
         raise ValueError(f"voxels must be >= 1, got {voxels}")
@@ -40,13 +40,13 @@ def reduction(shape: Sequence[int], spacing_mm: Sequence[float], *, voxels: int)
 
 
 def reduced_shape(shape: Sequence[int], factors: Sequence[int]) -> tuple[int, int, int]:
-    """Groups along each axis; the last one may be incomplete."""
+    """The number of groups along each axis (z, y, x); the last group may be incomplete."""
     z, y, x = (ceil(size / factor) for size, factor in zip(shape, factors, strict=True))
     return z, y, x
 
 
 def average(values: np.ndarray, factors: Sequence[int]) -> np.ndarray:
-    """The mean of each group, float32; incomplete groups are filled up with their last voxels."""
+    """The mean of each group, float32; incomplete groups repeat their last voxels."""
     padded = _padded(values, factors)
     fz, fy, fx = factors
     total = np.zeros(reduced_shape(values.shape, factors), np.float32)
@@ -56,7 +56,7 @@ def average(values: np.ndarray, factors: Sequence[int]) -> np.ndarray:
 
 
 def pick(labels: np.ndarray, factors: Sequence[int]) -> np.ndarray:
-    """The label in the middle of each group, the later one of two."""
+    """The label in the middle of each group; of two in the middle, the later one."""
     fz, fy, fx = factors
     return _padded(labels, factors)[fz // 2 :: fz, fy // 2 :: fy, fx // 2 :: fx]
 
@@ -67,10 +67,10 @@ def _padded(values: np.ndarray, factors: Sequence[int]) -> np.ndarray:
 
 
 def group_centres(first_voxel: Sequence[int], factors: Sequence[int]) -> np.ndarray:
-    """4 x 4, from a group (x, y, z, 1) to its centre among the whole volume's voxels (x, y, z).
+    """4 x 4, from a group (x, y, z, 1) to its centre in voxels (x, y, z) of the whole volume.
 
     Args:
-        first_voxel: (z, y, x) where the first group begins.
+        first_voxel: (z, y, x) first voxel of the first group.
         factors: (z, y, x).
     """
     matrix = np.diag([*[float(factor) for factor in reversed(factors)], 1.0])

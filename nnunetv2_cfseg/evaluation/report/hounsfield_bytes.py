@@ -1,4 +1,4 @@
-"""CT in one byte a voxel: 256 levels that lie close together where soft tissue is."""
+"""Encode CT in one byte a voxel: 256 levels, which are closest in soft tissue."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 def levels_hu() -> np.ndarray:
-    """The HU of the 256 bytes, (256,) float64, ascending from -1024 to 3071.
+    """The HU of each byte, (256,) float64, ascending from -1024 to 3071.
 
     Steps are 1.5 HU from -20 to 100 (brain, blood, organs), 3 HU from -160 (fat) to 240 (contrast), 26 HU below, and
-    above they widen slowly, from 7 HU to 5 % of the value. Scanner noise is larger than the steps.
+    widen slowly above, from 7 HU to 5 % of the value. Scanner noise is larger than the steps.
     """
     bright = np.geomspace(100, 2931, 51)[1:] + 140  # 7 % a step, counted from 140 HU
     parts = (
@@ -24,6 +24,6 @@ def levels_hu() -> np.ndarray:
 
 
 def to_bytes(image_hu: np.ndarray) -> np.ndarray:
-    """The byte of the nearest level, uint8 of the same shape; what lies outside the levels gets the first or last."""
+    """The byte of the nearest level, uint8 of the same shape; HU beyond the levels get the first or last byte."""
     levels = levels_hu()
     return np.searchsorted((levels[1:] + levels[:-1]) / 2, image_hu).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What the slice browser reads of a case, with checks."""
+"""Read and check the volumes that the slice browser shows."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from nnunetv2_cfseg.imaging.labels import check_labels
 from nnunetv2_cfseg.imaging.segmentations import read_segmentation
 from nnunetv2_cfseg.nnunet.classes import Classes
 
-#: One byte a voxel holds them.
+#: The largest label that fits into a byte.
 MAX_LABEL = 255
 
 
 def read_labels(file: Path, classes: Classes) -> Volume:
-    """A segmentation whose values fit into a byte.
+    """Read a segmentation as uint8.
 
     Raises:
-        ValueError: a label is not among the dataset's, or above 255.
+        ValueError: a label is not one of the dataset's, or is above 255.
     """
     labels = read_segmentation(file)
     check_labels(labels.values, set(classes.values), file)
@@ -30,11 +30,11 @@ def read_labels(file: Path, classes: Classes) -> Volume:
 
 
 def read_scan(file: Path, *, grid: VolumeGeometry, series: int | None = None) -> Volume:
-    """The HU of an image on the grid of its segmentations.
+    """Read the HU of an image that lies on the grid of its segmentations.
 
     Args:
         file: the image, or a folder of DICOM slices.
-        grid: of the segmentations.
+        grid: grid of the segmentations.
         series: which DICOM series, from 1, if there are several.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Charts of series, as :mod:`.charts` are: places in percent, which the template turns into SVG."""
+"""Line charts as positions that the template turns into SVG, as in :mod:`.charts`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nnunetv2_cfseg.evaluation.report.axis_ticks import Axis, axis
 
 @dataclass(frozen=True)
 class Line:
-    """One series: its name, its place in the legend's order, its path in a box of 1000 by 1000, its last value."""
+    """One series: its name, its position in the legend, its SVG path in a box of 1000 by 1000, and its last value."""
 
     name: str
     style: int
@@ -21,7 +21,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Lines:
-    """Series over a common axis."""
+    """Several series over common axes."""
 
     x: Axis
     y: Axis
@@ -29,11 +29,11 @@ class Lines:
 
 
 def lines(x: Sequence[float], series: Sequence[tuple[str, Sequence[float]]]) -> Lines:
-    """Series over common places, broken where a value is not finite.
+    """Make a chart of several series, with lines broken where a value is not finite.
 
     Args:
-        x: places, in order.
-        series: name and values, one value a place.
+        x: positions of the values, ascending.
+        series: name and values of each series, one value for each position.
     """
     across = axis(x, intervals=4)
     up = axis([value for _, values in series for value in values], intervals=4)
@@ -47,12 +47,12 @@ def lines(x: Sequence[float], series: Sequence[tuple[str, Sequence[float]]]) -> 
 def _path(across: Axis, up: Axis, x: Sequence[float], values: Sequence[float]) -> str:
     parts: list[str] = []
     pen_up = True
-    for place, value in zip(x, values, strict=True):
+    for position, value in zip(x, values, strict=True):
         if not isfinite(value):
             pen_up = True
             continue
-        point = f"{10 * across.place(place):.1f},{1000 - 10 * up.place(value):.1f}"
-        # A stretch of a single point is a line of no length, which round ends turn into a dot.
+        point = f"{10 * across.place(position):.1f},{1000 - 10 * up.place(value):.1f}"
+        # A single point is drawn as a line of no length, which round ends turn into a dot.
         parts.append(f"M{point}L{point}" if pen_up else f"L{point}")
         pen_up = False
     return "".join(parts)

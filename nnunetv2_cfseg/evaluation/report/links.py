@@ -1,4 +1,4 @@
-"""The files that a report leads to."""
+"""Links from a report to files."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from nnunetv2_cfseg.imaging.case_images import find_case_images
 
 
 def find_images(cases: Sequence[Case | Unreferenced], folder: Path) -> dict[str, Path]:
-    """The image of each case.
+    """Find the image of each case.
 
     Raises:
-        ValueError: there is no such folder, or no image of a case.
+        ValueError: the folder does not exist, or a case has no image.
     """
     ending = cases[0].prediction.name.removeprefix(cases[0].name)
     return find_case_images([case.name for case in cases], folder, ending)
 
 
 def relative_link(file: Path, output: Path) -> str:
-    """The address of a file or folder as seen from the report; empty if it must not be told."""
+    """The address of a file or folder relative to the report; empty if it would reveal private folders."""
     path = seen_from(file, output.parent)
     return "" if path is None else quote(path) + ("/" if file.is_dir() else "")
 
 
 def case_links(case: Case | Unreferenced, image: Path | None, output: Path) -> dict[str, str]:
-    """Addresses of a case's files, by the words to show."""
+    """Addresses of a case's files, by link text; files without an address are left out."""
     named = {"image": image, "ground truth": case.truth, "prediction": case.prediction}
     addresses = {words: relative_link(file, output) for words, file in named.items() if file is not None}
     return {words: address for words, address in addresses.items() if address}
@@ -44,13 +44,13 @@ def case_links(case: Case | Unreferenced, image: Path | None, output: Path) -> d
 def page_files(
     evaluation: Evaluation, summary: Mapping[str, Any], *, output: Path, images: Path | None, model: Path | None
 ) -> list[File]:
-    """The numbers, which the page holds itself, and the folders that it was made from."""
+    """The table and summary, which the page itself holds, and the folders that it was made from."""
     first = evaluation.cases[0]
-    told = {**summary, "metric_per_case": [_without_folders(case, output) for case in summary["metric_per_case"]]}
+    shown = {**summary, "metric_per_case": [_without_folders(case, output) for case in summary["metric_per_case"]]}
     return [
         _table(table_to_csv(evaluation.table), output),
         File(
-            _data("application/json", to_json(told, indent=1)),
+            _data("application/json", to_json(shown, indent=1)),
             f"{output.stem}.json",
             ": nnU-Net's summary with intervals",
             f"{output.stem}.json",
@@ -63,7 +63,7 @@ def page_files(
 def unreferenced_files(
     observations: Observations, *, output: Path, images: Mapping[str, Path] | None, model: Path | None
 ) -> list[File]:
-    """The same without a reference."""
+    """The table, which the page itself holds, and the folders that it was made from, without a reference."""
     predictions = observations.cases[0].prediction.parent
     folder = next(iter(images.values())).parent if images else None
     return [
@@ -83,7 +83,7 @@ def _folders(folders: Mapping[str, Path | None], output: Path) -> list[File]:
 
 
 def _without_folders(case: Mapping[str, Any], output: Path) -> dict[str, Any]:
-    """nnU-Net's entry of a case with its files as seen from the report."""
+    """nnU-Net's entry of a case with file paths relative to the report."""
     files = {key: Path(case[key]) for key in ("prediction_file", "reference_file")}
     return {**case, **{key: seen_from(file, output.parent) or file.name for key, file in files.items()}}
 

@@ -1,4 +1,4 @@
-"""How the report writes numbers."""
+"""Format numbers for the report."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def number(value: float, key: str, *, sign: bool = False) -> str:
-    """A value of a column without its unit, or a dash for NaN.
+    """Format a value of a column without its unit; NaN becomes a dash.
 
     Args:
-        value: to be written.
-        key: of the column.
-        sign: write the plus of positive values too.
+        value: the value to format.
+        key: key of the column.
+        sign: also write a plus before positive values.
     """
     if isnan(value):
         return NOTHING
@@ -31,14 +31,14 @@ def number(value: float, key: str, *, sign: bool = False) -> str:
 
 
 def with_unit(value: float, key: str, *, sign: bool = False) -> str:
-    """As :func:`number`, with the unit."""
+    """Format a value like :func:`number`, with its unit."""
     unit = BY_KEY[key].unit
     text = number(value, key, sign=sign)
     return f"{text} {unit}" if unit and text != NOTHING else text
 
 
 def seconds(value: float) -> str:
-    """A duration in the unit that suits it."""
+    """Format a duration in s, min or h, whichever suits it."""
     if value < 90:
         return f"{value:.0f} s"
     return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""What a segmentation tells without a reference: volumes, pieces, and where the scan's border cuts a class."""
+"""Measure segmentations without a reference: volumes, pieces, and the ends of the scan that a class reaches."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from nnunetv2_cfseg.processes.parallel_map import parallel_map
 from nnunetv2_cfseg.processes.progress_bar import progress_bar
 from nnunetv2_cfseg.quantify.components import find_components
 
-#: Of the table: one row a case and class.
+#: Columns of the table, which has one row per case and class.
 COLUMNS = ("case", "class", "label", "volume_ml", "pieces", "largest_piece_ml", "border")
-#: The scan's ends along z, y and x, from the patient's right, front and feet.
+#: The ends of the scan along z, y and x, first and last.
 ENDS = (("feet", "head"), ("front", "back"), ("right", "left"))
-#: An axis of fewer voxels has no inside.
+#: An axis of fewer voxels consists only of its ends.
 FEWEST_VOXELS = 3
 
 Box = tuple[slice, ...]
@@ -31,7 +31,7 @@ Box = tuple[slice, ...]
 
 @dataclass(frozen=True)
 class Unreferenced:
-    """A segmentation that nothing is there to compare with."""
+    """A segmentation without a reference."""
 
     name: str
     prediction: Path
@@ -40,13 +40,13 @@ class Unreferenced:
 
 @dataclass(frozen=True)
 class Observations:
-    """What was measured.
+    """Measures of segmentations without a reference.
 
     Attributes:
-        table: a row for each case and class, cases sorted, classes in their order; its columns are COLUMNS. ``border``
-            names the ends of the scan that the class reaches, with commas between them.
-        classes: of the dataset.
-        cases: in the table's order.
+        table: a row for each case and class, cases sorted, classes in order; its columns are COLUMNS. ``border`` names
+            the ends of the scan that the class reaches, separated by commas.
+        classes: the dataset's.
+        cases: in the order of the table.
     """
 
     table: pd.DataFrame
@@ -60,24 +60,24 @@ def observe_folder(
     """Measure every class of every segmentation.
 
     Args:
-        files: of the cases, by name.
-        classes: of the dataset.
-        num_processes: that measure; each holds one case.
+        files: segmentations by case name.
+        classes: the dataset's.
+        num_processes: number of measuring processes; each holds one case.
         progress: show a bar.
 
     Raises:
-        ValueError: no process, a file that cannot be read, or a label that the dataset lacks.
+        ValueError: ``num_processes`` is below 1, a file cannot be read, or a label is not in the dataset.
     """
     if num_processes < 1:
         raise ValueError(f"the number of processes must be >= 1, got {num_processes}")
     cases = [Unreferenced(name, file) for name, file in sorted(files.items())]
     jobs = [(case, classes) for case in cases]
-    found: dict[str, list[dict[str, Any]]] = {}
+    rows_by_case: dict[str, list[dict[str, Any]]] = {}
     with progress_bar(doing="Measuring", total=len(jobs), show=progress) as bar:
         for name, rows in parallel_map(_observe, jobs, num_processes=min(num_processes, len(jobs))):
-            found[name] = rows
+            rows_by_case[name] = rows
             bar.update()
-    rows = [row for case in cases for row in found[case.name]]
+    rows = [row for case in cases for row in rows_by_case[case.name]]
     return Observations(pd.DataFrame(rows, columns=list(COLUMNS)), classes, cases)
 
 
@@ -88,18 +88,23 @@ def _observe(job: tuple[Unreferenced, Classes]) -> tuple[str, list[dict[str, Any
     labels, voxel_ml = segmentation.turned(LPS).values, segmentation.geometry.voxel_ml
     boxes = class_boxes(labels, classes)
     return case.name, [
-        {"case": case.name, "class": one.name, "label": one.key, **observe(labels, one, boxes[one.key], voxel_ml)}
-        for one in classes.foreground
+        {
+            "case": case.name,
+            "class": label_class.name,
+            "label": label_class.key,
+            **observe(labels, label_class, boxes[label_class.key], voxel_ml),
+        }
+        for label_class in classes.foreground
     ]
 
 
 def observe(labels: np.ndarray, one: SegmentationClass, box: Box | None, voxel_ml: float) -> dict[str, Any]:
-    """Volume, pieces and border of a class.
+    """Measure volume, pieces and reached ends of the scan of a class.
 
     Args:
         labels: (z, y, x) from feet to head, front to back, right to left.
         one: the class.
-        box: around it; None if there is none.
+        box: box around the class; None if it has no voxel.
         voxel_ml: volume of a voxel.
     """
     components = None if box is None else find_components(one.mask(labels[box]))
@@ -115,7 +120,7 @@ def observe(labels: np.ndarray, one: SegmentationClass, box: Box | None, voxel_m
 
 
 def ends_reached(box: Box, shape: Sequence[int]) -> list[str]:
-    """The ends of a scan that a box reaches; an axis of one or two voxels is all border, and has none."""
+    """The ends of a scan that a box reaches; axes of one or two voxels, which are all border, are left out."""
     reached = []
     for part, size, (first, last) in zip(box, shape, ENDS, strict=True):
         if size >= FEWEST_VOXELS:
@@ -124,12 +129,12 @@ def ends_reached(box: Box, shape: Sequence[int]) -> list[str]:
 
 
 def class_boxes(labels: np.ndarray, classes: Classes) -> dict[str, Box | None]:
-    """The box of each class by its key, None where there is none; one pass over the volume finds all."""
-    of_value = ndimage.find_objects(labels)  # of the values from 1
+    """The box of each class by its key, None if it has no voxel, found in one pass over the volume."""
+    value_boxes = ndimage.find_objects(labels)  # of the values from 1
     boxes: dict[str, Box | None] = {}
-    for one in classes.foreground:
-        found = [of_value[value - 1] for value in one.values if 0 < value <= len(of_value)]
-        boxes[one.key] = _around([box for box in found if box is not None])
+    for label_class in classes.foreground:
+        parts = [value_boxes[value - 1] for value in label_class.values if 0 < value <= len(value_boxes)]
+        boxes[label_class.key] = _around([box for box in parts if box is not None])
     return boxes
 
 

@@ -1,4 +1,4 @@
-"""Volumes as text in a page."""
+"""Compress volumes to text for a page."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ GZIP = 16 + zlib.MAX_WBITS
 
 
 def pack(values: np.ndarray) -> str:
-    """Bytes for the page: base64 of gzip."""
+    """Compress the bytes of an array with gzip and encode them as base64."""
     compressor = zlib.compressobj(6, zlib.DEFLATED, GZIP, 9, zlib.Z_FILTERED)
     return base64.b64encode(compressor.compress(values.tobytes()) + compressor.flush()).decode()
 
 
 def slice_differences(values: np.ndarray) -> np.ndarray:
-    """Each slice less the one below it, modulo 256: noise aside slices are alike, and gzip makes 15 % more of that."""
+    """Each slice minus the one below it, modulo 256: slices are alike, so gzip makes this 15 % smaller."""
     return np.diff(values, axis=0, prepend=np.zeros_like(values[:1]))

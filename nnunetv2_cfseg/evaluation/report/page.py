@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs no other file."""
+"""Render the report as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nnunetv2_cfseg.evaluation.report.figures import Part
 from nnunetv2_cfseg.evaluation.report.line_chart import Lines
 from nnunetv2_cfseg.evaluation.report.tables import Table
 
-#: The browser itself refuses whatever the page does not hold.
+#: Makes the browser refuse to load anything that the page does not hold.
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; "
     "base-uri 'none'; form-action 'none'"
@@ -25,15 +25,15 @@ POLICY = (
 
 @dataclass(frozen=True)
 class Section:
-    """A section of one's own, shown behind the table of cases.
+    """An additional section, shown after the table of cases.
 
-    Text is shown as it is, markup and all; who needs a link passes a ``markupsafe.Markup``, and answers for it.
+    Text is escaped; to add a link, pass a ``markupsafe.Markup`` that you trust.
 
     Attributes:
-        title: its heading.
-        paragraphs: below it.
-        table: below them.
-        code: commands or the like, last.
+        title: the heading.
+        paragraphs: shown below the heading.
+        table: shown below the paragraphs.
+        code: commands or other code, shown last.
     """
 
     title: str
@@ -44,7 +44,7 @@ class Section:
 
 @dataclass(frozen=True)
 class StripsFigure:
-    """Every case of every class along one measure."""
+    """A chart of one measure with every case of every class."""
 
     title: str
     aside: str
@@ -53,7 +53,7 @@ class StripsFigure:
 
 @dataclass(frozen=True)
 class AgreementFigure:
-    """Volumes of one class, with its number from 1; ``limits`` if there are limits of agreement."""
+    """The agreement of volumes of class ``number``, from 1; ``limits`` is whether there are limits of agreement."""
 
     agreement: Agreement
     aside: str
@@ -64,7 +64,7 @@ class AgreementFigure:
 
 @dataclass(frozen=True)
 class Look:
-    """How a line is drawn; ``number`` is that of its class, from 1."""
+    """How a line is drawn; ``number`` is the number of its class, from 1."""
 
     colour: str
     classes: str = ""
@@ -73,7 +73,7 @@ class Look:
 
 @dataclass(frozen=True)
 class CurvesFigure:
-    """Series over epochs, the look of each, and the words of its last value."""
+    """A chart of series over epochs, with the look and the last value in words of each series."""
 
     title: str
     aside: str
@@ -85,7 +85,7 @@ class CurvesFigure:
 
 @dataclass(frozen=True)
 class TrainingFigures:
-    """The training of one fold."""
+    """The charts of one fold's training."""
 
     title: str
     words: str
@@ -94,9 +94,9 @@ class TrainingFigures:
 
 @dataclass(frozen=True)
 class File:
-    """A file: its address, words and what else there is to say; ``download`` names one that the page holds itself.
+    """A file: its address, link text and note; ``download`` names a file that the page itself holds.
 
-    The address is empty if a link would tell how folders of the machine are called.
+    The address is empty if a link would reveal folders of the machine.
     """
 
     href: str
@@ -107,7 +107,7 @@ class File:
 
 @dataclass(frozen=True)
 class Page:
-    """All that the page shows, in its order."""
+    """The contents of the page, in order."""
 
     title: str
     verdict: Sequence[Part]
@@ -145,20 +145,20 @@ class Assets:
 
 
 def render(page: Page, browser: Assets = Assets()) -> str:
-    """The page as HTML."""
+    """Render the page as HTML."""
     return render_as("report.html.j2", page, _contents, browser)
 
 
 def render_as(
     template: str, page: Any, contents: Callable[[Any, Sequence[Anchored]], list[tuple[str, str]]], browser: Assets
 ) -> str:
-    """A page with sections of one's own as HTML.
+    """Render a page and its additional sections as HTML.
 
     Args:
-        template: of this package.
-        page: all that it shows; ``sections`` among it.
-        contents: makes the table of contents, anchors and words, of the page and those sections.
-        browser: the slice browser's, where the page has one.
+        template: name of a template of this package.
+        page: contents of the page, with its ``sections``.
+        contents: makes the table of contents (anchors and titles) from the page and these sections.
+        browser: style sheet and script of the slice browser, if the page has one.
     """
     extra = [Anchored(f"section-{number}", section) for number, section in enumerate(page.sections, 1)]
     return render_template(
@@ -172,7 +172,7 @@ def render_as(
 
 
 def render_template(name: str, **content: object) -> str:
-    """A template of this package's, with the style and the script that all pages share."""
+    """Render a template of this package with the style and script that all pages share."""
     environment = Environment(
         loader=PackageLoader("nnunetv2_cfseg.evaluation.report"),
         autoescape=True,
@@ -188,7 +188,7 @@ def render_template(name: str, **content: object) -> str:
 
 @dataclass(frozen=True)
 class Anchored:
-    """A section of one's own and the name by which links lead to it."""
+    """An additional section and the anchor of links to it."""
 
     anchor: str
     section: Section
@@ -202,7 +202,7 @@ def _contents(page: Page, extra: Sequence[Anchored]) -> list[tuple[str, str]]:
         ("volumes", "Volumes", True),
         ("training", "Training", bool(page.trainings)),
         ("cases", "Cases", True),
-        *((one.anchor, one.section.title, True) for one in extra),
+        *((anchored.anchor, anchored.section.title, True) for anchored in extra),
         ("definitions", "Definitions", True),
         ("reproduce", "Settings and files", True),
     ]

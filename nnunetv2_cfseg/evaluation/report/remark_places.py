@@ -1,4 +1,4 @@
-"""Where in a scan a remark can be seen."""
+"""Find places in a scan at which remarks can be seen."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from nnunetv2_cfseg.evaluation.report.remarks import Remark
 from nnunetv2_cfseg.nnunet.classes import Classes
 from nnunetv2_cfseg.quantify.components import find_components
 
-#: Of a case.
+#: Number of places in a case at most.
 MOST_PLACES = 24
 
 
 def remark_places(
     labels: np.ndarray, remarks: Sequence[Remark], *, classes: Classes, spacing_mm: Sequence[float]
 ) -> tuple[Finding, ...]:
-    """A place for each remark on something that is there: within the piece apart, on the scan's end, or in the class.
+    """Find a place for each remark on a class that is present: in a separate piece, at the scan's end, or in the class.
 
     Args:
         labels: (z, y, x) of the whole scan, from feet to head, front to back, right to left.
-        remarks: on this case.
-        classes: of the dataset.
+        remarks: remarks on this case.
+        classes: the dataset's.
         spacing_mm: (z, y, x).
     """
-    by_name = {one.name: one for one in classes.foreground}
+    by_name = {label_class.name: label_class for label_class in classes.foreground}
     boxes = class_boxes(labels, classes)
-    seen = [remark for remark in remarks if remark.kind != "empty"][:MOST_PLACES]
-    found = []
-    for remark in seen:
-        one = by_name[remark.class_name]
-        box = boxes[one.key]
-        if box is None:  # the table is of another segmentation
+    visible = [remark for remark in remarks if remark.kind != "empty"][:MOST_PLACES]
+    places = []
+    for remark in visible:
+        label_class = by_name[remark.class_name]
+        box = boxes[label_class.key]
+        if box is None:  # the table belongs to another segmentation
             continue
-        inside = _place(one.mask(labels[box]), remark, spacing_mm)
+        inside = _place(label_class.mask(labels[box]), remark, spacing_mm)
         z, y, x = (at + part.start for at, part in zip(inside, box, strict=True))
         at = (z, y, x)
-        found.append(Finding(at, remark.text))
-    return tuple(found)
+        places.append(Finding(at, remark.text))
+    return tuple(places)
 
 
 def _place(mask: np.ndarray, remark: Remark, spacing_mm: Sequence[float]) -> tuple[int, int, int]:
-    """Within a mask that the class fills from end to end."""
+    """The voxel (z, y, x) of a remark within the mask of its class, cropped to the class."""
     if remark.kind == "border":
         mask = _only_end(mask, remark.words)
     if remark.kind == "pieces":
@@ -53,13 +53,13 @@ def _place(mask: np.ndarray, remark: Remark, spacing_mm: Sequence[float]) -> tup
 
 
 def _only_end(mask: np.ndarray, words: str) -> np.ndarray:
-    """The first slice or the last one along the axis of the first end that the words name."""
+    """The mask reduced to its slice at the first end of the scan that the words name."""
     name = words.rpartition(": ")[2].split(", ")[0]
     axis, end = next((axis, ends.index(name)) for axis, ends in enumerate(ENDS) if name in ends)
     only = np.zeros_like(mask)
-    places: list[slice | int] = [slice(None)] * 3
-    places[axis] = -end
-    only[tuple(places)] = mask[tuple(places)]
+    index: list[slice | int] = [slice(None)] * 3
+    index[axis] = -end  # 0 is the first slice, -1 the last
+    only[tuple(index)] = mask[tuple(index)]
     return only
 
 

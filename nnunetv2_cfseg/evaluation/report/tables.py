@@ -1,4 +1,4 @@
-"""Tables as the page's template takes them."""
+"""Tables for the templates of pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from math import isfinite
 
 @dataclass(frozen=True)
 class Head:
-    """The head of a column; ``small`` is its unit or the like."""
+    """The head of a column; ``small`` is a unit or a short note."""
 
     words: str
     small: str = ""
@@ -17,7 +17,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Measured:
-    """One of several values that a cell can show; ``bar`` is the part of the cell that is coloured, in percent."""
+    """One of several values that a cell can show; ``bar`` is the coloured part of the cell in percent."""
 
     key: str
     words: str
@@ -28,14 +28,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell.
+    """A cell of a table.
 
     Attributes:
-        words: that it shows.
-        small: shown under them.
-        sort: the number to sort by, as text; empty if that is its words.
-        alarm: show it as something bad.
-        measures: instead of all that, values of which the reader chooses one.
+        words: the text.
+        small: small text below.
+        sort: the number to sort by, as text; if empty, ``words`` is used.
+        alarm: mark the cell as something bad.
+        measures: instead of all this, values of which the reader chooses one.
     """
 
     words: str = ""
@@ -47,7 +47,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A row: its head, which may lead somewhere and have a class's colour and number (from 1), and its cells."""
+    """A row: its head, with an optional link and a class's colour and number (from 1), and its cells."""
 
     name: str
     cells: tuple[Cell, ...]
@@ -58,16 +58,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """A table of a page.
 
     Attributes:
-        title: for screen readers.
-        head: of all columns, that of the rows' heads included.
+        title: read by screen readers.
+        head: heads of all columns, including the column of row heads.
         rows: in order.
-        foot: the last row, which is never sorted away.
-        caption: a few words shown above, if any.
-        sortable: by a click on a column's head.
-        prose: cells are words, not numbers.
+        foot: the last row, which sorting does not move.
+        caption: a short text shown above, if any.
+        sortable: sort by a click on a column's head.
+        prose: cells are text, not numbers.
     """
 
     title: str
@@ -80,14 +80,14 @@ class Table:
 
 
 def words_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "") -> Table:
-    """A table of words; the first of each row is its head.
+    """Make a table of text; the first cell of each row is the row's head.
 
     Raises:
-        ValueError: a row is not as long as the head.
+        ValueError: a row and the head differ in length.
     """
     for row in rows:
         if len(row) != len(head):
-            raise ValueError(f"a row of a table must have {len(head)} cells as its head, got {len(row)}: {title}")
+            raise ValueError(f"a row of a table must have {len(head)} cells like its head, got {len(row)}: {title}")
     return Table(
         title=title,
         head=tuple(Head(words) for words in head),
@@ -98,5 +98,5 @@ def words_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], 
 
 
 def sort_key(value: float) -> str:
-    """For the page's script; "nan" is no number there and comes last."""
+    """The value as text for the page's script, which sorts "nan" last."""
     return f"{value:.6g}" if isfinite(value) else "nan"

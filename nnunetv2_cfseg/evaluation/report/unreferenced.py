@@ -1,4 +1,4 @@
-"""The report of segmentations that nothing is there to compare with: what was found, and what is worth a look."""
+"""Write the report of segmentations without a reference: what was found, and what is worth a look."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
 @dataclass(frozen=True)
 class UnreferencedPage:
-    """All that the page shows, in its order."""
+    """The contents of the page, in order."""
 
     title: str
     verdict: Sequence[Part]
@@ -76,23 +76,23 @@ def write_unreferenced_report(
     extras: Extras | None = None,
     progress: bool = False,
 ) -> Path:
-    """Write what was found as one HTML file, which appears whole or not at all.
+    """Write observations as one HTML file, atomically.
 
     Args:
-        observations: to be shown.
-        output: the file.
+        observations: the observations to show.
+        output: the HTML file.
         images: the CT of each case; None shows labels on a plain background.
-        model: nnU-Net's folder of the trained model, for the curves of its training.
-        cases: as many at most are shown in the slice browser, those with most remarks first; 0 leaves it out.
+        model: nnU-Net's folder of the trained model, for its training curves.
+        cases: number of cases in the slice browser at most, those with most remarks first; 0 leaves the browser out.
         series: which DICOM series of an image's folder, from 1, if there are several.
-        extras: title and the like.
+        extras: title and other additions.
         progress: show a bar.
 
     Returns:
-        The file.
+        The HTML file.
 
     Raises:
-        ValueError: a number of cases below 0, an image that does not fit, or a model without logs.
+        ValueError: ``cases`` is below 0, an image does not fit its segmentation, or the model has no logs.
         OSError: the file cannot be written.
     """
     check_cases_shown(cases)
@@ -126,15 +126,15 @@ def _browser_case(
     series: int | None,
 ) -> BrowserCase:
     case = next(case for case in observations.cases if case.name == name)
-    own = [remark for remark in remarks if remark.case == name]
+    case_remarks = [remark for remark in remarks if remark.case == name]
     return browser_case(
         case,
         image=images.get(name),
         series=series,
         classes=observations.classes,
-        caption=count_words(len(own), "remark", "remarks"),
+        caption=count_words(len(case_remarks), "remark", "remarks"),
         links=case_links(case, images.get(name), output),
-        remarks=own,
+        remarks=case_remarks,
         voxels=voxels,
     )
 
@@ -150,26 +150,26 @@ def _page(
     extras: Extras,
 ) -> UnreferencedPage:
     table, foreground = observations.table, observations.classes.foreground
-    names = [one.name for one in foreground]
+    names = [label_class.name for label_class in foreground]
     hrefs = {case.name: case_link(case.name) for case in browser}
     trainings = [] if model is None else read_trainings(model)
-    found = table.groupby("class", sort=False)["volume_ml"].max()
+    largest_ml = table.groupby("class", sort=False)["volume_ml"].max()
     folder = observations.cases[0].prediction.resolve().parent
     return UnreferencedPage(
         title=extras.title or f"Segmentations of {folder.name}",
         verdict=_verdict(observations),
         lead=extras.lead,
         browser_notes=browser_notes(
-            "Cases with most remarks first.", len(browser), len(observations.cases), images is not None
+            "Cases with most remarks come first.", len(browser), len(observations.cases), images is not None
         ),
         viewer=render_viewer(browser, observations.classes) if browser else Markup(),
         remarks=remarks_table(remarks, hrefs=_remark_links(remarks, browser)),
-        remarks_note=RULES if remarks else f"{RULES} There is none.",
+        remarks_note=RULES if remarks else f"{RULES} The list is empty.",
         summary=summary_table(table, colours=class_colours(len(names))),
-        nowhere=", ".join(str(name) for name in found[found == 0].index),
+        nowhere=", ".join(str(name) for name in largest_ml[largest_ml == 0].index),
         trainings=[training_figures(training, names) for training in trainings],
         cases=case_table(table, remarks, hrefs=hrefs),
-        cases_note="A name leads to the slice browser." if browser else "",
+        cases_note="Click a name to open the case in the slice browser." if browser else "",
         choices=list(CHOICES.items()),
         command=extras.command,
         command_note=extras.command_note,
@@ -180,7 +180,7 @@ def _page(
 
 
 def _remark_links(remarks: Sequence[Remark], browser: Sequence[BrowserCase]) -> dict[Remark, str]:
-    """Addresses of the places of the remarks on the cases that are shown; of what is nowhere, those of the cases."""
+    """Links to the remarks on the shown cases: to their places, or to the case if a remark has no place."""
     places = {case.name: {place.text: place.at for place in case.places} for case in browser}
     return {
         remark: case_link(remark.case, places[remark.case].get(remark.text))
@@ -195,7 +195,7 @@ def _verdict(observations: Observations) -> tuple[Part, ...]:
     where = f" in {count_words(cases, 'segmentation', 'segmentations')} of {count_words(classes, 'class', 'classes')}"
     return (
         Part("There is no reference", strong=True),
-        Part(": this page shows what was segmented, and cannot tell whether it is right. "),
+        Part(": this page shows what was segmented, but not whether it is right. "),
         Part(str(found) if found else "No", strong=True),
         Part(
             f" {'structure was' if found == 1 else 'structures were'} found{where}; a structure is a class in a case."
@@ -210,7 +210,7 @@ def _contents(page: UnreferencedPage, extra: Sequence[Anchored]) -> list[tuple[s
         ("classes", "Classes", True),
         ("training", "Training", bool(page.trainings)),
         ("cases", "Cases", True),
-        *((one.anchor, one.section.title, True) for one in extra),
+        *((anchored.anchor, anchored.section.title, True) for anchored in extra),
         ("reproduce", "Settings and files", True),
     ]
     return [(anchor, words) for anchor, words, shown in parts if shown]

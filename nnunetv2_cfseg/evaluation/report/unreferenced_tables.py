@@ -1,4 +1,4 @@
-"""The tables of a page about segmentations that nothing is there to compare with."""
+"""Tables for the page about segmentations without a reference."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from nnunetv2_cfseg.evaluation.report.number_format import NOTHING, number
 from nnunetv2_cfseg.evaluation.report.remarks import Remark
 from nnunetv2_cfseg.evaluation.report.tables import Cell, Head, Measured, Row, Table, sort_key
 
-#: What the table of cases can show, in words.
+#: Measures that the table of cases can show, with their labels.
 CHOICES = {"volume_ml": "volume, ml", "pieces": "pieces", "largest_piece_ml": "largest piece, ml"}
 
 
 def remarks_table(remarks: Sequence[Remark], *, hrefs: Mapping[Remark, str]) -> Table:
-    """All remarks, cases with most of them first; classes of which the same is said share a row.
+    """All remarks, cases with most remarks first; classes with the same remark share a row.
 
     Args:
-        remarks: of all cases.
-        hrefs: where each can be seen, if it can.
+        remarks: remarks on all cases.
+        hrefs: links to the remarks that can be viewed.
     """
     counts = pd.Series([remark.case for remark in remarks], dtype=object).value_counts()
-    ordered = sorted(remarks, key=lambda remark: -counts[remark.case])  # stable: of a case they stay in order
+    ordered = sorted(remarks, key=lambda remark: -counts[remark.case])  # stable: remarks on one case stay in order
     together: dict[tuple[str, str], list[Remark]] = {}
     for remark in ordered:
         together.setdefault((remark.case, remark.words), []).append(remark)
@@ -39,7 +39,7 @@ def summary_table(table: pd.DataFrame, *, colours: Sequence[str]) -> Table:
     """Volumes of each class over the cases that show it.
 
     Args:
-        table: of observations.
+        table: table of observations.
         colours: of the classes, in their order.
     """
     head = (
@@ -52,30 +52,30 @@ def summary_table(table: pd.DataFrame, *, colours: Sequence[str]) -> Table:
         Head("reaches the scan's end"),
     )
     rows = []
-    for position, ((name, of_class), colour) in enumerate(
+    for position, ((name, class_rows), colour) in enumerate(
         zip(table.groupby("class", sort=False), colours, strict=True), 1
     ):
-        shown = of_class[of_class["volume_ml"] > 0]
+        shown = class_rows[class_rows["volume_ml"] > 0]
         cut = int((shown["border"] != "").sum())
         cells = (
-            Cell(f"{len(shown)} of {len(of_class)}", sort=str(len(shown)), alarm=not len(shown)),
+            Cell(f"{len(shown)} of {len(class_rows)}", sort=str(len(shown)), alarm=not len(shown)),
             *_volumes(shown["volume_ml"].to_numpy(float)),
             _median_pieces(shown["pieces"].to_numpy(float)),
             Cell(str(cut), sort=str(cut)),
         )
         rows.append(Row(str(name), cells, colour=colour, number=position))
-    caption = "Over the cases that show the class; small below the median the first and the third quartile."
+    caption = "Over the cases that show the class, with the first and third quartile below the median."
     return Table("Every class in numbers", head, tuple(rows), caption=caption, sortable=len(rows) > 1)
 
 
 def case_table(table: pd.DataFrame, remarks: Sequence[Remark], *, hrefs: Mapping[str, str]) -> Table:
-    """Every class of every case; bars are parts of the class's largest value."""
+    """Every class of every case; bars are relative to the class's largest value."""
     names = list(dict.fromkeys(table["class"]))
     largest = table.groupby("class")[list(CHOICES)].max()
     rows = []
-    for case, of_case in table.groupby("case", sort=False):
+    for case, case_rows in table.groupby("case", sort=False):
         count = sum(remark.case == case for remark in remarks)
-        by_class = of_case.set_index("class")
+        by_class = case_rows.set_index("class")
         cells = [Cell(str(count), sort=str(count))]
         for name in names:
             values = {key: float(by_class.at[name, key]) for key in CHOICES}
@@ -83,7 +83,7 @@ def case_table(table: pd.DataFrame, remarks: Sequence[Remark], *, hrefs: Mapping
             cells.append(Cell(measures=tuple(_measured(key, values[key], full[key]) for key in CHOICES)))
         rows.append(Row(str(case), tuple(cells), href=hrefs.get(str(case), "")))
     head = (Head("case"), Head("remarks"), *(Head(name) for name in names))
-    caption = f"{NOTHING} the class was not found. Bars are parts of the largest value of the class."
+    caption = f"{NOTHING} the class was not found. Bars are relative to the largest value of the class."
     return Table("Every case", head, tuple(rows), caption=caption, sortable=len(rows) > 1)
 
 

@@ -1,16 +1,16 @@
-"""The slice browser of the report: CT, prediction and, if any, ground truth in three planes, in the page itself.
+"""The slice browser in the report: CT, prediction and, if any, ground truth in three planes.
 
-A page puts three texts where they belong, and gives the fragment as much width as it can (1600 px are put to use; a
-phone's 390 px are enough)::
+A page includes three texts, and gives the fragment as much width as it can (up to 1600 px are used; a phone's 390 px
+are enough)::
 
     <style>{{ viewer_css() }}</style>
     {{ render_viewer(cases, classes) }}   <!-- <div id="viewer" class="cfseg-viewer">, without a heading -->
     <script>{{ viewer_js() }}</script>    <!-- after the fragment -->
 
-All three are ``Markup``: templates that escape leave them as they are. All rules of the style sheet begin with
+All three are ``Markup``, which autoescaping templates leave as they are. All rules of the style sheet begin with
 ``.cfseg-viewer``. Colours of the page come from ``--page --ink --muted --line --accent --panel``. ``case_link(name)``
-is the address ("#viewer?case=...") by which tables and charts open a case in the browser; links to it may be clicked
-as often as one likes. ``class_colours.class_colours(count)`` gives the colours of the classes, in their order.
+is the address ("#viewer?case=...") with which tables and charts open a case in the browser, any number of times.
+``class_colours.class_colours(count)`` gives the colours of the classes, in order.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from nnunetv2_cfseg.evaluation.report.volumes import BrowserCase
 from nnunetv2_cfseg.files.json_text import to_json
 from nnunetv2_cfseg.nnunet.classes import Classes
 
-#: In this order: each may use what those before it define.
+#: In order: each script may use what the scripts before it define.
 SCRIPTS = (
     "viewer_store.js",
     "viewer_planes.js",
@@ -45,7 +45,7 @@ SCRIPTS = (
     "viewer_keys.js",
     "viewer.js",
 )
-#: Level and width in HU; digits 1 to 5 choose them.
+#: Level and width in HU; the keys 1 to 5 choose them.
 WINDOWS = {
     "brain": (40, 80),
     "subdural": (75, 215),
@@ -54,28 +54,28 @@ WINDOWS = {
     "lung": (-600, 1500),
 }
 IGNORED_COLOUR = "#9aa0a6"
-#: More cases than that get a field that filters them.
+#: With more cases or classes, there is a field to filter them.
 UNFILTERED_CASES = 10
 UNFILTERED_CLASSES = 12
-#: How a volume is called; the script has no names of its own for what a page does not hold.
+#: Names of the label volumes in the page; the script only gets those that the page holds.
 VOLUMES = {"truth": "ground truth", "prediction": "prediction"}
 
 
 def render_viewer(cases: Sequence[BrowserCase], classes: Classes) -> Markup:
-    """The slice browser as a fragment of HTML.
+    """Render the slice browser as a fragment of HTML.
 
     Args:
-        cases: in the order of the list; the first one is shown first.
-        classes: of the dataset.
+        cases: cases in the order of the list; the first one is shown first.
+        classes: the dataset's.
 
     Raises:
-        ValueError: there is no case, or some have a ground truth and some have none.
+        ValueError: there is no case, or only some cases have a ground truth.
     """
     if not cases:
         raise ValueError("a slice browser must have a case to show, got none")
     has_truth = cases[0].truth is not None
     if any((case.truth is not None) != has_truth for case in cases):
-        raise ValueError("cases of one slice browser must all have a ground truth, or none of them, got both")
+        raise ValueError("only some cases have a ground truth; in one slice browser all of them must have one, or none")
     template = _environment().get_template("viewer.html.j2")
     return Markup(
         template.render(
@@ -96,14 +96,14 @@ def viewer_css() -> Markup:
 
 
 def viewer_js() -> Markup:
-    """The script of the slice browser: one function, which leaves no name behind."""
+    """The script of the slice browser, wrapped in a function so that it defines no global names."""
     return Markup('(() => {\n"use strict";\n' + "\n".join(_static(name) for name in SCRIPTS) + "})();\n")
 
 
 def case_link(name: str, at: tuple[int, int, int] | None = None) -> str:
-    """The address, within the page, that opens a case, at a voxel (z, y, x) if one is given."""
-    place = "" if at is None else f"&at={','.join(map(str, reversed(at)))}"
-    return f"#viewer?case={quote(name, safe='')}{place}"
+    """The address within the page that opens a case, at a voxel (z, y, x) if one is given."""
+    position = "" if at is None else f"&at={','.join(map(str, reversed(at)))}"
+    return f"#viewer?case={quote(name, safe='')}{position}"
 
 
 def _environment() -> Environment:
@@ -118,7 +118,7 @@ def _static(name: str) -> str:
 
 
 def _description(cases: Sequence[BrowserCase], classes: Classes) -> dict[str, Any]:
-    """What the script knows of the cases, volumes apart; indices and sizes are (x, y, z) there."""
+    """The data of the script except for the volumes; indices and sizes are (x, y, z)."""
     return {
         "levels": levels_hu().tolist(),
         "classes": _class_descriptions(classes),
@@ -132,11 +132,11 @@ def _description(cases: Sequence[BrowserCase], classes: Classes) -> dict[str, An
 
 
 def _class_descriptions(classes: Classes) -> list[dict[str, Any]]:
-    """Name, label values and colour of the classes, and of what is ignored."""
+    """Name, label values and colour of each class, and of the ignore label if there is one."""
     colours = class_colours(len(classes.foreground))
     descriptions = [
-        {"name": one.name, "values": list(one.values), "colour": colour}
-        for one, colour in zip(classes.foreground, colours, strict=True)
+        {"name": label_class.name, "values": list(label_class.values), "colour": colour}
+        for label_class, colour in zip(classes.foreground, colours, strict=True)
     ]
     if classes.ignore is not None:
         descriptions.append({"name": "ignored", "values": [classes.ignore], "colour": IGNORED_COLOUR})

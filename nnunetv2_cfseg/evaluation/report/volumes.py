@@ -1,4 +1,4 @@
-"""A case as the slice browser shows it: turned to the patient's axes, cropped, small enough, and compressed."""
+"""Prepare a case for the slice browser: turn it to the patient's axes, crop, reduce and compress it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from nnunetv2_cfseg.evaluation.report.observations import Unreferenced
 from nnunetv2_cfseg.evaluation.report.packing import pack, slice_differences
 from nnunetv2_cfseg.evaluation.report.remark_places import remark_places
 from nnunetv2_cfseg.evaluation.report.remarks import Remark
+from nnunetv2_cfseg.imaging.geometry import Volume
 from nnunetv2_cfseg.imaging.orientation import LPS
 from nnunetv2_cfseg.imaging.segmentations import check_same_grid
 from nnunetv2_cfseg.nnunet.classes import Classes
@@ -35,21 +36,21 @@ Matrix = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class BrowserCase:
-    """What the page holds of a case. Arrays are (z, y, x): from feet to head, front to back, patient's right to left.
+    """The data of a case in the page. Arrays are (z, y, x): from feet to head, front to back, patient's right to left.
 
     Attributes:
-        name: of the case.
+        name: name of the case.
         caption: a few words for the list of cases.
-        links: relative addresses of its files, by the words to show.
+        links: relative addresses of its files, by link text.
         shape: voxels (z, y, x).
         spacing_mm: (z, y, x).
-        image: base64 of gzip of bytes (``hounsfield_bytes``), each less the byte of the slice below it, modulo 256;
+        image: base64 of gzip of bytes (``hounsfield_bytes``), each minus the byte of the slice below it, modulo 256;
             None without an image.
         truth: base64 of gzip of label values, a byte each; None without a reference.
-        prediction: the same.
-        note: what the reader must know of the volumes; empty if there is nothing.
-        places: worth a look: the largest errors, largest first; without a reference those of the remarks.
-        structure: the largest one.
+        prediction: label values in the same form.
+        note: what the reader must know about the volumes; may be empty.
+        places: places worth a look: the largest errors, largest first; without a reference the places of remarks.
+        structure: the largest structure.
         to_patient_mm: 3 x 4, from a voxel (x, y, z, 1) to the patient's left, back and head.
         to_file: 3 x 4, from a voxel (x, y, z, 1) to the voxel (i, j, k) of the files, from 0.
     """
@@ -82,37 +83,30 @@ def browser_case(
 ) -> BrowserCase:
     """Read a case and make it fit for the page.
 
-    Oblique volumes are turned to the nearest axes of the patient. What is larger than ``voxels`` after cropping is
-    reduced by whole factors, the finest axes first: the CT by averages, labels by the voxel in the middle of each
-    group. Errors and structures are looked for, and measured, before that.
+    Oblique volumes are turned to the patient's nearest axes. Above ``voxels`` after cropping, they are reduced by whole
+    factors, finest axes first: the CT by averages, labels by the middle voxel of a group. Findings are measured before.
 
     Args:
-        case: its ground truth, if there is one, and prediction.
+        case: the files of prediction and, if any, ground truth.
         image: the CT, a file or a folder of DICOM slices; None leaves the labels on a plain background.
-        classes: of the dataset.
+        classes: the dataset's.
         caption: a few words for the list of cases.
-        links: relative addresses of its files, by the words to show.
+        links: relative addresses of the case's files, by link text.
         series: which DICOM series of the folder, from 1, if there are several.
-        remarks: on a case without ground truth.
-        voxels: as many at most.
+        remarks: remarks on a case without ground truth.
+        voxels: number of voxels at most.
 
     Raises:
-        ValueError: grids differ, a label is not among the dataset's or above 255, or the image is not one channel in
-            three dimensions.
+        ValueError: grids differ, a label is unknown or above 255, or the image is not 3D with one channel.
     """
-    prediction = read_labels(case.prediction, classes)
-    truth = None if case.truth is None else read_labels(case.truth, classes)
-    if truth is not None:
-        check_same_grid(prediction, truth, file=case.prediction)
-    scan = None if image is None else read_scan(image, grid=prediction.geometry, series=series)
+    prediction, truth, scan = _read_volumes(case, image, classes=classes, series=series)
     on_patient_axes = prediction.turned(LPS)
     spacing_mm, predicted = on_patient_axes.geometry.spacing_mm, on_patient_axes.values
     true, hu = (None if volume is None else volume.turned(LPS).values for volume in (truth, scan))
-
     box = box_to_show(hu, predicted > 0 if true is None else (true > 0) | (predicted > 0), spacing_mm)
-    look = _Look(classes, spacing_mm, [part.start for part in box])
-    places = look.remarked(predicted, remarks) if true is None else look.errors(true[box], predicted[box])
-    structure = look.structure(None if true is None else true[box], predicted[box])
+    search = _Search(classes, spacing_mm, [part.start for part in box])
+    places = search.remarked(predicted, remarks) if true is None else search.errors(true[box], predicted[box])
+    structure = search.structure(None if true is None else true[box], predicted[box])
     factors = reduction(predicted[box].shape, spacing_mm, voxels=voxels)
     z, y, x = (mm * factor for mm, factor in zip(spacing_mm, factors, strict=True))
     to_patient_mm = affine(on_patient_axes.geometry) @ group_centres([part.start for part in box], factors)
@@ -133,9 +127,21 @@ def browser_case(
     )
 
 
+def _read_volumes(
+    case: Case | Unreferenced, image: Path | None, *, classes: Classes, series: int | None
+) -> tuple[Volume, Volume | None, Volume | None]:
+    """Prediction, ground truth and scan of a case, which lie on the same grid; the latter two if they exist."""
+    prediction = read_labels(case.prediction, classes)
+    truth = None if case.truth is None else read_labels(case.truth, classes)
+    if truth is not None:
+        check_same_grid(prediction, truth, file=case.prediction)
+    scan = None if image is None else read_scan(image, grid=prediction.geometry, series=series)
+    return prediction, truth, scan
+
+
 @dataclass(frozen=True)
-class _Look:
-    """What there is to find in a case whose part from ``first`` (z, y, x) on is shown."""
+class _Search:
+    """Finds errors, structures and remarks in a case that is shown from the voxel ``first`` (z, y, x) on."""
 
     classes: Classes
     spacing_mm: Sequence[float]
@@ -143,34 +149,34 @@ class _Look:
 
     @property
     def _names(self) -> list[str]:
-        return [one.name for one in self.classes.foreground]
+        return [label_class.name for label_class in self.classes.foreground]
 
     def errors(self, truth: np.ndarray, prediction: np.ndarray) -> tuple[Finding, ...]:
-        """The largest ones of the part that is shown."""
+        """The largest errors in the shown part."""
         true, predicted = (shown_class(labels, self.classes) for labels in (truth, prediction))
         if self.classes.ignore is not None:
             predicted[truth == self.classes.ignore] = 0
         return largest_errors(true, predicted, names=self._names, spacing_mm=self.spacing_mm)
 
     def structure(self, truth: np.ndarray | None, prediction: np.ndarray) -> Finding | None:
-        """The largest one of the part that is shown."""
+        """The largest structure in the shown part."""
         true = None if truth is None else shown_class(truth, self.classes)
         predicted = shown_class(prediction, self.classes)
         return largest_structure(true, predicted, names=self._names, spacing_mm=self.spacing_mm)
 
     def remarked(self, prediction: np.ndarray, remarks: Sequence[Remark]) -> tuple[Finding, ...]:
-        """Places of remarks on the whole case."""
-        found = remark_places(prediction, remarks, classes=self.classes, spacing_mm=self.spacing_mm)
-        return tuple(replace(place, at=_less(place.at, self.first)) for place in found)
+        """The places of remarks on the whole case, relative to the shown part."""
+        places = remark_places(prediction, remarks, classes=self.classes, spacing_mm=self.spacing_mm)
+        return tuple(replace(place, at=_less(place.at, self.first)) for place in places)
 
 
 def _less(at: Sequence[int], first: Sequence[int]) -> tuple[int, int, int]:
-    z, y, x = (place - start for place, start in zip(at, first, strict=True))
+    z, y, x = (index - start for index, start in zip(at, first, strict=True))
     return z, y, x
 
 
 def _in_groups(finding: Finding, factors: Factors) -> Finding:
-    z, y, x = (place // factor for place, factor in zip(finding.at, factors, strict=True))
+    z, y, x = (index // factor for index, factor in zip(finding.at, factors, strict=True))
     return replace(finding, at=(z, y, x))
 
 

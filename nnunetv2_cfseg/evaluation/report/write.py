@@ -1,4 +1,4 @@
-"""The report's file: which cases it shows, and that it appears whole or not at all."""
+"""Write the report of an evaluation as one HTML file."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ from nnunetv2_cfseg.evaluation.summary import summarise
 from nnunetv2_cfseg.files.atomic_files import write_text
 from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
-#: What the slice browser shows if nobody says how many.
+#: Number of cases in the slice browser by default.
 CASES = 20
 FOOTER = f"Written by cfseg report, nnunetv2_cfseg {__version__}. For research; not a medical device."
-#: Of all cases in the slice browser together, and of one of them: pages must stay small enough to be sent.
+#: Limits for all cases in the slice browser together, and for one case: pages must stay small enough to send.
 VOXELS, VOXELS_OF_CASE = 60_000_000, 6_000_000
 MOST_NAMED = 5
-WORST_FIRST = "Worst first, by mean Dice over the classes that a case or its prediction shows."
+WORST_FIRST = "Worst cases come first, by mean Dice over the classes that truth or prediction shows."
 
 
 @dataclass(frozen=True)
 class Extras:
-    """What a report can tell beside the evaluation.
+    """Additional contents of a report.
 
     Attributes:
-        title: of the page; a default if empty.
+        title: title of the page; if empty, a default is used.
         lead: paragraphs below the verdict.
-        sections: of one's own, behind the table of cases.
-        command: that makes the report again.
-        command_note: what to know of the command.
+        sections: additional sections after the table of cases.
+        command: the command that makes the report again.
+        command_note: a note on the command.
     """
 
     title: str = ""
@@ -74,36 +74,36 @@ def write_report(
     extras: Extras | None = None,
     progress: bool = False,
 ) -> Path:
-    """Write an evaluation as one HTML file, which appears whole or not at all.
+    """Write an evaluation as one HTML file, atomically.
 
     Args:
-        evaluation: to be shown.
-        output: the file.
+        evaluation: the evaluation to show.
+        output: the HTML file.
         images: folder of the CTs, or of DICOM slices; None shows labels on a plain background.
-        model: nnU-Net's folder of the trained model, for the curves of its training.
-        cases: as many at most are shown in the slice browser, worst first; 0 leaves it out.
+        model: nnU-Net's folder of the trained model, for its training curves.
+        cases: number of cases in the slice browser at most, worst first; 0 leaves the browser out.
         series: which DICOM series of an image's folder, from 1, if there are several.
-        seed: of the intervals.
-        extras: title and the like.
+        seed: seeds the bootstrap intervals.
+        extras: title and other additions.
         progress: show a bar.
 
     Returns:
-        The file.
+        The HTML file.
 
     Raises:
-        ValueError: a number of cases below 0, an image that is missing or does not fit, or a model without logs.
+        ValueError: ``cases`` is below 0, an image is missing or does not fit, or the model has no logs.
         OSError: the file cannot be written.
     """
     check_cases_shown(cases)
-    found = {} if images is None else find_images(evaluation.cases, images)
+    image_files = {} if images is None else find_images(evaluation.cases, images)
     shown = worst_first(evaluation.table)[:cases]
-    browser = _browser_cases(evaluation, shown, found, output, series=series, progress=progress)
+    browser = _browser_cases(evaluation, shown, image_files, output, series=series, progress=progress)
     page = _page(evaluation, browser, output=output, images=images, model=model, seed=seed, extras=extras or Extras())
     return write_page(render(page, browser_assets(browser)), output)
 
 
 def check_cases_shown(cases: int) -> None:
-    """Refuse a number of cases that is none.
+    """Check the number of cases to show.
 
     Raises:
         ValueError: it is below 0.
@@ -113,12 +113,12 @@ def check_cases_shown(cases: int) -> None:
 
 
 def browser_assets(browser: Sequence[BrowserCase]) -> Assets:
-    """What the slice browser of a page needs; nothing where no case is shown."""
+    """Style sheet and script of the slice browser; empty if no case is shown."""
     return Assets(viewer_css(), viewer_js()) if browser else Assets()
 
 
 def write_page(html: str, output: Path) -> Path:
-    """Write a page, which appears whole or not at all; returns its file.
+    """Write a page atomically and return its file.
 
     Raises:
         OSError: the file cannot be written.
@@ -129,7 +129,7 @@ def write_page(html: str, output: Path) -> Path:
 
 
 def voxels_of_case(cases: int) -> int:
-    """As many voxels each of so many cases may have in the slice browser."""
+    """The number of voxels that each case may have in the slice browser, if it holds this many cases."""
     return min(VOXELS_OF_CASE, VOXELS // max(1, cases))
 
 
@@ -168,7 +168,7 @@ def _page(
     seed: int,
     extras: Extras,
 ) -> Page:
-    table, names = evaluation.table, [one.name for one in evaluation.classes.foreground]
+    table, names = evaluation.table, [label_class.name for label_class in evaluation.classes.foreground]
     summary = summarise(evaluation, seed=seed)
     estimates, colours = Estimates(summary), class_colours(len(names))
     agreements = class_agreements(table, estimates)
@@ -183,7 +183,11 @@ def _page(
         medians=medians_table(table, colours),
         distributions=distribution_figures(table, evaluation.settings),
         crosses=bool(table["presence"].isin(("missed", "false_alarm")).any()),
-        agreements=[agreement_figure(of, number) for number, of in enumerate(agreements, 1) if of is not None],
+        agreements=[
+            agreement_figure(agreement, number)
+            for number, agreement in enumerate(agreements, 1)
+            if agreement is not None
+        ],
         without_volume=without_volume(table, agreements),
         trainings=[training_figures(training, names) for training in trainings],
         browser_notes=browser_notes(WORST_FIRST, len(browser), len(evaluation.cases), images is not None),
@@ -223,21 +227,21 @@ def _left_out(evaluation: Evaluation) -> list[str]:
 
 
 def browser_notes(order: str, shown: int, of: int, with_images: bool) -> list[str]:
-    """What to know of the cases in the slice browser.
+    """Notes on the cases in the slice browser.
 
     Args:
-        order: a sentence that says which come first.
-        shown: how many the browser holds.
-        of: how many there are.
-        with_images: whether it shows CTs.
+        order: a sentence that says which cases come first.
+        shown: number of cases in the browser.
+        of: number of all cases.
+        with_images: whether the browser shows CTs.
     """
     notes = [order]
     if shown < of:
         notes.append(f"Of {of} cases the browser holds the first {shown}; all {of} are in the tables.")
     if not with_images:
-        notes.append("Without a folder of images, labels are shown alone.")
+        notes.append("There is no folder of images, so only labels are shown.")
     return [" ".join(notes)]
 
 
 def _cases_note(shown: int) -> str:
-    return f"{WORST_FIRST} A name leads to the slice browser." if shown else WORST_FIRST
+    return f"{WORST_FIRST} Click a name to open the case in the slice browser." if shown else WORST_FIRST

@@ -104,6 +104,6 @@ def test_a_folder_holds_cells_of_one_kind(tmp_path: Path) -> None:
     for changed, what in (
         (replace(matrix, budget_s=90), "budget_s"), (replace(matrix, rows=(ours, other)), "row theirs"),
     ):  # fmt: skip
-        with pytest.raises(ValueError, match=f"a benchmark's folder holds cells of one kind, and {what} differs"):
+        with pytest.raises(ValueError, match=f"{what} differs from the folder's cells"):
             remember(changed, tmp_path)
     assert json.loads((tmp_path / "benchmark.json").read_text())["rows"].keys() == {"ours", "theirs"}

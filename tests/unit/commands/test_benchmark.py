@@ -72,9 +72,9 @@ def test_a_dry_run_runs_nothing(file: Path, called: list, tmp_path: Path, capsys
     ("flags", "message"),
     [
         (["--jobs", "0"], "--jobs must be from 1 to "),
-        (["-tr", "A", "-p", "P"], "-tr and -p are for a benchmark without FILE"),
-        (["--rows", "nobody"], "rows must be of ours, theirs, got nobody"),
-        (["--slurm", "gpu=1"], "--slurm is for --launcher slurm, got gpu=1"),
+        (["-tr", "A", "-p", "P"], "-tr and -p cannot be used with FILE"),
+        (["--rows", "nobody"], "no row nobody; the rows are ours, theirs"),
+        (["--slurm", "gpu=1"], "--slurm is only for --launcher slurm, got gpu=1"),
         (["--launcher", "slurm", "--slurm", "gpu"], "--slurm must be NAME=VALUE, got gpu"),
         (["--budget", "-1"], "budget_s must be > 0 and at most 2592000, got -1"),
     ],
@@ -93,4 +93,4 @@ def test_refuses_a_file_that_is_not_there(called: list, capsys: pytest.CaptureFi
 @pytest.mark.parametrize("flags", [[], ["-tr", "A", "-p", "P", "Q"]])
 def test_refuses_trainers_without_plans(called: list, flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmark("-o", "out", "-d", 1, *flags) == 2
-    assert "without FILE there must be a -p for each -tr" in capsys.readouterr().err
+    assert "without FILE there must be one -p for each -tr" in capsys.readouterr().err

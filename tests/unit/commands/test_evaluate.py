@@ -183,7 +183,7 @@ class TestArguments:
 class TestRefusals:
     def test_of_a_missing_prediction(self, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (raw / "predictions" / "b.nii.gz").unlink()
-        assert refusal(raw, capsys).endswith(f"got none for {raw}/labelsTs/b.nii.gz")
+        assert refusal(raw, capsys).endswith(f"for the reference {raw}/labelsTs/b.nii.gz")
 
     def test_of_predictions_without_dataset_json(self, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (raw / "predictions" / "dataset.json").unlink()

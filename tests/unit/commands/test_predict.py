@@ -118,7 +118,7 @@ def test_a_device_that_is_not_there(scans: Path, write_model: Write, capsys: pyt
     out = scans / "out"
     assert main(["predict", "-i", str(scans), "-o", str(out), "-m", str(write_model()), "-device", absent]) == 2
     assert not out.exists()
-    assert f"-device must be one that this machine and its torch have, got {absent}" in capsys.readouterr().err
+    assert f"-device must be one that torch finds on this machine, got {absent}" in capsys.readouterr().err
 
 
 def test_parts_and_what_is_done_already(scans: Path, write_model: Write, tmp_path: Path) -> None:
@@ -167,9 +167,9 @@ def test_a_gpu_segments_as_a_processor_does(scans: Path, write_model: Write, tmp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "a model must be named with -m FOLDER or with -d DATASET"),
+        ([], "a model must be named either with -m FOLDER or with -d DATASET"),
         (["-d", "900"], "nnU-Net's folders must be set, and nnUNet_results is not set"),
-        (["-m", "nowhere"], "a model must have been trained, and its folder is not there: nowhere"),
+        (["-m", "nowhere"], "the model is not trained, its folder does not exist: nowhere"),
     ],
 )
 def test_a_model_must_be_named(

@@ -112,7 +112,7 @@ class TestFromATable:
     def test_refuses_other_settings(self, data: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
         capsys.readouterr()
         line = refusal(data, capsys, "--from", str(table), "--tolerance", "2")
-        assert line == f"the table was measured with other settings, tolerance_mm 1.0 and not 2.0: {table}"
+        assert line == f"the table was measured with tolerance_mm 1.0 instead of 2.0: {table}"
 
     def test_refuses_to_overwrite_the_table(self, data: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
         capsys.readouterr()
@@ -121,7 +121,7 @@ class TestFromATable:
 
     def test_needs_a_reference(self, data: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert cli.main(["report", str(data / "made"), "--from", str(table)]) == 2
-        assert "--from compares with a reference" in capsys.readouterr().err
+        assert "--from needs a reference" in capsys.readouterr().err
 
 
 def _measured(*_: object, **__: object) -> None:
@@ -151,8 +151,8 @@ class TestRefusal:
         assert message.startswith("each case needs an image, two_0000.nii.gz or two.nii.gz, and there is none in: ")
 
     def test_model_without_logs(self, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert refusal(data, capsys, "-model", str(data)).startswith("a model's folder must hold fold_X/training_log")
+        assert refusal(data, capsys, "-model", str(data)).startswith("there is no fold_X/training_log")
 
     def test_folder_without_dataset_json(self, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (data / "made" / "dataset.json").unlink()
-        assert refusal(data, capsys).startswith("a dataset.json is needed, give it with -djfile")
+        assert refusal(data, capsys).startswith("there is no dataset.json, name one with -djfile")

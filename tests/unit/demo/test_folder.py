@@ -26,7 +26,7 @@ def test_a_new_folder_and_an_empty_one_become_a_demos(tmp_path: Path) -> None:
 
 def test_a_folder_with_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(ValueError, match=f"-o must name a new folder.*got: {tmp_path}"):
+    with pytest.raises(ValueError, match=f"-o must name a new .*got: {tmp_path}"):
         DemoFolder(tmp_path).__enter__()
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -41,7 +41,7 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
 def test_only_one_demo_works_in_it(tmp_path: Path) -> None:
     with (
         DemoFolder(tmp_path),
-        pytest.raises(ValueError, match=f"only one demo.*{tmp_path}"),
+        pytest.raises(ValueError, match=f"another demo.*{tmp_path}"),
     ):
         DemoFolder(tmp_path).__enter__()
 
@@ -52,7 +52,7 @@ def test_a_process_that_outlives_its_demo_keeps_others_out(tmp_path: Path) -> No
         assert folder.lock is not None
         orphan = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(folder.lock,))
     try:
-        with pytest.raises(ValueError, match="only one demo"):
+        with pytest.raises(ValueError, match="another demo"):
             DemoFolder(tmp_path).__enter__()
     finally:
         orphan.communicate(b"\n")
@@ -84,7 +84,7 @@ def test_another_setting_is_refused_by_its_name(tmp_path: Path, settings: DemoSe
     with DemoFolder(tmp_path) as folder:
         for step in demo_steps(DemoSettings()):
             folder.keep(step, Record())
-        with pytest.raises(ValueError, match=f"begun with «{was}» and would now be «{now}»; .* remove {tmp_path}"):
+        with pytest.raises(ValueError, match=f"started with «{was}» and would now be «{now}», .* remove {tmp_path}"):
             folder.check(demo_steps(settings))
 
 
@@ -102,7 +102,7 @@ def test_a_broken_marker_is_refused_by_its_name(tmp_path: Path, text: str) -> No
         folder.keep(step, Record())
         marker = tmp_path / "steps" / "1_phantoms.json"
         marker.write_text(text)
-        with pytest.raises(ValueError, match=f"remove this file to repeat it: {marker}"):
+        with pytest.raises(ValueError, match=f"remove it to repeat the step: {marker}"):
             folder.record(step)
 
 

@@ -110,7 +110,7 @@ def test_finished_steps_are_skipped(commands: Commands, tmp_path: Path, capsys: 
     capsys.readouterr()
     run.run_demo(tmp_path, SETTINGS)
     assert commands.names() == []
-    assert "[5/8] Training on thin and thick slices: done before" in capsys.readouterr().err
+    assert "[5/8] Training on thin and thick slices: already done" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no space left")])

@@ -127,7 +127,7 @@ class TestFiles:
     def test_are_paired_before_any_is_read(self, folders: Folders) -> None:
         folders.write("a", cube(9))
         (folders.truth / "b.nii.gz").touch()
-        with pytest.raises(ValueError, match=r"got none for .*labels/b.nii.gz"):
+        with pytest.raises(ValueError, match=r"no prediction .* for the reference .*labels/b.nii.gz"):
             folders.evaluate()
 
     def test_without_counterpart_are_left_out_where_it_is_chill(self, folders: Folders) -> None:
@@ -205,7 +205,7 @@ class TestPlans:
     @pytest.mark.parametrize("plans", [{"image_reader_writer": "NaturalImage2DIO"}, {}])
     def test_of_others_are_refused(self, folders: Folders, plans: dict[str, Any]) -> None:
         folders.write("a", cube(1))
-        rule = r"(image_reader_writer is missing|plans must read images with SimpleITKIO).*plans.json$"
+        rule = r"(image_reader_writer is missing|plans must read images with one of SimpleITKIO).*plans.json$"
         with pytest.raises(ValueError, match=rule):
             folders.evaluate(plans_json=self.write(folders, plans))
 

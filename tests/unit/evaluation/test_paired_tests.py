@@ -166,7 +166,7 @@ class TestCompare:
 
     @pytest.mark.parametrize("better", [0, 2])
     def test_refuses_what_has_no_direction(self, better: int) -> None:
-        with pytest.raises(ValueError, match=rf"direction, 1 or -1, got {better}$"):
+        with pytest.raises(ValueError, match=rf"direction must be 1 or -1, got {better}$"):
             compare_values(np.zeros(2), np.zeros(2), better=better)
 
     def test_refuses_values_of_other_cases(self) -> None:

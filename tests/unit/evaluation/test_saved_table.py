@@ -73,7 +73,7 @@ def test_names_what_was_left_out(folder: Path) -> None:
 def test_takes_a_factor_that_is_not_used(folder: Path) -> None:
     other = MetricSettings(tolerance_mm=2.0)
     assert read(folder, settings=other, metrics=("Dice",)).settings == other
-    with pytest.raises(ValueError, match=r"other settings, factor 5 and not None: .*scores\.csv$"):
+    with pytest.raises(ValueError, match=r"factor 5 instead of None: .*scores\.csv$"):
         read(folder, settings=other, metrics=("Dice", "boundary_Dice"))
 
 
@@ -107,20 +107,20 @@ def copy_over(source: str, target: str) -> Callable[[Path], None]:
     [
         (lambda folder: (folder / "scores.csv").unlink(), r"there is none: .*scores\.csv$"),
         (lambda folder: (folder / "scores.json").unlink(), r"there is none: .*scores\.json$"),
-        (change_table, r"the table is not the one that scores\.json was written with: .*scores\.csv$"),
-        (change_record(lambda ours: ours.pop("measured")), r"run cfseg evaluate again to have it: .*scores\.json$"),
-        (change_record(lambda ours: ours.update(measured=[1])), r"run cfseg evaluate again to have it: "),
+        (change_table, r"the table is not the one that scores\.json describes: .*scores\.csv$"),
+        (change_record(lambda ours: ours.pop("measured")), r"run cfseg evaluate again: .*scores\.json$"),
+        (change_record(lambda ours: ours.update(measured=[1])), r"run cfseg evaluate again: "),
         (
             change_record(lambda ours: ours["measured"]["metrics"]["NSD"].update(meaning="")),
             r"by another version of cfseg evaluate \('NSD'\)",
         ),
         (change_record(lambda ours: ours["measured"].update(format=0)), r"\(another format\)"),
-        (change_record(lambda ours: ours["measured"].update(cases=3)), "of other cases .*, it lacks "),
+        (change_record(lambda ours: ours["measured"].update(cases=3)), "other cases than .*, it lacks "),
         (
             change_record(lambda ours: ours["measured"]["cases"].update(NA="x")),
-            r"must have the checksums of NA, and has none: .*scores\.json$",
+            r"no checksums of NA: .*scores\.json$",
         ),
-        (rename_class, r"of other classes \(liver, -tumour, nowhere\) than .*dataset\.json \(spleen, "),
+        (rename_class, r"has other classes \(liver, -tumour, nowhere\) than .*dataset\.json \(spleen, "),
         (copy_over("made/NA.nii.gz", "made/007.nii.gz"), r"is stale, .*made/007\.nii\.gz has changed since"),
         (copy_over("truth/NA.nii.gz", "truth/=one.nii.gz"), r"is stale, .*truth/=one\.nii\.gz has changed since"),
     ],
@@ -140,13 +140,13 @@ def test_of_other_cases_is_refused(folder: Path, more: bool) -> None:
         else:
             (folder / part / "NA.nii.gz").unlink()
     which = "it lacks new" if more else "it has NA"
-    with pytest.raises(ValueError, match=f"of other cases than {folder / 'made'}, {which}: .*scores.csv$"):
+    with pytest.raises(ValueError, match=f"other cases than {folder / 'made'}, {which}: .*scores.csv$"):
         read(folder)
 
 
 @pytest.mark.parametrize("tolerance_mm", [1.0, 2.5])
 def test_of_other_settings_is_refused(folder: Path, tolerance_mm: float) -> None:
-    with pytest.raises(ValueError, match=f"other settings, tolerance_mm 2.0 and not {tolerance_mm}: "):
+    with pytest.raises(ValueError, match=f"tolerance_mm 2.0 instead of {tolerance_mm}: "):
         read(folder, settings=MetricSettings(tolerance_mm=tolerance_mm, factor=5))
 
 
@@ -162,5 +162,5 @@ def test_that_was_made_to_fit_its_checksum_is_refused(folder: Path) -> None:
     lines = (folder / "scores.csv").read_text().splitlines(keepends=True)
     (folder / "scores.csv").write_text("".join(lines[:-1]))
     change_record(lambda ours: ours["measured"].update(table_sha256=sha256(folder / "scores.csv")))(folder)
-    with pytest.raises(ValueError, match=r"must be as cfseg evaluate wrote it, and is not: .*scores\.csv$"):
+    with pytest.raises(ValueError, match=r"not as cfseg evaluate wrote it: .*scores\.csv$"):
         read(folder)

@@ -177,15 +177,15 @@ class TestNotes:
         ]
 
     def test_say_that_an_interval_of_few_cases_is_narrow(self) -> None:
-        assert "at most n = 19: the bootstrap interval of so few cases is too narrow for its 95 %" in self.few(19)
+        assert "at most n = 19: with so few cases the bootstrap interval of 95 % is too narrow" in self.few(19)
         assert self.few(20) == []
 
     def test_say_what_is_left_out(self) -> None:
         found = self.few(20, left_out={"x": (), "y": ("b",), "z": ()}, unknown=("w",))
         assert found == [
             "left out: 2 of the truth's 23 cases, which no folder has",
-            "left out: 1 of the truth's 23 cases, which some folders lack, and a model that fails on hard cases gains "
-            "by it: y (only b)",
+            "left out: 1 of the truth's 23 cases, which some folders lack; a model that fails on hard cases gains "
+            "from this: y (only b)",
             "left out: 1 of the predicted cases, which the truth lacks: w",
         ]
 

@@ -90,7 +90,7 @@ class TestNumbers:
 class TestHonesty:
     def test_few_cases_are_said_to_be_few(self, page: Reader) -> None:
         assert "Fewer than 5 cases" in page.text
-        assert "fewer than 20 cases a bootstrap interval tends to be too narrow" in page.text
+        assert "fewer than 20 cases, bootstrap intervals tend to be too narrow" in page.text
 
     def test_many_cases_are_not(self, tmp_path: Path) -> None:
         text = Reader(page_of(tmp_path, make_evaluation({"liver": [0.5, 0.75] * 10}))).text
@@ -114,7 +114,7 @@ class TestHonesty:
 
     def test_a_class_that_is_nowhere_is_named(self, tmp_path: Path) -> None:
         reader = Reader(page_of(tmp_path, make_evaluation({"liver": [0.5, 0.6], "tumour": ["absent"] * 2})))
-        assert "The mean over classes leaves out what no case shows: tumour." in reader.text
+        assert "The mean over classes leaves out classes that no case shows: tumour." in reader.text
         assert "over 1 of 2 classes in " in reader.text
 
     def test_cases_left_out_are_named(self, tmp_path: Path) -> None:
@@ -202,5 +202,5 @@ class TestSections:
         assert "cfseg report A B" in reader.text
 
     def test_a_row_that_does_not_fit_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="must have 2 cells as its head, got 1: Steps"):
+        with pytest.raises(ValueError, match="must have 2 cells like its head, got 1: Steps"):
             words_table("Steps", ("step", "seconds"), [("training",)])

@@ -156,7 +156,7 @@ class TestImages:
 
     def test_are_not_needed(self, dataset: Path, tmp_path: Path) -> None:
         text = Reader(write_report(evaluate_dataset(dataset), tmp_path / "r.html").read_text()).text
-        assert "Without a folder of images, labels are shown alone." in text
+        assert "There is no folder of images, so only labels are shown." in text
 
 
 class TestTraining:
@@ -184,7 +184,7 @@ class TestTraining:
         assert "Pseudo Dice over 1 epoch; at the end class 1 0.500, mean 0.500" in reader.all("aria-label")
 
     def test_without_logs_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="a model's folder must hold"):
+        with pytest.raises(ValueError, match="no fold_X/training_log"):
             write_report(make_evaluation({"liver": [0.5]}), tmp_path / "r.html", cases=0, model=tmp_path)
 
 
