@@ -28,12 +28,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("-c", metavar="CONFIGURATION", help="configuration of the plans (default: 3d_fullres)")
     flag("-f", nargs="+", metavar="FOLD", help="folds (default: 0)")
     flag("--seeds", nargs="+", type=int, metavar="N", help="seeds of each fold (default: 1)")
-    flag(
-        "--budget",
-        type=float,
-        metavar="S",
-        help="seconds of training of each cell, for trainers whose names end with _timed",
-    )
+    flag("--budget", type=float, metavar="S",
+        help="seconds of training of each cell, for trainers whose names end with _timed")  # fmt: skip
     flag("--reference", metavar="ROW", help="the row that others are tested against (default: the first)")
     flag("--rows", nargs="+", metavar="ROW", help="run only these rows of FILE")
     flag("-device", choices=("cpu", "cuda", "mps"), help="device for training and prediction (default: cpu)")

@@ -19,26 +19,16 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     default = DemoSettings()
     flag = command.add_argument
-    flag(
-        "-o",
-        type=Path,
-        required=True,
-        metavar="FOLDER",
-        help="folder for everything: a new one, or that of an earlier demo",
-    )
+    flag("-o", type=Path, required=True, metavar="FOLDER",
+        help="folder for everything: a new one, or that of an earlier demo")  # fmt: skip
     flag(
         "--train", type=int, default=default.train, metavar="N", help="number of training scans (default: %(default)s)"
     )
     flag("--test", type=int, default=default.test, metavar="N", help="number of unseen scans (default: %(default)s)")
     flag("--train_seconds", type=float, default=default.train_seconds, metavar="S",
         help="seconds of each of the two trainings (default: %(default)s)")  # fmt: skip
-    flag(
-        "--seed",
-        type=int,
-        default=default.seed,
-        metavar="N",
-        help="seed of phantoms and training (default: %(default)s)",
-    )
+    flag("--seed", type=int, default=default.seed, metavar="N",
+        help="seed of phantoms and training (default: %(default)s)")  # fmt: skip
     flag("--matrix", nargs=3, type=int, default=default.matrix, metavar=("Z", "Y", "X"),
         help=f"voxels of a scan (default: {' '.join(map(str, default.matrix))})")  # fmt: skip
     flag("--spacing", nargs=3, type=float, default=default.spacing_mm, metavar=("Z", "Y", "X"),

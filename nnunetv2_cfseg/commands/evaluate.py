@@ -23,26 +23,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("gt_folder", type=Path, metavar="GT", help="folder of the reference segmentations")
     flag("pred_folder", type=Path, metavar="PRED", help="folder of the predicted segmentations")
     flag("-djfile", type=Path, metavar="FILE", help="dataset.json (default: the one in PRED)")
-    flag(
-        "-pfile",
-        type=Path,
-        metavar="FILE",
-        help="plans.json, of which only the image reader is checked (default: the one in PRED)",
-    )
+    flag("-pfile", type=Path, metavar="FILE",
+        help="plans.json, of which only the image reader is checked (default: the one in PRED)")  # fmt: skip
     flag("-o", type=Path, metavar="FILE", help="output, ending with .json (default: PRED/summary.json)")
     flag("-np", type=int, metavar="N", help="processes (default: $nnUNet_def_n_proc or 8)")
-    flag(
-        "--chill",
-        action="store_true",
-        help="leave out references without a prediction, and predictions without a reference",
-    )
-    flag(
-        "--tolerance",
-        type=float,
-        default=1.0,
-        metavar="MM",
-        help="tolerance of the surface Dice (default: %(default)s)",
-    )
+    flag("--chill", action="store_true",
+        help="leave out references without a prediction, and predictions without a reference")  # fmt: skip
+    flag("--tolerance", type=float, default=1.0, metavar="MM",
+        help="tolerance of the surface Dice (default: %(default)s)")  # fmt: skip
     flag("--lesion_overlap", type=float, default=0.1, metavar="SHARE",
         help="fraction of a lesion's voxels that must overlap to count as found (default: %(default)s)")  # fmt: skip
     flag("--factor", type=int, metavar="R",

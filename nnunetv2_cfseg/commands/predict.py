@@ -37,26 +37,16 @@ def add(commands: argparse._SubParsersAction) -> None:
         "is covered twice (--shifts) without overlapping tiles, and is never held whole in memory.",
     )
     flag = command.add_argument
-    flag(
-        "-i",
-        type=Path,
-        required=True,
-        metavar="SCANS",
-        help="a folder of CASE_0000 files, one scan, or a folder of DICOM slices",
-    )
+    flag("-i", type=Path, required=True, metavar="SCANS",
+        help="a folder of CASE_0000 files, one scan, or a folder of DICOM slices")  # fmt: skip
     flag("--series", type=int, metavar="N", help="which DICOM series, if there are several")
     flag("--name", metavar="NAME",
         help="output name of the only scan (default: that of its file or of the folder of DICOM slices)")  # fmt: skip
     flag("-o", type=Path, required=True, metavar="FOLDER", help="where to write segmentations")
     add_model_flags(command)
     add_device_flags(command)
-    flag(
-        "-num_parts",
-        type=int,
-        default=1,
-        metavar="N",
-        help="number of calls that share the cases (default: %(default)s)",
-    )
+    flag("-num_parts", type=int, default=1, metavar="N",
+        help="number of calls that share the cases (default: %(default)s)")  # fmt: skip
     flag(
         "-part_id", type=int, default=0, metavar="N", help="which of these calls this is, from 0 (default: %(default)s)"
     )
@@ -64,11 +54,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("--overwrite", action="store_true",
         help="replace segmentations that were edited or come from other or unknown scans or other models")  # fmt: skip
     flag("--save_probabilities", action="store_true", help="also write nnU-Net's .npz and .pkl")
-    flag(
-        "--volumes",
-        action="store_true",
-        help="also write volumes.csv with the volume of each class in each case, in ml",
-    )
+    flag("--volumes", action="store_true",
+        help="also write volumes.csv with the volume of each class in each case, in ml")  # fmt: skip
     flag("--mirror", action="store_true", help="average over mirrored scans, with the mirror axes of training")
     flag("--shifts", type=int, default=2, metavar="N",
         help="average over N grids of blocks, moved by fractions of a patch; at most 8, or as many as a patch has "

@@ -41,12 +41,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("--series", type=int, metavar="N",
         help="which series of a DICOM folder, from 1, if several have as many slices as the segmentation")  # fmt: skip
     flag("-djfile", type=Path, metavar="FILE", help="dataset.json (default: the one in PRED)")
-    flag(
-        "-pfile",
-        type=Path,
-        metavar="FILE",
-        help="plans.json, of which only the image reader is checked (default: the one in PRED)",
-    )
+    flag("-pfile", type=Path, metavar="FILE",
+        help="plans.json, of which only the image reader is checked (default: the one in PRED)")  # fmt: skip
     flag("-o", type=Path, metavar="FILE", help="output, ending with .html (default: PRED/report.html)")
     flag("-model", type=Path, metavar="FOLDER",
         help="folder TRAINER__PLANS__CONFIGURATION, whose logs give training curves (default: none)")  # fmt: skip
@@ -55,22 +51,14 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="number of cases in the slice browser, worst first; 0 leaves it out (default: %(default)s)")  # fmt: skip
     reference = command.add_argument_group("with GT only")
     flag = reference.add_argument
-    flag(
-        "--tolerance",
-        type=float,
-        default=1.0,
-        metavar="MM",
-        help="tolerance of the surface Dice (default: %(default)s)",
-    )
+    flag("--tolerance", type=float, default=1.0, metavar="MM",
+        help="tolerance of the surface Dice (default: %(default)s)")  # fmt: skip
     flag("--lesion_overlap", type=float, default=0.1, metavar="SHARE",
         help="fraction of a lesion's voxels that must overlap to count as found (default: %(default)s)")  # fmt: skip
     flag("--factor", type=int, metavar="R",
         help="thin slices in a thick one, for the boundary-slab Dice (default: from thin_thick.json)")  # fmt: skip
-    flag(
-        "--chill",
-        action="store_true",
-        help="leave out references without a prediction, and predictions without a reference",
-    )
+    flag("--chill", action="store_true",
+        help="leave out references without a prediction, and predictions without a reference")  # fmt: skip
     flag("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap intervals (default: %(default)s)")
     flag("--from", type=Path, metavar="SUMMARY_CSV",
         help="table that cfseg evaluate wrote for the same folders, to use instead of measuring again")  # fmt: skip
