@@ -148,10 +148,17 @@ def _predict(
         )  # fmt: skip
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     done = len(outcomes) - len(failed)
-    print(f"{done} {'case' if done == 1 else 'cases'}: {args.o}")
+    kept = len(cases) - len(standing.to_do)
+    print(f"{done} {'case' if done == 1 else 'cases'}{f', {kept} done before' if kept else ''}: {args.o}")
+    if empty := [outcome.case.name for outcome in outcomes if outcome.error is None and _is_empty(outcome.volumes_ml)]:
+        print(f"Nothing was found in {len(empty)} of {done}: {_listed(empty)}")
     if failed:
         lines = [f"  {outcome.case.name}: {outcome.error}" for outcome in failed]
         raise ValueError("\n".join([f"{len(failed)} of {len(outcomes)} cases could not be segmented", *lines]))
+
+
+def _is_empty(volumes_ml: Mapping[int, float]) -> bool:
+    return not any(ml for label, ml in volumes_ml.items() if label)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -71,7 +71,8 @@ def match_lesions(truth: np.ndarray, prediction: np.ndarray, *, overlap: float) 
 def _components(mask: np.ndarray, other: np.ndarray, overlap: float) -> tuple[int, int]:
     """The number of components of a mask, and of those that the other mask covers by ``overlap`` or more."""
     # As bytes: for bool, cc3d 4.1.1 allocates room for half of the voxels and fails on a single row such as # . #.
-    labels, count = cc3d.connected_components(mask.view(np.uint8), connectivity=26, return_N=True)
+    # Contiguous: of a part of a larger array that is one voxel wide, it reads other voxels than its own.
+    labels, count = cc3d.connected_components(np.ascontiguousarray(mask).view(np.uint8), connectivity=26, return_N=True)
     sizes = np.bincount(labels[mask], minlength=count + 1)[1:]
     covered = np.bincount(labels[mask & other], minlength=count + 1)[1:]
     # Compare the quotient: 7 / 100 is 0.07, but 0.07 * 100 is more than 7.

@@ -19,7 +19,9 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
+from nnunetv2_cfseg.data.pairing.sidecar import SIDECAR
 from nnunetv2_cfseg.errors.error_sentence import is_out_of_memory
+from nnunetv2_cfseg.imaging.notices import say
 from nnunetv2_cfseg.networks import presets
 from nnunetv2_cfseg.nnunet.dataset_json import read_raw_dataset_json
 from nnunetv2_cfseg.nnunet.datasets import Dataset, find_dataset
@@ -88,6 +90,8 @@ def plan_and_preprocess(
         _check_dataset(
             dataset_id, plans_name, num_processes_fingerprint, clean=clean, progress=progress, assume_hu=assume_hu
         )
+        if planner_class is not ThinThickPlanner and (find_dataset(dataset_id).raw / SIDECAR).is_file():
+            say("this is a dataset of pairs; paired training needs -pl ThinThickPlanner")
     for dataset_id in dataset_ids:
         with ending_with_us(), _in_one_sentence(dataset_id):
             extract_fingerprint_dataset(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from nnunetv2_cfseg.files.atomic_files import remove_leftovers
 from nnunetv2_cfseg.files.folder_lock import lock_folder
@@ -41,6 +42,8 @@ class GuardedTrainer(CheckpointMixin):
     def initialize(self) -> None:
         """Do nnU-Net's initialisation, then check the ``-pretrained_weights`` file, which nnU-Net reads next."""
         with one_sentence():
+            if self.device.type == "cuda" and not torch.cuda.is_available():
+                raise ValueError("torch finds no GPU; add -device cpu to train without one")
             super().initialize()
             if file := pretrained_weights_file():
                 check_pretrained_weights(self.bare_network(), file)

@@ -20,6 +20,9 @@ from nnunetv2_cfseg.nnunet.environment import BUDGET_VARIABLE
 from nnunetv2_cfseg.trainers.guarded import GuardedTrainer
 from nnunetv2_cfseg.trainers.one_sentence import one_sentence
 
+#: A training of fewer steps mostly finds nothing.
+FEW_STEPS = 100
+
 
 def read_time_budget_s() -> float:
     """Return the wall-clock budget in seconds from the environment.
@@ -95,6 +98,7 @@ class WallClockBudgetMixin(GuardedTrainer):
         """Run nnU-Net's loop, but let the clock end every epoch and the training, not a count of batches."""
         self.on_train_start()
         self._start_clock()
+        steps = 0
         while self.current_epoch < self.num_epochs and self.spent_s() < self.time_budget_s:
             self.on_epoch_start()
             slice_s = self.time_budget_s / self.num_epochs
@@ -106,6 +110,7 @@ class WallClockBudgetMixin(GuardedTrainer):
                        for _ in self._until(slice_end_s - validation_s)]  # fmt: skip
             self.on_train_epoch_end(outputs)
             self.print_to_log_file(f"Training steps in this epoch: {len(outputs)}")
+            steps += len(outputs)
 
             with torch.no_grad():
                 self.on_validation_epoch_start()
@@ -115,6 +120,12 @@ class WallClockBudgetMixin(GuardedTrainer):
 
             self.on_epoch_end()
         self.on_train_end()
+        self.print_to_log_file(f"Training steps in this session: {steps}")
+        if steps < FEW_STEPS:
+            self.print_to_log_file(
+                f"WARNING: a network learns little in so few steps; raise {BUDGET_VARIABLE}, which is "
+                f"{self.time_budget_s:g} s"
+            )
 
     def schedule_position(self) -> float:
         """Position in the learning-rate schedule, in epochs: the fraction of the budget spent times all epochs."""

@@ -88,9 +88,19 @@ def find_sources(
 
 
 def _dataset_file(*folders: Path) -> Path:
-    """The first ``dataset.json`` that exists; if none does, the first one, to be named in an error."""
-    files = [folder / "dataset.json" for folder in folders]
-    return next((file for file in files if file.is_file()), files[0])
+    """The first ``dataset.json`` that exists.
+
+    Raises:
+        ValueError: none does.
+    """
+    files = [folder / "dataset.json" for folder in dict.fromkeys(folders)]
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
+        raise ValueError(
+            f"there is no dataset.json; it must lie beside the labels, or be named with -djfile: "
+            f"{' or '.join(str(file) for file in reversed(files))}"
+        )
+    return found
 
 
 def _check_dataset_json(content: dict[str, Any], file: Path) -> None:

@@ -115,3 +115,17 @@ class TestScores:
 def slow_count(mask: np.ndarray, other: np.ndarray, overlap: float) -> tuple[int, int]:
     labels, count = ndimage.label(mask, np.ones((3, 3, 3)))
     return count, sum(other[labels == lesion].mean() >= overlap for lesion in range(1, count + 1))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_column_cut_out_of_a_larger_mask_keeps_its_lesions(axis: int) -> None:
+    """Of such a part cc3d read voxels that lie beside it: it counted one lesion here."""
+    larger = np.zeros((4, 4, 4), bool)
+    ends: list[int | slice] = [0, 0, 0]
+    for place in (0, 3):
+        ends[axis] = place
+        larger[tuple(ends)] = True
+    column = larger[tuple(slice(None) if other == axis else slice(0, 1) for other in range(3))]
+    nothing = np.zeros_like(column)
+    assert match_lesions(nothing, column, overlap=0.1) == LesionMatch(2, 0, 0, 0)
+    assert match_lesions(column, nothing, overlap=0.1) == LesionMatch(0, 0, 2, 0)

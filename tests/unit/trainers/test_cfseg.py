@@ -61,3 +61,10 @@ def test_compiles_only_where_it_is_asked_for(
     if asked is not None:
         monkeypatch.setenv("nnUNet_compile", asked)
     assert trainer._do_i_compile() is compiles
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said_in_a_sentence(trainer: nnUNetTrainerCFSeg) -> None:
+    trainer.device, trainer._seed = torch.device("cuda"), None
+    with pytest.raises(ValueError, match="no GPU; add -device cpu"):
+        trainer.initialize()

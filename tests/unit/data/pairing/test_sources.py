@@ -91,7 +91,7 @@ def test_another_dataset_json_and_file_ending(fill: Fill) -> None:
 @pytest.mark.parametrize(
     ("files", "content", "named"),
     [
-        ((), {}, "dataset.json must be a file, and there is none: .*raw/dataset.json$"),
+        ((), {}, "there is no dataset.json; it must lie beside the labels.*raw/dataset.json$"),
         (("imagesTr/a_0000.nii.gz",), {"x": 1}, "there must be a folder of images or labels, and .*: .*labelsTr$"),
         (
             ("imagesTr/a_0000.nii.gz", "imagesTr/b_0000.nii.gz", "labelsTr/a.nii.gz"),
