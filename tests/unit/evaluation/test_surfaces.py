@@ -92,6 +92,7 @@ class TestByHand:
             np.array([7.0, 1.0, 3.0]), np.array([5.0, 60.0, 35.0]), np.array([2.0]), np.array([1.0])
         )
         assert distances.percentile_mm(95) == 3  # met exactly
+        assert distances.percentile_mm() == 3  # HD95
         assert distances.percentile_mm(96) == 7
         assert distances.percentile_mm(10) == 2  # the other direction
 

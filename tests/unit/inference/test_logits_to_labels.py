@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from nnunetv2_cfseg.inference.lazy_volumes import InMemoryVolume
-from nnunetv2_cfseg.inference.logits_to_labels import LogitsToLabels, label_slices, resample_labels
+from nnunetv2_cfseg.inference.logits_to_labels import (
+    LogitsToLabels,
+    interpolated_logits,
+    label_slices,
+    resample_labels,
+)
 from nnunetv2_cfseg.inference.resampling import AxisResampling, linear_map, nearest_map
 
 sizes = st.tuples(*[st.integers(1, 9)] * 3)
@@ -42,6 +47,46 @@ def test_equal_to_the_greatest_of_interpolated_logits(
     # Rounding may decide between two that are equal to six digits.
     chosen = fine.gather(0, labels[None])[0]
     torch.testing.assert_close(chosen, fine.amax(0), atol=1e-5, rtol=0)
+
+
+@given(old=sizes, new=sizes, depth=st.integers(1, 5))
+def test_logits_are_interpolated_along_all_axes(
+    old: tuple[int, int, int], new: tuple[int, int, int], depth: int
+) -> None:
+    logits = logits_of(old)
+    pieces = list(interpolated_logits(InMemoryVolume(logits), maps_of(old, new), depth=depth))
+    assert [start for start, _ in pieces] == [sum(p.shape[1] for _, p in pieces[:i]) for i in range(len(pieces))]
+    fine = F.interpolate(logits[None], new, mode="trilinear", align_corners=False)[0]
+    torch.testing.assert_close(torch.cat([piece for _, piece in pieces], dim=1), fine, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("new", "starts", "reads"),
+    [
+        (12, [0, 4, 8], [(0, 4), (4, 8), (8, 12)]),  # nothing to interpolate: each slice is read once
+        # New slices lie at 2 i + 0.5, between 2 i and 2 i + 1; the later of both decides the group.
+        (6, [0, 2, 4], [(0, 4), (4, 8), (8, 12)]),
+        # At (i + 0.5) / 2 - 0.5: the eighth, at 3.25, is the first to need slice 4, and slice 3 again.
+        (24, [0, 7, 15], [(0, 4), (3, 8), (7, 12)]),
+    ],
+)
+def test_as_many_slices_are_read_at_once_as_asked_for_and_one_between(
+    new: int, starts: list[int], reads: list[tuple[int, int]]
+) -> None:
+    """Twelve slices of logits, four at a time."""
+    volume = InMemoryVolume(logits_of((12, 2, 2)))
+    asked: list[tuple[int, int]] = []
+
+    class Remembered:
+        shape = volume.shape
+
+        def read(self, start: int, stop: int) -> torch.Tensor:
+            asked.append((start, stop))
+            return volume.read(start, stop)
+
+    pieces = list(label_slices(Remembered(), maps_of((12, 2, 2), (new, 2, 2)), LogitsToLabels(), depth=4))
+    assert [start for start, _ in pieces] == starts
+    assert asked == reads
 
 
 @given(old=sizes, new=sizes)

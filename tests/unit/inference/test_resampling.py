@@ -59,5 +59,12 @@ def test_thick_slices_are_not_interpolated_between(
     assert [not axis.interpolates for axis in maps] == [axis == nearest_axis for axis in range(3)]
 
 
+def test_a_scan_may_have_two_to_the_32_voxels_and_no_more() -> None:
+    spacing_mm = (1.0, 1.0, 1.0)
+    assert resampled_shape((512, 2048, 2048), spacing_mm, (0.5, 1.0, 1.0)) == (1024, 2048, 2048)  # 2 ** 32
+    with pytest.raises(ValueError, match="1025 x 2048 x 2048 voxels on the grid of the plans, and at most 4294967296"):
+        resampled_shape((1025, 2048, 2048), spacing_mm, spacing_mm)
+
+
 def test_shapes_are_rounded() -> None:
     assert resampled_shape((10, 11, 12), (1.0, 1.0, 2.5), (2.0, 2.0, 2.5)) == (5, 6, 12)

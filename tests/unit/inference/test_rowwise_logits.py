@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 import torch
@@ -104,6 +105,26 @@ def test_blocks_of_air_alone_are_left_out(network: Build) -> None:
     assert torch.equal(logits[:, 4:].flatten(1), torch.tensor([[4.0], [-4.0], [-4.0]]).expand(3, 20 * 81))
     assert 0 < rows.blocks_encoded < rows.blocks
     assert rows.read(20, 24).shape == (3, 4, 9, 9)
+
+
+@pytest.mark.parametrize("value", [0.0, 2.0])
+@pytest.mark.parametrize("place", [(0, 0, 0), (5, 6, 7), (6, 4, 12), (11, 11, 15)])
+def test_blocks_with_a_voxel_of_foreground_are_encoded_and_no_others(
+    network: Build, place: tuple[int, int, int], value: float
+) -> None:
+    """The voxel has the lowest or the highest intensity of foreground; zeros beyond the scan do not count."""
+    net = network()
+    scan = torch.full((1, 12, 12, 16), -5.0)
+    scan[(0, *place)] = value
+    encoded = torch.zeros(12, 12, 16, dtype=torch.bool)
+    for center in product(range(3), range(2), range(2)):  # of 4 x 6 x 8 voxels; blocks reach 2 x 3 x 4 further
+        axes = list(zip(center, (4, 6, 8), (2, 3, 4), place, strict=True))
+        z, y, x = (slice(k * size, (k + 1) * size) for k, size, _, _ in axes)
+        encoded[z, y, x] = all(k * size - reach <= at < (k + 1) * size + reach for k, size, reach, at in axes)
+    rows = RowwiseLogits(net, InMemoryVolume(scan), foreground=Foreground([0.0], [2.0], [4.0, -4.0, -4.0]))
+    background = torch.tensor([4.0, -4.0, -4.0]).reshape(3, 1, 1, 1)
+    torch.testing.assert_close(read_all(rows), torch.where(encoded, dense(net, scan), background), atol=1e-5, rtol=1e-4)
+    assert (rows.blocks_encoded, rows.blocks) == (int(encoded.sum()) / (4 * 6 * 8), 12)
 
 
 def test_a_range_that_holds_everything_leaves_nothing_out(network: Build) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_cfseg.networks.decoders import LinearDecoder, VoxelDecoder
+from nnunetv2_cfseg.networks.decoders import DECODERS, AllTokensDecoder, LinearDecoder, VoxelDecoder, build_decoder
 
 D, CLASSES, VOXELS, CHANNELS, FEATURES, HIDDEN = 5, 3, 8, 2, 4, 6
 
@@ -69,6 +70,22 @@ def test_voxel_decoder_equals_its_formula() -> None:
 
 
 @torch.no_grad()
+def test_all_tokens_decoder_equals_its_formula() -> None:
+    """The row of centre q, class p and voxel v is (q P + p) w^3 + v; it weighs the tokens one behind the other."""
+    torch.manual_seed(0)
+    decoder = AllTokensDecoder(D, CLASSES, VOXELS, tokens=4, centers=2)
+    tokens, layer = torch.randn(2, 4, D), decoder.seg_layers[0]
+    assert decoder.deep_supervision is False
+    assert layer.weight.shape == (2 * CLASSES * VOXELS, 4 * D)
+    logits = decoder(tokens, torch.full((2, 2, CHANNELS, VOXELS), torch.nan))
+    assert logits.shape == (2, 2, CLASSES, VOXELS)
+    for block, q, p, v in product(range(2), range(2), range(CLASSES), range(VOXELS)):
+        row = (q * CLASSES + p) * VOXELS + v
+        expected = layer.bias[row] + sum(layer.weight[row, t * D : (t + 1) * D] @ tokens[block, t] for t in range(4))
+        torch.testing.assert_close(logits[block, q, p, v], expected, rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
 def test_linear_decoder_does_not_look_at_the_voxels() -> None:
     decoder, (tokens, voxels) = build("linear"), inputs()
     assert torch.equal(decoder(tokens, voxels), decoder(tokens, torch.full_like(voxels, torch.nan)))
@@ -112,3 +129,21 @@ def test_layers_that_depend_on_the_classes_are_named_seg_layers(kind: str, outpu
     state = build(kind).state_dict()
     biases = {key.removesuffix(".bias"): len(value) for key, value in state.items() if key.endswith(".bias")}
     assert {key: length for key, length in biases.items() if key.startswith("seg_layers.")} == outputs
+
+
+def build_by_name(kind: str) -> nn.Module:
+    return build_decoder(
+        kind, D, CLASSES, VOXELS, tokens=4, centers=2, in_channels=CHANNELS, features=FEATURES, hidden=HIDDEN
+    )
+
+
+def test_every_name_builds_its_decoder() -> None:
+    kinds = {kind: type(build_by_name(kind)) for kind in DECODERS}
+    assert kinds == {"linear": LinearDecoder, "voxel": VoxelDecoder, "all_tokens": AllTokensDecoder}
+    assert [kind for kind in DECODERS if build_by_name(kind).reads_all_tokens] == ["all_tokens"]
+
+
+@pytest.mark.parametrize("kind", ["", "conv", "unet"])
+def test_unknown_decoder_is_refused(kind: str) -> None:
+    with pytest.raises(ValueError, match=f"decoder must be one of linear, voxel, all_tokens, got '{kind}'"):
+        build_by_name(kind)

@@ -7,7 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_cfseg.networks.encoder import Encoder, EncoderLayer, FeedForward, MultiHeadAttention, select_tokens
+from nnunetv2_cfseg.networks.encoder import (
+    Encoder,
+    EncoderLayer,
+    FeedForward,
+    MultiHeadAttention,
+    attend,
+    select_tokens,
+)
 
 D, HEADS, HIDDEN = 12, 3, 20
 
@@ -67,6 +74,14 @@ def test_attention_equals_the_explicit_softmax_formula(query_indices: list[int] 
     )
 
 
+def test_one_head_attends_with_the_whole_width() -> None:
+    attention = seeded(MultiHeadAttention(D, 1))
+    tokens = random_tokens()
+    q, (k, v) = attention.query(tokens), attention.key_value(tokens).split(D, dim=-1)
+    expected = attention.out(torch.softmax(q @ k.mT / math.sqrt(D), dim=-1) @ v)
+    torch.testing.assert_close(attention(tokens, tokens), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_attention_mixes_tokens_within_a_block_only() -> None:
     attention = seeded(MultiHeadAttention(D, HEADS))
     tokens = random_tokens()
@@ -75,6 +90,24 @@ def test_attention_mixes_tokens_within_a_block_only() -> None:
     before, after = attention(tokens, tokens), attention(changed, changed)
     assert torch.equal(before[0], after[0])
     assert torch.all((before[1] - after[1]).abs().amax(dim=1) > 1e-4)
+
+
+@pytest.mark.parametrize(("device", "in_training"), [("cpu", torch.float32), ("meta", torch.bfloat16)])
+def test_attention_is_computed_in_float32_only_in_training_on_a_cpu(
+    device: str, in_training: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed_in: list[torch.dtype] = []
+
+    def remember(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        computed_in.append(q.dtype)
+        return v
+
+    monkeypatch.setattr("torch.nn.functional.scaled_dot_product_attention", remember)
+    halves = torch.zeros(3, 1, 2, 5, 8, dtype=torch.bfloat16, device=device)
+    assert attend(*halves).dtype == torch.bfloat16
+    with torch.no_grad():
+        attend(*halves)
+    assert computed_in == [in_training, torch.bfloat16]
 
 
 @pytest.mark.parametrize(("embed_dim", "num_heads"), [(10, 3), (12, 0), (12, -2), (4, 8)])

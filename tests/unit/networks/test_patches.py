@@ -15,6 +15,7 @@ from nnunetv2_cfseg.networks.patches import (
     pad_for_blocks,
     patch_grid,
     patchify,
+    unpatch_centers,
     unpatchify,
 )
 
@@ -84,6 +85,19 @@ def test_patchify_refuses_a_volume_of_broken_patches() -> None:
 def test_unpatchify_refuses_a_broken_patch() -> None:
     with pytest.raises(ValueError, match=r"must be whole patches of \(2, 2, 2\) voxels, got 12 values"):
         unpatchify(torch.zeros(1, 1, 1, 1, 12), (2, 2, 2))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_unpatch_centers_puts_every_centre_where_it_was_cut_out(batch: int) -> None:
+    grid, center, patch = (2, 1, 3), (1, 3, 2), (2, 2, 1)
+    edges = (2, 6, 2)  # voxels of a centre
+    volume = torch.arange(batch * 2 * 4 * 6 * 6).reshape(batch, 2, 4, 6, 6)
+    cut_out = []
+    for b, *block in product(range(batch), *map(range, grid)):
+        z, y, x = (slice(place * edge, (place + 1) * edge) for place, edge in zip(block, edges, strict=True))
+        cut_out.append(patchify(volume[b : b + 1, :, z, y, x], patch).flatten(1, 3))
+    centers = torch.cat(cut_out)  # (blocks, 1 x 3 x 2 patches, 2 channels of 2 x 2 x 1 voxels)
+    assert torch.equal(unpatch_centers(centers, batch, grid, center, patch), volume)
 
 
 def test_patch_grid_counts_patches_along_each_axis() -> None:

@@ -71,6 +71,7 @@ def test_no_position_leaves_the_tokens_as_they_are() -> None:
     assert not position.state_dict()
 
 
-def test_unknown_position_is_refused() -> None:
-    with pytest.raises(ValueError, match="position must be one of sine, learned, none, got 'rotary'"):
-        PositionCode("rotary", (3, 3, 3), 12)
+@pytest.mark.parametrize("kind", ["rotary", "absolute", ""])
+def test_unknown_position_is_refused(kind: str) -> None:
+    with pytest.raises(ValueError, match=f"position must be one of sine, learned, none, got '{kind}'"):
+        PositionCode(kind, (3, 3, 3), 12)

@@ -89,6 +89,15 @@ def test_std_must_be_positive(std: float) -> None:
         WindowBank([ct(std=std)])
 
 
-def test_named_windows_can_all_be_built() -> None:
-    assert WindowBank([ct(windows_hu=list(WINDOWS_HU.values()))]).out_channels == len(WINDOWS_HU)
-    assert WINDOWS_HU["brain"] == (0.0, 80.0)
+def test_named_windows_are_those_of_radiology() -> None:
+    """Level and width in HU; the wide one is all that 12 bits hold."""
+    levels_and_widths = {
+        "brain": (40, 80),
+        "subdural": (80, 200),
+        "soft_tissue": (40, 400),
+        "bone": (500, 2000),
+        "lung": (-600, 1500),
+        "wide": (1023.5, 2**12 - 1),
+    }
+    assert {name: ((low + high) / 2, high - low) for name, (low, high) in WINDOWS_HU.items()} == levels_and_widths
+    assert WindowBank([ct(windows_hu=list(WINDOWS_HU.values()))]).out_channels == 6

@@ -17,7 +17,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunetv2_cfseg.networks.presets import PRESETS, preset
 from nnunetv2_cfseg.networks.windows import WINDOWS_HU
-from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME, CFSegPlanner
+from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME, SIZES, CFSegPlanner
 from nnunetv2_cfseg.planners.plan_and_preprocess import plan_and_preprocess
 
 NAME = "Dataset901_Phantom"
@@ -270,6 +270,18 @@ class TestPlansOfOtherModalities:
         network = network_from_plans(plans, channels=2)
         with torch.no_grad():
             assert network(torch.zeros(1, 2, 24, 24, 24)).shape == (1, 3, 24, 24, 24)
+
+
+def test_sizes_are_as_documented() -> None:
+    """In docs/reference/planning.md: memory target, width, depth, blocks a step and crop; heads have 32 dimensions."""
+    sizes = [(size.at_least_gb, size.embed_dim, size.depth, size.blocks, size.crop_voxels) for size in SIZES]
+    assert sizes == [
+        (16, 384, 8, 1024, 128 * 128 * 128),
+        (6, 256, 6, 512, 112 * 112 * 112),
+        (2, 192, 4, 256, 96 * 96 * 96),
+        (0, 128, 3, 96, 48 * 48 * 48),
+    ]
+    assert [size.embed_dim / size.num_heads for size in SIZES] == [32] * 4
 
 
 class TestPresets:

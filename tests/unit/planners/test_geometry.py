@@ -112,6 +112,21 @@ class TestChooseCrop:
         )
         assert crop == (32, 88, 88)
 
+    def test_counts_what_a_thin_scan_cannot_take_in_mm(self) -> None:
+        # A cube of 48 mm needs 24 slices of 2 mm, and there are 20: a plane of 11059.2 voxels of 0.25 mm2 is 52.6 mm
+        # wide, which is 105 voxels or 13 centres.
+        crop = choose_crop(
+            (2.0, 0.5, 0.5), (20, 400, 400), center_size=(2, 8, 8), block_size=(6, 24, 24), max_voxels=2 * 48**3
+        )
+        assert crop == (20, 104, 104)
+
+    def test_leaves_room_in_a_scan_that_is_thicker_in_mm_than_in_slices(self) -> None:
+        # A cube of 48 mm needs 12 slices of 4 mm, and there are 30.
+        crop = choose_crop(
+            (4.0, 1.0, 1.0), (30, 400, 400), center_size=(1, 4, 4), block_size=(3, 12, 12), max_voxels=48**3 // 4
+        )
+        assert crop == (12, 48, 48)
+
     def test_is_no_larger_than_the_scan(self) -> None:
         crop = choose_crop(
             (1.0, 1.0, 1.0), (20, 33, 40), center_size=(8, 8, 8), block_size=(24, 24, 24), max_voxels=128**3

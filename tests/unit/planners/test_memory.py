@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import weakref
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -155,6 +156,62 @@ def attend_with_residual(layer: EncoderLayer, tokens: torch.Tensor, picked: torc
         normed = layer.attention_norm(tokens)
         return queries + layer.attention(select_tokens(normed, picked), normed)
     return layer.attention_norm(queries + layer.attention(queries, tokens))
+
+
+#: 27 tokens of 16 floats, 8 of them the centre's, 24 voxels a patch (648 a block, 192 a centre), three windows.
+BY_HAND = _Network(
+    channels_in=1, channels=3, classes=5, tokens=27, queries=8, voxels=24, width=16, hidden=40, depth=2, heads=4,
+    pre_norm=True, gelu=True, learned_position=False, voxel_decoder=(6, 7),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        (
+            BY_HAND,
+            [
+                ((3 + 1) * 648, 0),  # image
+                (2 * 432, 432),  # embedding
+                (2 * 432, 3 * 432 + 2 * 432),  # attention of all tokens
+                (2 * 432, 27 * (16 + 40)),  # their feed-forward
+                (2 * 128, 3 * 128 + 2 * 432),  # attention of the centre's
+                (2 * 128, 8 * (16 + 40)),
+                (0, 2 * 128),  # final norm
+                (192 * (3 + 6 + 2 * 5 + 3 * 5), 192 * (2 * 5 + 7)),  # voxel decoder
+                (192 * (4 * 5 + 2), 192 * 5 * 5),  # loss
+            ],
+        ),
+        (
+            replace(BY_HAND, depth=1, pre_norm=False, gelu=False, voxel_decoder=None),
+            [
+                ((3 + 1) * 648, 0),
+                (2 * 432, 432),
+                (2 * 128, 3 * 128 + 2 * 432),
+                (2 * 128, 8 * (16 + 2 * 40)),  # ReLU's gradients of output and input
+                (0, 128),
+                (192 * (3 + 3 * 5), 192 * 5 + 128),  # linear decoder
+                (192 * (4 * 5 + 2), 192 * 5 * 5),
+            ],
+        ),
+        (
+            replace(BY_HAND, depth=1, queries=1, voxel_decoder=None),
+            [
+                ((3 + 1) * 648, 0),
+                (2 * 432, 432),
+                (2 * 16, 3 * 16 + 2 * 432),
+                (2 * 16, 16 + 40),
+                (0, 2 * 16),
+                (24 * (3 + 5), 24 * 5 + 16),  # a centre of one patch needs no copies of its logits
+                (24 * (4 * 5 + 2), 24 * 5 * 5),
+            ],
+        ),
+    ],
+    ids=["voxel decoder", "linear decoder", "centre of one patch"],
+)
+def test_stages_hold_what_is_counted_by_hand(network: _Network, expected: list[tuple[int, int]]) -> None:
+    """Floats a block, beyond those saved: in the forward and in the backward pass of each stage."""
+    assert [(stage.forward, stage.backward) for stage in network.stages()] == expected
 
 
 @pytest.mark.parametrize("preset_name", PRESETS)

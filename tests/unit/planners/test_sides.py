@@ -218,6 +218,17 @@ PAIRS = [
     ("pulmosinister", "pulmodexter"),
     ("LLUNG", "RLUNG"),
     ("izq_pulmon", "der_pulmon"),
+    ("leye", "reye"),
+    ("earl", "earr"),
+]
+
+#: Labels that differ as sides do, and are too short to name one.
+UNPAIRED = [
+    ("lob", "rob"),
+    ("til", "tir"),
+    ("al", "ar"),
+    ("g", "d"),
+    ("li", "re"),
 ]
 
 
@@ -238,6 +249,16 @@ def test_no_side_is_seen_in_all_of_them_together() -> None:
 @pytest.mark.parametrize("pair", PAIRS)
 def test_a_short_word_counts_with_its_opposite(pair: tuple[str, str]) -> None:
     assert sided_names(["background", *pair]) == list(pair)
+
+
+@pytest.mark.parametrize("pair", UNPAIRED)
+def test_labels_that_only_look_opposite_are_no_sides(pair: tuple[str, str]) -> None:
+    assert sided_names(["background", *pair]) == []
+
+
+def test_a_label_beside_a_side_is_none_itself() -> None:
+    """``rein_g`` is the opposite of ``rein_d``; ``rein_x`` is not."""
+    assert sided_names(["rein_g", "rein_d", "rein_x"]) == ["rein_g", "rein_d"]
 
 
 @pytest.mark.parametrize("name", ["li_Niere", "rein_g", "rene_s", "lkidney", "kidneyr", "LLUNG", "re-entry"])
@@ -281,4 +302,5 @@ def test_of_a_datasets_labels(names: list[str], sided: bool) -> None:
 def test_planning_says_which_labels_are_sided() -> None:
     assert describe_sides(["background", "rein_gauche", "liver"]).endswith("named after a side: rein_gauche")
     assert describe_sides([f"rib_left_{n}" for n in range(9)]).endswith("rib_left_5 and 3 more")
+    assert describe_sides([f"rib_left_{n}" for n in range(6)]).endswith(", rib_left_5")
     assert "may mirror left and right" in describe_sides(["background", "liver"])
