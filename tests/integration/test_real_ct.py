@@ -52,7 +52,7 @@ def test_head_and_neck_from_planning_to_evaluation(workspace: Any, real_ct_data:
     workspace.run(
         "nnUNetv2_predict",
         *("-i", str(scans), "-o", str(predictions), "-d", "501", "-c", "3d_fullres", *model),
-        *("-f", "0", "-device", "cpu", "-npp", "1", "-nps", "1", "--disable_tta"),
+        *("-f", "0", "-device", "cpu", "-npp", "0", "-nps", "0", "--disable_tta"),
     )
     scan, prediction = (sitk.ReadImage(str(next(folder.glob("*.nii.gz")))) for folder in (scans, predictions))
     assert prediction.GetSize() == scan.GetSize()
