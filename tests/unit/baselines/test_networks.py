@@ -21,6 +21,8 @@ from nnunetv2_cfseg.baselines.pytorch3dunet_networks import nnUNetTrainer_Residu
 from nnunetv2_cfseg.nnunet_ext import baseline_trainers
 from nnunetv2_cfseg.trainers.timed import nnUNetTrainer_timed
 
+pytestmark = pytest.mark.slow
+
 TRAINERS = (
     nnUNetTrainer_UNETR, nnUNetTrainer_SwinUNETR, nnUNetTrainer_UNetPlusPlus, nnUNetTrainer_UNet3D,
     nnUNetTrainer_ResidualUNet3D,

@@ -21,6 +21,8 @@ from nnunetv2_cfseg.data.pairing.sources import Sources, find_sources
 from nnunetv2_cfseg.imaging.slabs import annotate_slabs
 from nnunetv2_cfseg.nnunet.dataset_json import ignored_value, label_values
 
+pytestmark = pytest.mark.slow
+
 WriteRaw = Callable[..., Path]
 NAMES = [f"case_{i}" for i in range(5)]
 SETTINGS = PairSettings(4, "thin", values=(0, 1, 2))

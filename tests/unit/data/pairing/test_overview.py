@@ -15,6 +15,8 @@ from nnunetv2_cfseg.data.pairing.pair import Pair
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 from nnunetv2_cfseg.imaging.slabs import annotate_slabs
 
+pytestmark = pytest.mark.slow
+
 GridOf = Callable[..., VolumeGeometry]
 FACTOR = 4
 

@@ -17,6 +17,8 @@ from nnunetv2_cfseg.data.phantom.scanner import Scanner, scan
 from nnunetv2_cfseg.data.phantom.skull import Skull, build_skull
 from nnunetv2_cfseg.data.phantom.tissues import TISSUES
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (0, 1)
 ML = GRID.step_mm**3 / 1000
 

@@ -14,6 +14,8 @@ from nnunetv2_cfseg.data.phantom.background import Background, bleed_into, read_
 from nnunetv2_cfseg.data.phantom.case import PhantomCase, make_case
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, PhantomSettings
 
+pytestmark = pytest.mark.slow
+
 
 def write(file: Path, values: np.ndarray, spacing_mm: tuple[float, ...] = (3.0, 3.0, 3.0)) -> Path:
     image = sitk.GetImageFromArray(np.rint(values).astype(np.int16))

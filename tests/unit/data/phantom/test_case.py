@@ -14,6 +14,8 @@ from nnunetv2_cfseg.data.phantom.head import build_head
 from nnunetv2_cfseg.data.phantom.render import Voxels, render
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, FREQUENCIES, PhantomSettings
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = PhantomSettings(
     matrix=(40, 48, 52), spacing_mm=(4.0, 4.5, 4.2), supersampling=1, frequencies=dict.fromkeys(CLASSES, 1.0)
 )

@@ -17,6 +17,8 @@ from nnunetv2_cfseg.data.phantom.head import GRID, build_head, place_head
 from nnunetv2_cfseg.data.phantom.settings import CLASSES
 from nnunetv2_cfseg.data.phantom.skull import Skull, build_skull
 
+pytestmark = pytest.mark.slow
+
 ML = GRID.step_mm**3 / 1000
 #: A voxel that is half lesion has its centre within half a voxel of it.
 VOXEL_MM = 1.5
