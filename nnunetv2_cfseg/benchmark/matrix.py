@@ -2,87 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_cfseg.benchmark import limits, row_checks
+from nnunetv2_cfseg.benchmark import limits
 from nnunetv2_cfseg.benchmark.matrix_file import MatrixFile
+from nnunetv2_cfseg.benchmark.row import NNUNET_PLANNER, OUR_PLANNERS, Row
+from nnunetv2_cfseg.benchmark.row_order import check_order
 from nnunetv2_cfseg.files.schema import check_document
 from nnunetv2_cfseg.files.yaml_files import read_yaml
 from nnunetv2_cfseg.nnunet.datasets import dataset_number
-
-#: Commands that predict: nnU-Net's, or ours, which only takes models of this package's network.
-PREDICTORS = ("nnUNetv2_predict", "cfseg predict")
-#: Our planners, which are run by ``cfseg plan_and_preprocess``.
-OUR_PLANNERS = ("CFSegPlanner", "ThinThickPlanner")
-NNUNET_PLANNER = "ExperimentPlanner"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A way to train and predict, or existing predictions.
-
-    Attributes:
-        name: its name in tables.
-        trainer: name of the trainer; empty for a row that trains nothing.
-        planner: makes the plans if they do not exist; if empty, nnU-Net's planner, or none if ``plans`` are named.
-        preset: preset of the network, for our planners.
-        plans: name of the plans; if empty, it is made from planner, preset and memory target.
-        configuration: configuration of the plans; if empty, the benchmark's.
-        predict: one of PREDICTORS.
-        arguments: additional flags for ``predict``.
-        changes: changes to the plans' configuration, such as ``architecture.arch_kwargs.depth: 2``, for which new
-            plans are written.
-        datasets: datasets that the row is for; if empty, all of the benchmark's.
-        labels: ``thin`` trains on the thin labels of a dataset of pairs; if empty, on the dataset's own labels.
-        after: name of the row whose weights it starts from, except for the last layer, as with nnU-Net's
-            ``-pretrained_weights``.
-        model: instead of a trainer: a model folder below the dataset's folder in ``nnUNet_results``, of which the
-            cell's fold predicts.
-        predictions: instead of a trainer: a folder below the raw dataset's, such as ``labelsTs``, to score as it is.
-    """
-
-    name: str
-    trainer: str = ""
-    planner: str = ""
-    preset: str = "default"
-    plans: str = ""
-    configuration: str = ""
-    predict: str = "nnUNetv2_predict"
-    arguments: tuple[str, ...] = ()
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    datasets: tuple[str, ...] = ()
-    labels: str = ""
-    after: str = ""
-    model: str = ""
-    predictions: str = ""
-
-    def __post_init__(self) -> None:
-        limits.check_title(self.name, self.slug if isinstance(self.name, str) else "")
-        if not (self.model or self.predictions):
-            limits.check_class_name(self.trainer, f"the trainer of row {self.name}")
-        if self.planner:
-            limits.check_class_name(self.planner, f"the planner of row {self.name}")
-        for setting in ("preset", "plans", "configuration"):
-            if getattr(self, setting):
-                limits.check_plain(getattr(self, setting), f"{setting} of row {self.name}")
-        for dataset in self.datasets:
-            limits.check_plain(dataset, f"a dataset of row {self.name}")
-        if self.predict not in PREDICTORS:
-            predictors = " or ".join(PREDICTORS)
-            raise ValueError(f"predict must be {predictors}, got {self.predict}: row {self.name}")
-        limits.check_arguments(self.arguments, self.name)
-        limits.check_changes(self.changes, self.name)
-        row_checks.check_labels(self)
-        row_checks.check_kind(self)
-
-    @property
-    def slug(self) -> str:
-        """The name in a form that a folder can have."""
-        return re.sub(r"[^0-9A-Za-z]+", "_", self.name).strip("_")
 
 
 @dataclass(frozen=True)
@@ -133,7 +64,7 @@ class Matrix:
             if row.preset != "default" and row.planner not in OUR_PLANNERS:
                 planner = row.planner or NNUNET_PLANNER
                 raise ValueError(f"a preset is for {' and '.join(OUR_PLANNERS)}, got {planner}: row {row.name}")
-        row_checks.check_order(self)
+        check_order(self.rows, self.datasets, network_of=self._network_of)
 
     def _check_limits(self) -> None:
         for dataset in self.datasets:
@@ -174,7 +105,7 @@ class Matrix:
 
     def rows_of(self, dataset: str) -> list[Row]:
         """The rows that run on a dataset."""
-        return [row for row in self.rows if not row.datasets or dataset in row.datasets]
+        return [row for row in self.rows if row.is_for(dataset)]
 
     def with_dataset_names(self, name_of: Callable[[str], str]) -> Matrix:
         """The matrix with other names of its datasets, also in its rows; other datasets of rows keep their names."""
@@ -189,6 +120,11 @@ class Matrix:
     def configuration_of(self, row: Row) -> str:
         """The configuration of a row's plans."""
         return row.configuration or self.configuration
+
+    def _network_of(self, row: Row) -> tuple[Any, ...]:
+        """The settings of a row that determine its network; loading the weights checks the rest."""
+        architecture = {path: value for path, value in row.changes.items() if path.split(".")[0] == "architecture"}
+        return self.plans_of(row), self.configuration_of(row), architecture
 
     def plans_of(self, row: Row) -> str:
         """The name of a row's plans before its changes."""

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2_cfseg.benchmark.limits import check_plain
-from nnunetv2_cfseg.benchmark.matrix import NNUNET_PLANNER, OUR_PLANNERS, Cell, Matrix
+from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
+from nnunetv2_cfseg.benchmark.row import NNUNET_PLANNER, OUR_PLANNERS
 from nnunetv2_cfseg.benchmark.thin_labels import data_folders, link_thin_dataset, trained_dataset
 from nnunetv2_cfseg.files.atomic_files import write_json
-from nnunetv2_cfseg.files.text_files import read_any_json, read_json
+from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.nnunet.cfseg_section import SECTION
 from nnunetv2_cfseg.nnunet.datasets import RAW, Dataset, find_dataset
 from nnunetv2_cfseg.nnunet.environment import require_folders
 from nnunetv2_cfseg.nnunet.plans import configurations_of, resolve
 from nnunetv2_cfseg.nnunet.renamed_keys import new_path, with_new_names
-from nnunetv2_cfseg.nnunet.splits import NNUNET_FOLDS, SPLITS, write_splits
+from nnunetv2_cfseg.nnunet.splits import NNUNET_FOLDS, SPLITS, read_splits, write_splits
 from nnunetv2_cfseg.processes.subprocess_runner import CommandRunner
 
 
@@ -85,11 +86,9 @@ def is_preprocessed(dataset: Dataset, plans: str, configuration: str) -> bool:
 
 def write_nnunet_splits(dataset: Dataset) -> None:
     """Write the folds that nnU-Net writes when it first trains, because parallel cells would all write them."""
-    nnunet_splits = Dataset(dataset.name).preprocessed / SPLITS
-    if (
-        dataset.preprocessed != nnunet_splits.parent and nnunet_splits.is_file()
-    ):  # thin labels use the thick ones' folds
-        write_splits(dataset.preprocessed, read_any_json(nnunet_splits))
+    source = Dataset(dataset.name)
+    if source != dataset and (source.preprocessed / SPLITS).is_file():  # thin labels use the thick ones' folds
+        write_splits(dataset.preprocessed, read_splits(source.preprocessed / SPLITS))
     if not (dataset.preprocessed / SPLITS).is_file():
         from nnunetv2.utilities.crossval_split import generate_crossval_split  # slow to import
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunetv2_cfseg.benchmark.matrix import Cell, Row
+from nnunetv2_cfseg.benchmark.matrix import Cell
+from nnunetv2_cfseg.benchmark.row import Row
 from nnunetv2_cfseg.nnunet.datasets import PREPROCESSED, RAW, Dataset
 
 #: Folder of thin labels in a dataset of ``cfseg make_pairs``.
@@ -23,7 +24,7 @@ def data_folders(row: Row, output: Path) -> dict[str, str]:
     Args:
         output: the benchmark's folder.
     """
-    return {name: str(output.resolve() / FOLDER / name) for name in (RAW, PREPROCESSED)} if row.labels == "thin" else {}
+    return {name: str(_folder(output, name)) for name in (RAW, PREPROCESSED)} if row.labels == "thin" else {}
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class ThinDataset(Dataset):
     @property
     def raw(self) -> Path:
         """The folder of scans and thin labels."""
-        return self.output.resolve() / FOLDER / RAW / self.name
+        return _folder(self.output, RAW) / self.name
 
     @property
     def preprocessed(self) -> Path:
         """The folder of plans and preprocessed cases."""
-        return self.output.resolve() / FOLDER / PREPROCESSED / self.name
+        return _folder(self.output, PREPROCESSED) / self.name
 
 
 def trained_dataset(cell: Cell, output: Path) -> Dataset:
@@ -70,6 +71,11 @@ def link_thin_dataset(dataset: str, output: Path) -> None:
             continue
         _link(entry, made.raw / entry.name)
     _link(source / THIN_LABELS, made.raw / "labelsTr")
+
+
+def _folder(output: Path, variable: str) -> Path:
+    """What one of nnU-Net's variables names for datasets with thin labels."""
+    return output.resolve() / FOLDER / variable
 
 
 def _link(target: Path, link: Path) -> None:

@@ -79,7 +79,8 @@ def _check_counts(args: argparse.Namespace) -> None:
 
 
 def _matrix(args: argparse.Namespace) -> Matrix:
-    from nnunetv2_cfseg.benchmark.matrix import Row, make_matrix, only_rows, read_matrix
+    from nnunetv2_cfseg.benchmark.matrix import make_matrix, only_rows, read_matrix
+    from nnunetv2_cfseg.benchmark.row import Row
 
     settings: dict[str, Any] = {
         "datasets": args.d, "folds": args.f, "seeds": args.seeds, "budget_s": args.budget, "device": args.device,

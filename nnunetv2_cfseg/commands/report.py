@@ -99,9 +99,11 @@ def _report_evaluation(args: argparse.Namespace, output: Path, dataset_json: Pat
     from nnunetv2_cfseg.evaluation.metrics import MetricSettings
     from nnunetv2_cfseg.evaluation.report.write import write_report
     from nnunetv2_cfseg.evaluation.saved_table import read_evaluation, summary_of
-    from nnunetv2_cfseg.nnunet.classes import read_dataset
+    from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json
 
-    cases = pair_cases(args.gt_folder, args.pred_folder, read_dataset(dataset_json)["file_ending"], chill=args.chill)
+    cases = pair_cases(
+        args.gt_folder, args.pred_folder, read_dataset_json(dataset_json)["file_ending"], chill=args.chill
+    )
     files = [file for case in cases for file in (case.truth, case.prediction)]
     table: Path | None = getattr(args, "from")
     tables = [] if table is None else [table, summary_of(table)]
@@ -134,13 +136,14 @@ def _report_predictions(args: argparse.Namespace, output: Path, dataset_json: Pa
     from nnunetv2_cfseg.evaluation.report.observations import observe_folder
     from nnunetv2_cfseg.evaluation.report.unreferenced import write_unreferenced_report
     from nnunetv2_cfseg.imaging.segmentations import case_files
-    from nnunetv2_cfseg.nnunet.classes import read_classes, read_dataset  # slow to import
+    from nnunetv2_cfseg.nnunet.classes import read_classes  # slow to import
+    from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json
 
     for name, default in OF_A_REFERENCE.items():
         if getattr(args, name) != default:
             raise ValueError(f"--{name} needs a reference, and there is none; use cfseg report GT PRED")
     classes = read_classes(dataset_json)
-    files = case_files(args.pred_folder, read_dataset(dataset_json)["file_ending"])
+    files = case_files(args.pred_folder, read_dataset_json(dataset_json)["file_ending"])
     images = _check(args, output, list(files), [*files.values(), dataset_json])
     observations = observe_folder(files, classes, num_processes=args.np, progress=not args.no_pbar)
     write_unreferenced_report(

@@ -10,9 +10,10 @@ from nnunetv2_cfseg.errors.printable import printable
 
 #: Makes ``cfseg`` print the traceback of an error as well.
 TRACEBACK_VARIABLE = "CFSEG_TRACEBACK"
-#: What Python, torch, SimpleITK and the system's loader say when memory runs out.
+#: What Python, numpy, torch, SimpleITK and the system's loader say when memory runs out.
 MEMORY_SIGNS = (
     "allocate memory",
+    "unable to allocate",
     "out of memory",
     "bad allocation",
     "bad_alloc",

@@ -17,7 +17,8 @@ from nnunetv2_cfseg.evaluation.metrics import MetricSettings, measure
 from nnunetv2_cfseg.files.schema import read_document
 from nnunetv2_cfseg.imaging.labels import check_labels
 from nnunetv2_cfseg.imaging.segmentations import check_same_grid, read_segmentation
-from nnunetv2_cfseg.nnunet.classes import Classes, read_classes, read_dataset
+from nnunetv2_cfseg.nnunet.classes import Classes, read_classes
+from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json
 from nnunetv2_cfseg.nnunet.plans import LIMIT_BYTES as PLANS_LIMIT_BYTES
 from nnunetv2_cfseg.nnunet.plans import ReaderPlans
 from nnunetv2_cfseg.processes.parallel_map import parallel_map
@@ -83,7 +84,7 @@ def evaluate_folders(
     """
     if num_processes < 1:
         raise ValueError(f"the number of processes must be >= 1, got {num_processes}")
-    classes, file_ending = read_classes(dataset_json), read_dataset(dataset_json)["file_ending"]
+    classes, file_ending = read_classes(dataset_json), read_dataset_json(dataset_json)["file_ending"]
     if plans_json is not None:
         check_reader(plans_json)
     cases = pair_cases(truth, prediction, file_ending, chill=chill)

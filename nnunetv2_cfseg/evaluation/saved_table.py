@@ -23,7 +23,8 @@ from nnunetv2_cfseg.files.checksum import sha256, sha256_of_text
 from nnunetv2_cfseg.files.csv_cells import safe_cell
 from nnunetv2_cfseg.files.schema import short
 from nnunetv2_cfseg.files.text_files import read_json, read_text, require_regular_file
-from nnunetv2_cfseg.nnunet.classes import Classes, read_classes, read_dataset
+from nnunetv2_cfseg.nnunet.classes import Classes, read_classes
+from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json
 
 #: Goes up when a measure changes in a way that its definition does not show.
 FORMAT = 1
@@ -94,7 +95,7 @@ def read_evaluation(
         ValueError: the table belongs to other files, cases, classes or settings, or has changed since it was written.
         OSError: a file cannot be read.
     """
-    classes, file_ending = read_classes(dataset_json), read_dataset(dataset_json)["file_ending"]
+    classes, file_ending = read_classes(dataset_json), read_dataset_json(dataset_json)["file_ending"]
     if plans_json is not None:
         check_reader(plans_json)
     cases = pair_cases(truth, prediction, file_ending, chill=chill)

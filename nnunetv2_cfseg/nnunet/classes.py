@@ -57,7 +57,7 @@ def read_classes(dataset_json: Path) -> Classes:
     Raises:
         ValueError: there is no ``dataset.json``, or nnU-Net does not accept its labels.
     """
-    content = read_dataset(dataset_json)
+    content = read_dataset_json(dataset_json)
     labels = content["labels"]
     try:
         entries = dict(check_document(content, DatasetJson, str(dataset_json)).labels)
@@ -73,15 +73,6 @@ def read_classes(dataset_json: Path) -> Classes:
     except ValueError as error:
         raise ValueError(f"{error}: {dataset_json}") from error
     return Classes(foreground, ignore, known if ignore is None else known | {ignore})
-
-
-def read_dataset(dataset_json: Path) -> dict[str, Any]:
-    """Read a ``dataset.json``; its ``labels`` and ``file_ending``, which an evaluation needs, are checked.
-
-    Raises:
-        ValueError: it is missing, no JSON object, or lacks an entry.
-    """
-    return read_dataset_json(dataset_json)
 
 
 def _labels(entries: Mapping[str, tuple[int, ...]]) -> tuple[SegmentationClass, ...]:

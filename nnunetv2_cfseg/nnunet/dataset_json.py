@@ -89,6 +89,15 @@ def read_dataset_json(file: Path, kind: type[DatasetJson] = DatasetJson) -> dict
     return content
 
 
+def read_raw_dataset_json(file: Path) -> dict[str, Any]:
+    """Read a raw dataset's ``dataset.json``.
+
+    Raises:
+        ValueError: it is missing, no JSON, or lacks an entry that nnU-Net needs.
+    """
+    return read_dataset_json(file, RawDatasetJson)
+
+
 def check_heads(dataset: DatasetJson, file: str) -> None:
     """Check that a network's outputs can be written as the labels.
 
@@ -145,12 +154,3 @@ def without_files(content: Mapping[str, Any]) -> dict[str, Any]:
     kept = ("channel_names", "modality", "labels", "regions_class_order", "file_ending", "numTraining",
             "overwrite_image_reader_writer")  # fmt: skip
     return {key: content[key] for key in kept if key in content}
-
-
-def read_raw_dataset_json(file: Path) -> dict[str, Any]:
-    """Read a raw dataset's ``dataset.json``.
-
-    Raises:
-        ValueError: it is missing, no JSON, or lacks an entry that nnU-Net needs.
-    """
-    return read_dataset_json(file, RawDatasetJson)

@@ -86,11 +86,13 @@ def plan_and_preprocess(
     )
     presets.preset(preset)  # refuse an unknown name now, not after an hour of reading scans
     planner_of_preset = type(planner_class.__name__, (planner_class,), {"preset_name": preset})
+    for_pairs = planner_class is ThinThickPlanner
     for dataset_id in dataset_ids:
+        dataset = find_dataset(dataset_id, what="-d")
         _check_dataset(
-            dataset_id, plans_name, num_processes_fingerprint, clean=clean, progress=progress, assume_hu=assume_hu
+            dataset, plans_name, num_processes_fingerprint, clean=clean, progress=progress, assume_hu=assume_hu
         )
-        if planner_class is not ThinThickPlanner and (find_dataset(dataset_id).raw / SIDECAR).is_file():
+        if not for_pairs and (dataset.raw / SIDECAR).is_file():
             say("this is a dataset of pairs; paired training needs -pl ThinThickPlanner")
     for dataset_id in dataset_ids:
         with ending_with_us(), _in_one_sentence(dataset_id):
@@ -110,16 +112,14 @@ def plan_and_preprocess(
                 overwrite_plans_name=plans_name,
             )
             if preprocess:
-                are_pairs = planner_class is ThinThickPlanner
                 with _whole_or_nothing(dataset_id, plans_name, configurations):
-                    _preprocess(dataset_id, plans_name, configurations, num_processes, are_pairs, verbose, progress)
+                    _preprocess(dataset_id, plans_name, configurations, num_processes, for_pairs, verbose, progress)
 
 
 def _check_dataset(
-    dataset_id: int, plans_name: str, num_processes: int, *, clean: bool, progress: bool, assume_hu: bool
+    dataset: Dataset, plans_name: str, num_processes: int, *, clean: bool, progress: bool, assume_hu: bool
 ) -> None:
     """Check a raw dataset's files, folds and cases, and warn about its folds."""
-    dataset = find_dataset(dataset_id, what="-d")
     raw, preprocessed = dataset.raw, dataset.preprocessed
     cases = _find_cases(dataset, plans_name, clean=clean)
     check_splits(raw, preprocessed, cases)

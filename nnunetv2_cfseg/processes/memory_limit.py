@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-#: Texts in the errors that numpy, torch, SimpleITK and threading raise when memory runs out.
-SIGNS = ("can't allocate memory", "out of memory", "bad allocation", "bad_alloc", "can't start new thread",
-         "cannot allocate memory", "unable to allocate")  # fmt: skip
+from nnunetv2_cfseg.errors.error_sentence import is_out_of_memory
+
 #: Where Linux says how much a container may have.
 CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 #: What a process needs besides its work: threads, pipes, code that is loaded late.
@@ -82,7 +81,7 @@ def in_one_sentence() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        text = " ".join(str(error).split())
-        if isinstance(error, MemoryError) or any(sign in text.lower() for sign in SIGNS):
+        if is_out_of_memory(error):
+            text = " ".join(str(error).split())
             raise OSError(f"memory ran out{f' ({text})' if text else ''}") from error
         raise

@@ -9,7 +9,8 @@ from pathlib import Path
 from nnunetv2_cfseg.errors.failures import explain
 from nnunetv2_cfseg.files.atomic_files import write_json
 from nnunetv2_cfseg.files.output_paths import check_not_read
-from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass, read_classes, read_dataset
+from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass, read_classes
+from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json
 from nnunetv2_cfseg.processes.parallel_map import parallel_map
 from nnunetv2_cfseg.processes.progress_bar import progress_bar
 from nnunetv2_cfseg.quantify.case import CaseQuantities, mesh_name, quantify_case
@@ -89,7 +90,7 @@ def quantify(
     check_output(output)
     dataset_json = dataset_json or default_dataset_json(inputs)
     classes = read_classes(dataset_json)
-    file_ending = read_dataset(dataset_json)["file_ending"]
+    file_ending = read_dataset_json(dataset_json)["file_ending"]
     scans = find_scans(inputs, file_ending=file_ending, images=images, series=settings.series)
     visits = _visits(settings, [scan.case for scan in scans])
     if settings.mesh:

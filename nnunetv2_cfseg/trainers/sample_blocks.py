@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -49,11 +50,27 @@ class SampleBlocks(BasicTransform):
         beyond: torch.Tensor | None = data_dict.pop(BEYOND_KEY, None)
         if beyond is not None and self.beyond_scan.shows_scan and not inside_starts(beyond, self.center_size).any():
             target = continue_labels(target, beyond)
-        # nnU-Net seeds numpy's global stream in every worker; all randomness of this step comes from it.
-        rng = np.random.default_rng(np.random.randint(2**31, size=4))
-        starts = draw_centers(
+        starts = self.draw(self.sampling.blocks_per_crop, image, target, beyond, self.new_rng())
+        data_dict["image"] = self.cut(image, starts)
+        data_dict["segmentation"] = cut_blocks(target, starts, size=self.center_size)
+        return data_dict
+
+    def new_rng(self) -> np.random.Generator:
+        """The source of all randomness of this step: numpy's global stream, which nnU-Net seeds in every worker."""
+        return np.random.default_rng(np.random.randint(2**31, size=4))
+
+    def draw(
+        self,
+        count: int,
+        image: torch.Tensor,
+        target: torch.Tensor,
+        beyond: torch.Tensor | None,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """Draw the starts of ``count`` centres, (count, 3)."""
+        return draw_centers(
             target,
-            self.sampling,
+            replace(self.sampling, blocks_per_crop=count),
             center_size=self.center_size,
             block_size=self.block_size,
             ignore_label=self.ignore_label,
@@ -61,11 +78,10 @@ class SampleBlocks(BasicTransform):
             looks_like_foreground=self._looks_like_foreground(image),
             beyond_scan=beyond,
         )
-        data_dict["image"] = cut_blocks(
-            image, starts, size=self.block_size, margin=self.margin, beyond_scan=self.beyond_scan
-        )
-        data_dict["segmentation"] = cut_blocks(target, starts, size=self.center_size)
-        return data_dict
+
+    def cut(self, image: torch.Tensor, starts: np.ndarray) -> torch.Tensor:
+        """Cut out the blocks around centres with these starts."""
+        return cut_blocks(image, starts, size=self.block_size, margin=self.margin, beyond_scan=self.beyond_scan)
 
     def _looks_like_foreground(self, image: torch.Tensor) -> torch.Tensor | None:
         if self.foreground_range is None:

@@ -6,7 +6,7 @@ counted by :class:`SlabBlocks`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nnunetv2_cfseg.trainers.beyond_scan import BEYOND_KEY, continue_labels
-from nnunetv2_cfseg.trainers.blocks import BlockSampling, cut_blocks, draw_centers
+from nnunetv2_cfseg.trainers.blocks import BlockSampling, cut_blocks
 from nnunetv2_cfseg.trainers.sample_blocks import SampleBlocks
 
 
@@ -102,12 +102,11 @@ class SampleSlabBlocks(SampleBlocks):
             thick_beyond = beyond.unflatten(0, (-1, self.factor)).any(1)
             if self.beyond_scan.shows_scan:  # the slabs next to a centre's show where its labels change
                 thick_target = continue_labels(thick_target, thick_beyond)
-        # nnU-Net seeds numpy's global stream in every worker; all randomness of this step comes from it.
-        rng = np.random.default_rng(np.random.randint(2**31, size=4))
-        thick = self._draw(self.blocks.columns + self.blocks.thick, thick_image, thick_target, thick_beyond, rng)
-        alone = self._draw(self.blocks.thin, image, target, beyond, rng)
+        rng = self.new_rng()
+        thick = self.draw(self.blocks.columns + self.blocks.thick, thick_image, thick_target, thick_beyond, rng)
+        alone = self.draw(self.blocks.thin, image, target, beyond, rng)
         thin = np.concatenate([self._below(thick[: self.blocks.columns]), alone])
-        data_dict["image"] = torch.cat([self._cut(thick_image, thick), self._cut(image, thin)])
+        data_dict["image"] = torch.cat([self.cut(thick_image, thick), self.cut(image, thin)])
         data_dict["segmentation"] = list(self._targets(thick_target, thick=thick, thin=thin))
         return data_dict
 
@@ -118,10 +117,6 @@ class SampleSlabBlocks(SampleBlocks):
         """
         steps = [[i * self.center_size[0], 0, 0] for i in range(self.factor)]
         return (columns[:, None] * (self.factor, 1, 1) + steps).reshape(-1, 3)
-
-    def _cut(self, image: Tensor, starts: np.ndarray) -> Tensor:
-        """The blocks around centres with these starts."""
-        return cut_blocks(image, starts, size=self.block_size, margin=self.margin, beyond_scan=self.beyond_scan)
 
     def _targets(self, thick_target: Tensor, *, thick: np.ndarray, thin: np.ndarray) -> SlabTargets:
         """The labels of centres, from the labels of all slabs and the starts of thick and thin centres."""
@@ -134,22 +129,13 @@ class SampleSlabBlocks(SampleBlocks):
             offset=torch.from_numpy(thin[:, 0] % self.factor),
         )
 
-    def _draw(
+    def draw(
         self, count: int, image: Tensor, target: Tensor, beyond: Tensor | None, rng: np.random.Generator
     ) -> np.ndarray:
-        """Draw the starts of ``count`` centres, (count, 3)."""
+        """Draw as for other blocks, but maybe none: no term of the loss may want this kind."""
         if not count:
             return np.empty((0, 3), dtype=np.int64)
-        return draw_centers(
-            target,
-            replace(self.sampling, blocks_per_crop=count),
-            center_size=self.center_size,
-            block_size=self.block_size,
-            ignore_label=self.ignore_label,
-            rng=rng,
-            looks_like_foreground=self._looks_like_foreground(image),
-            beyond_scan=beyond,
-        )
+        return super().draw(count, image, target, beyond, rng)
 
 
 def average_slabs(image: Tensor, factor: int) -> Tensor:

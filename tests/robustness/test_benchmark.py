@@ -17,7 +17,8 @@ from nnunetv2_cfseg.benchmark import run
 from nnunetv2_cfseg.benchmark.cell import is_done
 from nnunetv2_cfseg.benchmark.folds import check_folds
 from nnunetv2_cfseg.benchmark.launch import Failure, run_cells, try_cell
-from nnunetv2_cfseg.benchmark.matrix import Matrix, Row, read_matrix
+from nnunetv2_cfseg.benchmark.matrix import Matrix, read_matrix
+from nnunetv2_cfseg.benchmark.row import Row
 from nnunetv2_cfseg.cli import main
 from nnunetv2_cfseg.files.checksum import sha256
 

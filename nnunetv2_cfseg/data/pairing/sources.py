@@ -94,13 +94,13 @@ def _dataset_file(*folders: Path) -> Path:
         ValueError: none does.
     """
     files = [folder / "dataset.json" for folder in dict.fromkeys(folders)]
-    found = next((file for file in files if file.is_file()), None)
-    if found is None:
+    existing = next((file for file in files if file.is_file()), None)
+    if existing is None:
         raise ValueError(
             f"there is no dataset.json; it must lie beside the labels, or be named with -djfile: "
             f"{' or '.join(str(file) for file in reversed(files))}"
         )
-    return found
+    return existing
 
 
 def _check_dataset_json(content: dict[str, Any], file: Path) -> None:

@@ -20,7 +20,7 @@ from nnunetv2_cfseg.evaluation.evaluate import evaluate_folders
 from nnunetv2_cfseg.evaluation.files import find_factor
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings
 from nnunetv2_cfseg.evaluation.saved_table import read_evaluation
-from nnunetv2_cfseg.nnunet.classes import read_dataset
+from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ def compare_folders(
     dataset_json = dataset_json or find_dataset_json(folders)
     if "boundary_Dice" in metrics:
         settings = _with_factor(settings, truth, dataset_json)
-    cases = common_cases(truth, named, file_ending=read_dataset(dataset_json)["file_ending"], only_common=only_common)
+    cases = common_cases(
+        truth, named, file_ending=read_dataset_json(dataset_json)["file_ending"], only_common=only_common
+    )
     shared: dict[str, Any] = {"dataset_json": dataset_json, "settings": settings, "chill": only_common}
     evaluated = {}
     for position, (name, folder) in enumerate(named.items()):

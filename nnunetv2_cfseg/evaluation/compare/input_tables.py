@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 
 from nnunetv2_cfseg.imaging.segmentations import case_files
-from nnunetv2_cfseg.nnunet.classes import read_dataset
+from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json
 
 #: Number of missing cases that an error message names.
 MOST_NAMED = 5
@@ -66,9 +66,9 @@ def find_dataset_json(folders: Sequence[Path]) -> Path:
     file = folders[0] / DATASET_JSON
     if not file.is_file():
         raise ValueError(f"there is no dataset.json, name one with -djfile: {file}")
-    labels = read_dataset(file)["labels"]
+    labels = read_dataset_json(file)["labels"]
     for other in (folder / DATASET_JSON for folder in folders[1:]):
-        if other.is_file() and read_dataset(other)["labels"] != labels:
+        if other.is_file() and read_dataset_json(other)["labels"] != labels:
             raise ValueError(
                 f"the labels differ from those in {file}; compared predictions must have the same labels, or name a "
                 f"dataset.json for all with -djfile: {other}"

@@ -12,7 +12,8 @@ import pytest
 
 from nnunetv2_cfseg.benchmark import cell
 from nnunetv2_cfseg.benchmark.cell import measured, run_cell
-from nnunetv2_cfseg.benchmark.matrix import Matrix, Row
+from nnunetv2_cfseg.benchmark.matrix import Matrix
+from nnunetv2_cfseg.benchmark.row import Row
 from nnunetv2_cfseg.files.atomic_files import write_json
 from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.nnunet.environment import FOLDERS

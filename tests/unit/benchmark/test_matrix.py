@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from nnunetv2_cfseg.benchmark.matrix import Matrix, Row, make_matrix, only_rows, read_matrix
+from nnunetv2_cfseg.benchmark.matrix import Matrix, make_matrix, only_rows, read_matrix
+from nnunetv2_cfseg.benchmark.row import Row
 
 YAML = """
 datasets: [501]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 
-from nnunetv2_cfseg.benchmark.matrix import Matrix, Row
+from nnunetv2_cfseg.benchmark.matrix import Matrix
 from nnunetv2_cfseg.benchmark.prepare import (
     dataset_name,
     is_preprocessed,
@@ -19,6 +19,7 @@ from nnunetv2_cfseg.benchmark.prepare import (
     write_changed_plans,
     write_nnunet_splits,
 )
+from nnunetv2_cfseg.benchmark.row import Row
 from nnunetv2_cfseg.benchmark.scans import find_scans
 from nnunetv2_cfseg.nnunet.datasets import Dataset
 

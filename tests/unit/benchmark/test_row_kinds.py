@@ -17,8 +17,9 @@ from nnunetv2_cfseg.benchmark.cell import run_cell
 from nnunetv2_cfseg.benchmark.cell_queue import CellQueue
 from nnunetv2_cfseg.benchmark.collect import collect
 from nnunetv2_cfseg.benchmark.launch import run_cells
-from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix, Row, make_matrix, only_rows, read_matrix
+from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix, make_matrix, only_rows, read_matrix
 from nnunetv2_cfseg.benchmark.prepare import prepare
+from nnunetv2_cfseg.benchmark.row import Row
 from nnunetv2_cfseg.benchmark.run import announcement, remember
 from nnunetv2_cfseg.benchmark.tables import blocks
 from nnunetv2_cfseg.files.atomic_files import write_json

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass, read_classes, read_dataset
+from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass, read_classes
+from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json
 
 
 def write(folder: Path, labels: Any, **entries: Any) -> Path:
@@ -103,10 +104,10 @@ def test_refuses_what_is_no_dataset_json(tmp_path: Path, content: str, named: st
     file = tmp_path / "dataset.json"
     file.write_text(content)
     with pytest.raises(ValueError, match=named) as error:
-        read_dataset(file)
+        read_dataset_json(file)
     assert str(error.value).endswith(f": {file}")
 
 
 def test_refuses_a_missing_dataset_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"dataset.json must be a file, and there is none: .*dataset.json$"):
-        read_dataset(tmp_path / "dataset.json")
+        read_dataset_json(tmp_path / "dataset.json")
