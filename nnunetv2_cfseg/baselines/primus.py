@@ -10,8 +10,11 @@ from nnunetv2_cfseg.trainers.optimization import WarmupPolyLR
 from nnunetv2_cfseg.trainers.timed import nnUNetTrainer_timed
 
 
-class nnUNetTrainer_Primus_S_timed(nnUNetTrainer_timed, nnUNet_Primus_S_Trainer):
-    """Primus S with its own optimiser; 5 % of the budget is warm-up, like Primus' 50 of 1000 epochs."""
+class UnstagedPrimus_S(nnUNet_Primus_S_Trainer):
+    """Primus S with its own optimiser and one schedule for warm-up and decay, which the clock can follow.
+
+    5 % of the schedule is warm-up, like Primus' 50 of 1000 epochs.
+    """
 
     warmup_share = 0.05
 
@@ -26,6 +29,10 @@ class nnUNetTrainer_Primus_S_timed(nnUNetTrainer_timed, nnUNet_Primus_S_Trainer)
         """Start nnU-Net's epoch, not Primus', which would replace the schedule after 50 epochs."""
         nnUNetTrainer.on_train_epoch_start(self)
 
-    def restore(self, filename: str) -> None:
+    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         """Load a checkpoint as nnU-Net does, not as Primus does, which would replace the schedule too."""
-        nnUNetTrainer.load_checkpoint(self, filename)
+        nnUNetTrainer.load_checkpoint(self, filename_or_checkpoint)
+
+
+class nnUNetTrainer_Primus_S_timed(nnUNetTrainer_timed, UnstagedPrimus_S):
+    """Primus S with its own optimiser, stopped by the clock."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from nnunetv2_cfseg.benchmark import limits
 from nnunetv2_cfseg.benchmark.matrix_file import MatrixFile
-from nnunetv2_cfseg.benchmark.row import NNUNET_PLANNER, OUR_PLANNERS, Row
+from nnunetv2_cfseg.benchmark.row import NNUNET_PLANNER, PRESET_PLANNERS, Row
 from nnunetv2_cfseg.benchmark.row_order import check_order
 from nnunetv2_cfseg.files.schema import check_document
 from nnunetv2_cfseg.files.yaml_files import read_yaml
@@ -61,9 +61,9 @@ class Matrix:
                     "either all trainers must end with _timed and budget_s must be given, or all must count epochs "
                     f"without a budget_s, got {row.trainer} and budget_s {self.budget_s}"
                 )
-            if row.preset != "default" and row.planner not in OUR_PLANNERS:
+            if row.preset != "default" and row.planner not in PRESET_PLANNERS:
                 planner = row.planner or NNUNET_PLANNER
-                raise ValueError(f"a preset is for {' and '.join(OUR_PLANNERS)}, got {planner}: row {row.name}")
+                raise ValueError(f"a preset is for {' and '.join(PRESET_PLANNERS)}, got {planner}: row {row.name}")
         check_order(self.rows, self.datasets, network_of=self._network_of)
 
     def _check_limits(self) -> None:
@@ -133,6 +133,7 @@ class Matrix:
         planner = row.planner or NNUNET_PLANNER
         default = {
             NNUNET_PLANNER: "nnUNetPlans", "CFSegPlanner": "nnUNetCFSegPlans",
+            "CompactPlanner": "nnUNetCompactPlans",
             "ThinThickPlanner": "nnUNetThinThickPlans", "nnUNetPlannerResEncM": "nnUNetResEncUNetMPlans",
             "nnUNetPlannerResEncL": "nnUNetResEncUNetLPlans", "nnUNetPlannerResEncXL": "nnUNetResEncUNetXLPlans",
         }.get(planner, planner)  # fmt: skip

@@ -13,7 +13,9 @@ from nnunetv2_cfseg.benchmark.limits import LONGEST_NAME, short
 #: Commands that predict: nnU-Net's, or ours, which only takes models of this package's network.
 PREDICTORS = ("nnUNetv2_predict", "cfseg predict")
 #: Our planners, which are run by ``cfseg plan_and_preprocess``.
-OUR_PLANNERS = ("CFSegPlanner", "ThinThickPlanner")
+OUR_PLANNERS = ("CFSegPlanner", "CompactPlanner", "ThinThickPlanner")
+#: Those of them that have presets.
+PRESET_PLANNERS = ("CFSegPlanner", "ThinThickPlanner")
 NNUNET_PLANNER = "ExperimentPlanner"
 #: Labels that a row may name; empty for the dataset's own.
 LABELS = ("", "thin")

@@ -16,9 +16,10 @@ from nnunetv2_cfseg.inference.inference_plan import InferencePlan
 from nnunetv2_cfseg.inference.intensity import intensity_of
 from nnunetv2_cfseg.inference.lazy_volumes import Flipped, LazyVolume, Mean
 from nnunetv2_cfseg.inference.logits_to_labels import interpolated_logits, label_slices
+from nnunetv2_cfseg.inference.patch_rows import Foreground
 from nnunetv2_cfseg.inference.resampled_scan import ResampledScan
 from nnunetv2_cfseg.inference.resampling import AxisResampling, axis_maps, resampled_shape
-from nnunetv2_cfseg.inference.rowwise_logits import CHUNK_BLOCKS, Foreground, RowwiseLogits
+from nnunetv2_cfseg.inference.rowwise_logits import CHUNK_BLOCKS, RowwiseLogits
 from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.networks.beyond_scan import MODES
 

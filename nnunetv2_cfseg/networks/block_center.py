@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from nnunetv2_cfseg.networks.beyond_scan import BeyondScan
 from nnunetv2_cfseg.networks.decoders import build_decoder
 from nnunetv2_cfseg.networks.encoder import Encoder, select_tokens
+from nnunetv2_cfseg.networks.neighbourhood import BlockView
 from nnunetv2_cfseg.networks.patches import (
     as_size3,
     block_token_indices,
@@ -29,6 +30,7 @@ from nnunetv2_cfseg.networks.patches import (
     unpatch_centers,
 )
 from nnunetv2_cfseg.networks.position import PositionCode
+from nnunetv2_cfseg.networks.shared_tokens import Rows, SharedLayer
 from nnunetv2_cfseg.networks.windows import WindowBank
 
 
@@ -47,7 +49,11 @@ class BlockCenterTransformer(nn.Module):
         ffn_ratio: width of the feed-forward layer in units of D.
         norm: ``post`` (the paper's) or ``pre``.
         activation: ``relu`` (the paper's) or ``gelu``.
-        position: ``sine`` (the paper's), ``learned`` or ``none``.
+        position: ``sine`` (the paper's), ``learned``, ``rotary`` or ``none``.
+        attention_radius: how many tokens away along each axis a token attends to; ``None`` (the paper's) for its whole
+            block. With a radius the tokens of a volume are shared by all blocks: in the dense forward every token sees
+            its neighbours and nothing of the block it was trained in remains, so that the prediction of a patch is that
+            of a block of 2 K radius + 1 patches around it. Needs ``rotary`` or no positions.
         decoder: ``linear`` (the paper's), ``voxel`` or ``all_tokens``.
         voxel_features: features a voxel that the voxel decoder reads from a token.
         voxel_hidden: width of the voxel decoder's MLP.
@@ -78,6 +84,7 @@ class BlockCenterTransformer(nn.Module):
         norm: str = "post",
         activation: str = "relu",
         position: str = "sine",
+        attention_radius: int | None = None,
         decoder: str = "linear",
         voxel_features: int = 16,
         voxel_hidden: int = 32,
@@ -111,7 +118,13 @@ class BlockCenterTransformer(nn.Module):
         patch_voxels = self.patch_size[0] * self.patch_size[1] * self.patch_size[2]
         self.embedding = nn.Linear(channels * patch_voxels, embed_dim)
         self.position = PositionCode(position, self.block_patches, embed_dim)
-        self.encoder = Encoder(embed_dim, depth, num_heads, hidden_dim, norm=norm, activation=activation)
+        self.attention_radius = _checked_radius(attention_radius, position, decoder)
+        self.view = BlockView(
+            self.block_patches, embed_dim // max(1, num_heads), radius=attention_radius, rotary=position == "rotary"
+        )
+        self.encoder = Encoder(
+            embed_dim, depth, num_heads, hidden_dim, norm=norm, activation=activation, view=self.view
+        )
         self.decoder = build_decoder(
             decoder, embed_dim, num_classes, patch_voxels,
             tokens=prod(self.block_patches), centers=len(self.center_indices),
@@ -199,6 +212,8 @@ class BlockCenterTransformer(nn.Module):
 
     def _forward_dense(self, x: Tensor) -> Tensor:
         """(B, C, Z, Y, X) to (B, P, Z, Y, X), ``chunk_blocks`` blocks at a time."""
+        if self.attention_radius is not None:
+            return torch.stack([self._forward_shared(volume) for volume in x])
         patches, indices, grid = self._gather_plan(x)
         tokens = self.embedding(patches)  # (B g, D): each patch once, however many blocks hold it
         center_patches = select_tokens(indices, self.center_indices)  # (B blocks, Q)
@@ -210,6 +225,53 @@ class BlockCenterTransformer(nn.Module):
         ]
         return self._centers_to_volume(torch.cat(logits).flatten(2), x.shape[0], grid, x.shape[2:])
 
+    def _forward_shared(self, x: Tensor) -> Tensor:
+        """(C, Z, Y, X) to (P, Z, Y, X) with the tokens of the whole grid, each computed once."""
+        patches, features = self._shared_features(x)
+        logits = self.decode(features.flatten(0, 2)[:, None], patches.flatten(0, 2)[:, None])  # (g, 1, P, w^3)
+        volume = unpatch_centers(logits.flatten(2), 1, tuple(features.shape[:3]), (1, 1, 1), self.patch_size)[0]
+        z, y, x_size = x.shape[1:]
+        return volume[:, :z, :y, :x_size]
+
+    def _shared_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Patches (g_z, g_y, g_x, C w^3) of a volume (C, Z, Y, X) and their tokens X^K, (g_z, g_y, g_x, D)."""
+        padded = pad_for_blocks(
+            x[None], self.patch_size, self.block_patches, self.center_patches, self.beyond_scan,
+            zeros_end_it=any(self.windows.channels),
+        )  # fmt: skip
+        patches = patchify(self.windows(padded), self.patch_size)[0]
+        tokens = self.position(self.embedding(patches))
+        for layer in self.shared_layers():
+            tokens = layer(Rows(tokens), 0, len(tokens))
+        inside = tuple(slice(h, n - h) for h, n in zip(self.halo_patches, tokens.shape[:3], strict=True))
+        return patches[inside], self.encoder.final_norm(tokens[inside])
+
+    def shared_layers(self, chunk_tiles: int | None = None) -> list[SharedLayer]:
+        """The encoder's layers for grids of tokens that all blocks share.
+
+        Args:
+            chunk_tiles: tiles of tokens computed at once; ``None`` for ``chunk_blocks``.
+
+        Raises:
+            ValueError: tokens attend to their whole block.
+        """
+        if self.attention_radius is None:
+            raise ValueError("attention_radius must be a number for tokens that blocks share, got None")
+        return [
+            SharedLayer(
+                layer,
+                radius=self.attention_radius,
+                frequencies=self.view.frequencies,
+                chunk_tiles=chunk_tiles or self.chunk_blocks,
+            )
+            for layer in self.encoder.all_layers()
+        ]
+
+    @property
+    def halo_patches(self) -> tuple[int, ...]:
+        """Patches by which a block reaches past its centre on every side, z, y, x."""
+        return tuple((n - c) // 2 for n, c in zip(self.block_patches, self.center_patches, strict=True))
+
     def forward_features(self, x: Tensor) -> Tensor:
         """The encoder's centre tokens X^K on their grid.
 
@@ -220,6 +282,8 @@ class BlockCenterTransformer(nn.Module):
             (B, D, g_z, g_y, g_x), one token for each patch of x after padding to whole centres.
         """
         self._check_input(x)
+        if self.attention_radius is not None:
+            return torch.stack([self._shared_features(volume)[1].movedim(-1, 0) for volume in x])
         patches, indices, grid = self._gather_plan(x)
         tokens = self.embedding(patches)
         features = torch.cat(
@@ -276,6 +340,18 @@ class BlockCenterTransformer(nn.Module):
             raise ValueError(f"the network was built for {self.input_channels} channels, got {x.shape[1]}")
         if 0 in x.shape:
             raise ValueError(f"the input must hold at least one voxel, got shape {tuple(x.shape)}")
+
+
+def _checked_radius(radius: int | None, position: str, decoder: str) -> int | None:
+    if radius is None:
+        return None
+    if not isinstance(radius, int) or isinstance(radius, bool) or radius < 1:
+        raise ValueError(f"attention_radius must be a whole number >= 1 or None, got {radius!r}")
+    if position not in ("rotary", "none"):
+        raise ValueError(f"attention_radius needs the position rotary or none, got {position!r}")
+    if decoder == "all_tokens":
+        raise ValueError("attention_radius needs the decoder linear or voxel, got 'all_tokens'")
+    return radius
 
 
 def _check_counts(**counts: int) -> None:

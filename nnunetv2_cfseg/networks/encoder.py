@@ -6,9 +6,13 @@ Shapes: M blocks, N tokens a block, Q of them queries, D width, H heads.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from nnunetv2_cfseg.networks.neighbourhood import BlockView
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 NORMS = ("post", "pre")
@@ -30,24 +34,39 @@ class MultiHeadAttention(nn.Module):
         self.key_value = nn.Linear(embed_dim, 2 * embed_dim)
         self.out = nn.Linear(embed_dim, embed_dim)
 
-    def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
-        """(M, Q, D) attends to (M, N, D); returns (M, Q, D)."""
+    def forward(
+        self, queries: Tensor, tokens: Tensor, view: BlockView | None = None, query_indices: Tensor | None = None
+    ) -> Tensor:
+        """(M, Q, D), the tokens at ``query_indices``, attends to (M, N, D) as ``view`` lets it; returns (M, Q, D)."""
         q = self._split_heads(self.query(queries))
         k, v = (self._split_heads(part) for part in self.key_value(tokens).chunk(2, dim=-1))
-        heads = attend(q, k, v)  # (M, H, Q, D / H)
+        mask = None
+        if view is not None:
+            q, k = view.rotate(q, k, query_indices)
+            mask = view.mask_of(query_indices)
+        return self.merge_heads(attend(q, k, v, mask))
+
+    def merge_heads(self, heads: Tensor) -> Tensor:
+        """(M, H, Q, D / H) to (M, Q, D)."""
         return self.out(heads.transpose(1, 2).flatten(2))
 
     def _split_heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (M, H, tokens, D / H)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Scaled dot-product attention (Eq. 5); in training on a CPU in float32, as its backward is slow in bfloat16."""
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention (Eq. 5); in training on a CPU in float32, as its backward is slow in bfloat16.
+
+    Args:
+        mask: added to the scores, broadcast to (M, H, Q, N).
+    """
     if q.device.type != "cpu" or not torch.is_grad_enabled():
-        return F.scaled_dot_product_attention(q, k, v)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask.to(q.dtype))
     precision = torch.promote_types(q.dtype, torch.float32)
+    q_, k_, v_ = (x.to(precision) for x in (q, k, v))
     with torch.autocast("cpu", enabled=False):
-        return F.scaled_dot_product_attention(q.to(precision), k.to(precision), v.to(precision)).to(q.dtype)
+        heads = F.scaled_dot_product_attention(q_, k_, v_, attn_mask=None if mask is None else mask.to(precision))
+    return heads.to(q.dtype)
 
 
 class FeedForward(nn.Sequential):
@@ -83,15 +102,22 @@ class EncoderLayer(nn.Module):
         self.attention_norm = nn.LayerNorm(embed_dim)
         self.feed_forward_norm = nn.LayerNorm(embed_dim)
 
-    def forward(self, tokens: Tensor, query_indices: Tensor | None = None) -> Tensor:
-        """(M, N, D) to (M, Q, D): all tokens, or only those at ``query_indices``, which still see all."""
+    def forward(self, tokens: Tensor, query_indices: Tensor | None = None, view: BlockView | None = None) -> Tensor:
+        """(M, N, D) to (M, Q, D): all tokens, or only those at ``query_indices``, which still see all of ``view``."""
+        seen = self.seen_by_attention(tokens)
+        attended = self.attention(select_tokens(seen, query_indices), seen, view, query_indices)
+        return self.after_attention(select_tokens(tokens, query_indices), attended)
+
+    def seen_by_attention(self, tokens: Tensor) -> Tensor:
+        """The tokens as attention sees them, normalised if that comes first; the same shape."""
+        return self.attention_norm(tokens) if self.pre_norm else tokens
+
+    def after_attention(self, queries: Tensor, attended: Tensor) -> Tensor:
+        """All that follows attention, token by token: both residual sums, the norms and the feed-forward layer."""
         if self.pre_norm:
-            normed = self.attention_norm(tokens)
-            queries = select_tokens(tokens, query_indices)
-            queries = queries + self.attention(select_tokens(normed, query_indices), normed)
+            queries = queries + attended
             return queries + self.feed_forward(self.feed_forward_norm(queries))
-        queries = select_tokens(tokens, query_indices)
-        queries = self.attention_norm(queries + self.attention(queries, tokens))
+        queries = self.attention_norm(queries + attended)
         return self.feed_forward_norm(queries + self.feed_forward(queries))
 
 
@@ -102,7 +128,15 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, embed_dim: int, depth: int, num_heads: int, hidden_dim: int, *, norm: str, activation: str
+        self,
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        hidden_dim: int,
+        *,
+        norm: str,
+        activation: str,
+        view: BlockView | None = None,
     ) -> None:
         super().__init__()
         if depth < 1:
@@ -112,12 +146,17 @@ class Encoder(nn.Module):
         )
         # Post-norm layers end normalised; a pre-norm stack needs it once, at its end.
         self.final_norm = nn.LayerNorm(embed_dim) if norm == "pre" else nn.Identity()
+        self.view = view
+
+    def all_layers(self) -> list[EncoderLayer]:
+        """The layers, first to last."""
+        return [cast(EncoderLayer, layer) for layer in self.layers]
 
     def forward(self, tokens: Tensor, center_indices: Tensor | None) -> Tensor:
         """(M, N, D) to the centre tokens X^K, (M, Q, D); to all tokens, (M, N, D), if ``center_indices`` is None."""
         for layer in self.layers[:-1]:
-            tokens = layer(tokens)
-        return self.final_norm(self.layers[-1](tokens, center_indices))
+            tokens = layer(tokens, view=self.view)
+        return self.final_norm(self.layers[-1](tokens, center_indices, self.view))
 
 
 def select_tokens(tokens: Tensor, indices: Tensor | None) -> Tensor:

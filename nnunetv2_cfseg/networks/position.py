@@ -41,7 +41,8 @@ class PositionCode(nn.Module):
     """Adds a code to every token by its place in the block.
 
     Args:
-        kind: ``sine`` (the paper's), ``learned`` (Karimi et al. 2021) or ``none``.
+        kind: ``sine`` (the paper's), ``learned`` (Karimi et al. 2021), ``none``, or ``rotary``, which adds nothing
+            here: see :mod:`.neighbourhood`.
 
     Raises:
         ValueError: an unknown kind.
@@ -56,10 +57,10 @@ class PositionCode(nn.Module):
         elif kind == "learned":
             tokens = block_patches[0] * block_patches[1] * block_patches[2]
             self.code = nn.Parameter(torch.randn(tokens, embed_dim) * 0.02)
-        elif kind == "none":
+        elif kind in ("none", "rotary"):  # rotary positions turn queries and keys instead
             self.code = None
         else:
-            raise ValueError(f"position must be one of sine, learned, none, got {kind!r}")
+            raise ValueError(f"position must be one of sine, learned, rotary, none, got {kind!r}")
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(M, N, D) to (M, N, D)."""

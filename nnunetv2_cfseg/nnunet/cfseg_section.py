@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, StrictBool, StrictInt, field_valida
 
 from nnunetv2_cfseg.files.schema import Document, Real, check_document, short
 from nnunetv2_cfseg.imaging.orientation import checked_order
-from nnunetv2_cfseg.nnunet.plans import Hounsfield
+from nnunetv2_cfseg.nnunet.plans import Hounsfield, Window
 from nnunetv2_cfseg.nnunet.renamed_keys import with_new_names
 
 SECTION = "cfseg"
@@ -24,6 +24,9 @@ MOST_FACTOR = 1000
 MAJORITY = 0.5
 #: Values for plans that lack a key because they are older than it, if today's default is another.
 BEFORE_THE_KEY: Mapping[str, Any] = {"hard_background_fraction": 0.0}
+
+#: Keys that are left out of plans that have nothing to say there.
+OPTIONAL = ("windows", "thin_thick")
 
 Fraction = Annotated[Real, Field(ge=0, le=1)]
 
@@ -83,6 +86,9 @@ class CFSegSection(Document):
     hounsfield_jitter: StrictBool = Field(
         True, description="shift, scale and noise in HU instead of nnU-Net's changes of intensity; for CT alone"
     )
+    windows: Annotated[list[Window | None], Field(max_length=100)] | None = Field(
+        None, description="windows of each channel for nnUNetTrainerCompact; other networks have them in arch_kwargs"
+    )
     thin_thick: ThinThickSection | None = Field(None, description="training on pairs of thin and thick slices")
 
     @field_validator("foreground_hu")
@@ -139,8 +145,6 @@ class CFSegSection(Document):
         return check_document({**BEFORE_THE_KEY, **with_new_names(section, file=file)}, cls, file, at=at)
 
     def to_plans(self) -> dict[str, Any]:
-        """Plain values for a configuration of the plans; ``thin_thick`` is left out if it is None."""
+        """Plain values for a configuration of the plans; keys of :data:`OPTIONAL` are left out if they are None."""
         content = self.model_dump(mode="json")
-        if self.thin_thick is None:
-            del content["thin_thick"]
-        return content
+        return {key: value for key, value in content.items() if value is not None or key not in OPTIONAL}

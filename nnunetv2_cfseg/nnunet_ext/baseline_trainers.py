@@ -1,5 +1,13 @@
 """The baselines, re-exported for ``nnUNet_extTrainer``; see ``cfseg_trainers`` for the reason."""
 
+from nnunetv2_cfseg.baselines.compact import (
+    nnUNetTrainerCompact_Primus_S_timed,
+    nnUNetTrainerCompact_ResidualUNet3D_timed,
+    nnUNetTrainerCompact_SwinUNETR_timed,
+    nnUNetTrainerCompact_UNet3D_timed,
+    nnUNetTrainerCompact_UNetPlusPlus_timed,
+    nnUNetTrainerCompact_UNETR_timed,
+)
 from nnunetv2_cfseg.baselines.monai_networks import (
     nnUNetTrainer_SwinUNETR,
     nnUNetTrainer_SwinUNETR_timed,
@@ -17,6 +25,12 @@ from nnunetv2_cfseg.baselines.pytorch3dunet_networks import (
 )
 
 __all__ = [
+    "nnUNetTrainerCompact_Primus_S_timed",
+    "nnUNetTrainerCompact_ResidualUNet3D_timed",
+    "nnUNetTrainerCompact_SwinUNETR_timed",
+    "nnUNetTrainerCompact_UNETR_timed",
+    "nnUNetTrainerCompact_UNet3D_timed",
+    "nnUNetTrainerCompact_UNetPlusPlus_timed",
     "nnUNetTrainer_Primus_S_timed",
     "nnUNetTrainer_ResidualUNet3D",
     "nnUNetTrainer_ResidualUNet3D_timed",

@@ -5,6 +5,7 @@ class would get a second copy, which cannot be unpickled; re-exports give the re
 """
 
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
+from nnunetv2_cfseg.trainers.compact import nnUNetTrainerCompact
 from nnunetv2_cfseg.trainers.thin_thick import nnUNetTrainerCFSegThinThick
 from nnunetv2_cfseg.trainers.timed import nnUNetTrainer_timed
 from nnunetv2_cfseg.trainers.variants import (
@@ -14,6 +15,7 @@ from nnunetv2_cfseg.trainers.variants import (
     nnUNetTrainerCFSeg_250epochs,
     nnUNetTrainerCFSeg_timed,
     nnUNetTrainerCFSegThinThick_timed,
+    nnUNetTrainerCompact_timed,
 )
 
 __all__ = [
@@ -25,5 +27,7 @@ __all__ = [
     "nnUNetTrainerCFSeg_100epochs",
     "nnUNetTrainerCFSeg_250epochs",
     "nnUNetTrainerCFSeg_timed",
+    "nnUNetTrainerCompact",
+    "nnUNetTrainerCompact_timed",
     "nnUNetTrainer_timed",
 ]

@@ -27,16 +27,19 @@ from nnunetv2_cfseg.nnunet.dataset_json import read_raw_dataset_json
 from nnunetv2_cfseg.nnunet.datasets import Dataset, find_dataset
 from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME, CFSegPlanner
 from nnunetv2_cfseg.planners.check_cases import check_cases
+from nnunetv2_cfseg.planners.compact_planner import COMPACT_PLANS_NAME, CompactPlanner
 from nnunetv2_cfseg.planners.flags import check_flags
 from nnunetv2_cfseg.planners.pools import ending_with_us
 from nnunetv2_cfseg.planners.raw_files import training_cases
+from nnunetv2_cfseg.planners.recipe_planner import RecipePlanner
 from nnunetv2_cfseg.planners.splits import check_splits, say_what_folds_lack
 from nnunetv2_cfseg.planners.thin_thick_planner import THIN_THICK_PLANS_NAME, ThinThickPlanner
 from nnunetv2_cfseg.planners.thin_thick_preprocessor import ThinThickPreprocessor
 
 #: Planners by name, each with the name of its plans and the configurations that it preprocesses.
-PLANNERS: dict[str, tuple[type[CFSegPlanner], str, tuple[str, ...]]] = {
+PLANNERS: dict[str, tuple[type[RecipePlanner], str, tuple[str, ...]]] = {
     "CFSegPlanner": (CFSegPlanner, PLANS_NAME, ("3d_fullres", "3d_lowres")),
+    "CompactPlanner": (CompactPlanner, COMPACT_PLANS_NAME, ("3d_fullres",)),
     "ThinThickPlanner": (ThinThickPlanner, THIN_THICK_PLANS_NAME, ("3d_fullres",)),
 }
 
@@ -85,6 +88,8 @@ def plan_and_preprocess(
         num_processes_fingerprint=num_processes_fingerprint,
     )
     presets.preset(preset)  # refuse an unknown name now, not after an hour of reading scans
+    if preset != "default" and not issubclass(planner_class, CFSegPlanner):
+        raise ValueError(f"--preset is for CFSegPlanner and ThinThickPlanner, got {preset!r} with -pl {planner}")
     planner_of_preset = type(planner_class.__name__, (planner_class,), {"preset_name": preset})
     for_pairs = planner_class is ThinThickPlanner
     for dataset_id in dataset_ids:
@@ -167,7 +172,7 @@ def _whole_or_nothing(dataset_id: int, plans_name: str, configurations: Sequence
         raise
 
 
-def _planner(name: str) -> tuple[type[CFSegPlanner], str, tuple[str, ...]]:
+def _planner(name: str) -> tuple[type[RecipePlanner], str, tuple[str, ...]]:
     if name not in PLANNERS:
         raise ValueError(f"-pl must be one of {', '.join(PLANNERS)}, got {name!r}")
     return PLANNERS[name]

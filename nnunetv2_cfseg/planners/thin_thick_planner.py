@@ -90,9 +90,9 @@ class ThinThickPlanner(CFSegPlanner):
         )
         return depth * self.factor, height, width
 
-    def training_section(self, arch_kwargs: dict[str, Any], blocks: int) -> CFSegSection:
+    def training_section(self, blocks: int) -> CFSegSection:
         """The section with ``thin_thick``, which ``nnUNetTrainerCFSegThinThick`` reads."""
-        section = super().training_section(arch_kwargs, blocks).to_plans()
+        section = super().training_section(blocks).to_plans()
         section["blocks_per_crop"] = max(section["blocks_per_crop"], 1 + self.factor)
         pairs = {"factor": self.factor, "threshold": self.threshold, "loss": asdict(ThinThickSettings())}
         return CFSegSection.planned(**section, thin_thick=pairs)

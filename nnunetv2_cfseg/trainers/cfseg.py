@@ -1,16 +1,13 @@
 """``nnUNetTrainerCFSeg``: nnU-Net's trainer for the block-centre transformer.
 
-It differs from nnU-Net's own trainer: every crop becomes a few blocks and the loss is computed on their centres; Muon
-and AdamW with a warm-up; no deep supervision; mirroring only where anatomy allows it; atomic checkpoints;
-torch.compile only on request.
+It differs from nnU-Net's own trainer by the recipe, and in that every crop becomes a few blocks, on whose centres the
+loss is computed, without deep supervision.
 """
 
 from __future__ import annotations
 
-import os
 from typing import Any, cast
 
-import numpy as np
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
@@ -23,10 +20,8 @@ from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
 from nnunetv2_cfseg.nnunet.plans import resolve
 from nnunetv2_cfseg.trainers.beyond_scan import ContinueLabels, SetAsideBeyondScan, continue_in_augmentation
 from nnunetv2_cfseg.trainers.crop_loader import crop_loaders
-from nnunetv2_cfseg.trainers.guarded import GuardedTrainer
-from nnunetv2_cfseg.trainers.hounsfield_transform import HounsfieldJitter, without_unitless_intensity
 from nnunetv2_cfseg.trainers.one_sentence import one_sentence
-from nnunetv2_cfseg.trainers.optimization import WarmupPolyLR, build_optimizer, mixed_precision
+from nnunetv2_cfseg.trainers.optimization import MuonAdamW, build_optimizer, mixed_precision
 from nnunetv2_cfseg.trainers.plans import (
     block_sampling,
     check_batch_size,
@@ -34,22 +29,20 @@ from nnunetv2_cfseg.trainers.plans import (
     foreground_range,
     foreground_statistics,
 )
+from nnunetv2_cfseg.trainers.recipe import Recipe
 from nnunetv2_cfseg.trainers.sample_blocks import SampleBlocks
-from nnunetv2_cfseg.trainers.seed import disable_blur_autotuning, read_seed, seed_everything
 from nnunetv2_cfseg.trainers.storage_order import warn_of_other_orders
 
 
-class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
+class nnUNetTrainerCFSeg(Recipe, nnUNetTrainer):
     """Trains :class:`~nnunetv2_cfseg.networks.BlockCenterTransformer` from plans made by ``CFSegPlanner``."""
 
-    warmup_share = 0.03
-    max_gradient_norm = 1.0
+    peak_lr = 2e-3
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
                  device: torch.device = torch.device("cuda")) -> None:  # fmt: skip
         # Bad input is refused before nnU-Net's constructor makes a folder and a log.
         with one_sentence():
-            self._seed = read_seed()
             planned = resolve(plans, configuration, "the plans")
             check_plans(planned, trainer=type(self).__name__)
             check_batch_size(planned)
@@ -57,10 +50,6 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
             block_sampling(self.section)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.enable_deep_supervision = False
-        self.initial_lr = 2e-3
-        self.weight_decay = 1e-2
-        self.save_every = 10
-        self._iteration = self._skipped_steps = 0
 
     @staticmethod
     def build_network_architecture(
@@ -85,34 +74,20 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
             except TypeError as error:
                 raise ValueError(f"the plans describe a network that this version does not know ({error})") from error
 
-    def initialize(self) -> None:
-        """Set the seed, if there is one, then do nnU-Net's initialisation."""
-        if self._seed is not None:
-            seed_everything(self._seed)
-        super().initialize()
+    def build_optimizer(self) -> MuonAdamW:
+        """Muon and AdamW."""
+        return build_optimizer(self.block_center_network(), lr=self.initial_lr, weight_decay=self.weight_decay)
 
-    def _do_i_compile(self) -> bool:
-        """Compile only if ``nnUNet_compile`` asks for it; nnU-Net compiles on every GPU unless the variable forbids it.
+    def mirror_axes(self) -> tuple[int, ...]:
+        """The axes that the plans allow."""
+        return self.section.mirror_axes
 
-        Two compiled trainings on a GPU never finished. The problem does not show on a CPU, where nnU-Net never
-        compiles: there inductor takes a minute (58 to 65 s for the smallest network, 73 s for the largest, one core),
-        nothing is recompiled after the first step, and a step then takes 15 % less time. The gain on a GPU has not been
-        measured: of a step's 28 ms there, Muon, which is not compiled, takes 13.
-        """
-        return "nnUNet_compile" in os.environ and bool(super()._do_i_compile())
-
-    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, WarmupPolyLR]:
-        """Muon and AdamW, with a warm-up before nnU-Net's schedule."""
-        optimizer = build_optimizer(self.block_center_network(), lr=self.initial_lr, weight_decay=self.weight_decay)
-        return optimizer, WarmupPolyLR(optimizer, self.initial_lr, self.num_epochs, warmup_share=self.warmup_share)
-
-    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, tuple[int, ...]]:
-        """nnU-Net's settings, with mirroring only along the axes that the plans allow."""
-        rotation, dummy_2d, initial_crop, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        axes = self.section.mirror_axes
-        # nnU-Net's predictor takes None, not an empty tuple, for no mirroring at test time.
-        self.inference_allowed_mirroring_axes = axes or None
-        return rotation, dummy_2d, initial_crop, axes
+    def hounsfield_statistics(self) -> list[tuple[float, float]] | None:
+        """Mean and std of each channel, if all are CT and the plans do not forbid it."""
+        channels = self.block_center_network().windows.channels
+        if not self.section.hounsfield_jitter or not all(channels):
+            return None
+        return [(channel["mean"], channel["std"]) for channel in channels if channel]
 
     def crop_factor(self) -> int:
         """Slices in a unit: crops start at a multiple of this along z."""
@@ -132,17 +107,10 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
         return transforms
 
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:
-        """nnU-Net's augmentation of a crop, then blocks drawn from it."""
-        augmentation = cast(ComposeTransforms, nnUNetTrainer.get_training_transforms(*args, **kwargs))
-        if self._seed is not None:
-            disable_blur_autotuning(augmentation.transforms)
-        network = self.block_center_network()
-        if network.beyond_scan.mode != "mean":
+        """The recipe's augmentation of a crop, then blocks drawn from it."""
+        augmentation = cast(ComposeTransforms, super().get_training_transforms(*args, **kwargs))
+        if self.block_center_network().beyond_scan.mode != "mean":
             augmentation.transforms = continue_in_augmentation(augmentation.transforms)
-        ct = [channel for channel in network.windows.channels if channel]
-        if self.section.hounsfield_jitter and len(ct) == network.input_channels:
-            augmentation.transforms = without_unitless_intensity(augmentation.transforms)
-            augmentation.transforms.append(HounsfieldJitter([c["mean"] for c in ct], [c["std"] for c in ct]))
         augmentation.transforms.append(self.sample_blocks())
         return augmentation
 
@@ -166,49 +134,7 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
         """The network itself, without the wrappers of DDP and torch.compile."""
         return cast(BlockCenterTransformer, self.bare_network())
 
-    def on_train_epoch_start(self) -> None:
-        """Start nnU-Net's epoch; a seeded run reseeds every epoch, so ``--c`` repeats the epochs it continues with."""
-        if self._seed is not None:
-            seed_everything(self._seed + 1000 * (self.current_epoch + 1) + self.local_rank)
-        super().on_train_epoch_start()
-        self._iteration = self._skipped_steps = 0
-
-    def schedule_position(self) -> float:
-        """Position in the learning-rate schedule, in epochs."""
-        return self.current_epoch + self._iteration / self.num_iterations_per_epoch
-
-    def train_step(self, batch: dict) -> dict:
-        """One optimiser step on the centres of the batch's blocks.
-
-        Raises:
-            ValueError: the batch holds a label that the dataset does not have.
-        """
-        for labels in self.labels_of(batch):
-            self._check_labels(labels)
-        self.lr_scheduler.step(self.schedule_position())
-        self._iteration += 1
-
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss_on_centers(batch)
-        if self.grad_scaler is None:
-            loss.backward()
-            if bool(self._clip_gradients().isfinite()):
-                self.optimizer.step()
-            else:
-                self._skipped_steps += 1
-        else:
-            self.grad_scaler.scale(loss).backward()
-            self.grad_scaler.unscale_(self.optimizer)
-            self._clip_gradients()
-            self.grad_scaler.step(self.optimizer)
-            self.grad_scaler.update()
-        return {"loss": loss.detach().cpu().numpy()}
-
-    def labels_of(self, batch: dict) -> list[Tensor]:
-        """All label tensors in a batch."""
-        return [batch["target"]]
-
-    def loss_on_centers(self, batch: dict) -> Tensor:
+    def loss_of(self, batch: dict) -> Tensor:
         """The loss of a batch.
 
         Args:
@@ -220,28 +146,3 @@ class nnUNetTrainerCFSeg(GuardedTrainer, nnUNetTrainer):
             logits = self.network(blocks, centers_only=True)
         # The loss sums over thousands of voxels, and nnU-Net's does so in the precision of its input.
         return self.loss(logits.float(), target)
-
-    def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
-        """End nnU-Net's epoch and log how many steps were skipped (only without a gradient scaler, which is silent)."""
-        super().on_train_epoch_end(train_outputs)
-        if self._skipped_steps:
-            self.print_to_log_file(
-                f"WARNING: {self._skipped_steps} steps of this epoch were skipped: their gradients were not finite"
-            )
-
-    def _clip_gradients(self) -> Tensor:
-        """Clip the gradients; returns their norm before clipping."""
-        return torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.max_gradient_norm)
-
-    def _check_labels(self, target: torch.Tensor) -> None:
-        """Check labels while they are on the CPU: on a GPU a wrong label ends in a device assert."""
-        if self.label_manager.has_regions or not target.numel():
-            return
-        known = [int(label) for label in self.label_manager.all_labels]
-        if self.label_manager.ignore_label is not None:
-            known.append(int(self.label_manager.ignore_label))
-        if int(target.min()) < 0 or int(target.max()) > max(known):
-            raise ValueError(
-                f"unknown labels {np.setdiff1d(target.numpy(), known).tolist()} in the preprocessed data of "
-                f"{self.plans_manager.dataset_name}; labels must be those of dataset.json, {known}"
-            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
+from nnunetv2_cfseg.trainers.compact import nnUNetTrainerCompact
 from nnunetv2_cfseg.trainers.thin_thick import nnUNetTrainerCFSegThinThick
 from nnunetv2_cfseg.trainers.timed import WallClockBudgetMixin
 
@@ -48,3 +49,7 @@ class nnUNetTrainerCFSeg_timed(WallClockBudgetMixin, nnUNetTrainerCFSeg):
 
 class nnUNetTrainerCFSegThinThick_timed(WallClockBudgetMixin, nnUNetTrainerCFSegThinThick):
     """Thin-thick training stopped by the clock."""
+
+
+class nnUNetTrainerCompact_timed(WallClockBudgetMixin, nnUNetTrainerCompact):
+    """The recipe for nnU-Net's own networks, stopped by the clock."""

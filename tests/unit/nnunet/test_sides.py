@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnunetv2_cfseg.planners.sides import describe_sides, sided_names
+from nnunetv2_cfseg.nnunet.sides import describe_sides, sided_names
 
 #: Each names a side whatever the other labels are.
 SIDED = [
