@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnunetv2_cfseg.inference.lazy_volumes import Flipped, InMemoryVolume, read_all
-from nnunetv2_cfseg.inference.rowwise_logits import Foreground, RowwiseLogits
+from nnunetv2_cfseg.inference.patch_rows import Foreground
+from nnunetv2_cfseg.inference.rowwise_logits import RowwiseLogits
 from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.networks.beyond_scan import MODES, ZEROS, BeyondScan
 
@@ -150,5 +151,5 @@ def test_voxels_beyond_the_scan_count_as_those_they_repeat(network: Build, mode:
     torch.testing.assert_close(whole, expected, atol=1e-5, rtol=1e-4)
     # The last patches show slices 12 and 13, which a scan of nine has not: 8 again, or 4 and 3.
     torch.testing.assert_close(some[:, 4:], expected[:, 4:], atol=1e-5, rtol=1e-4)
-    patch_rows = rows[1]._patch_rows  # the last row's
+    patch_rows = rows[1]._rows.rows._kept  # the last row's
     assert bool(patch_rows[max(patch_rows)].may_be_foreground.any()) is looked_at

@@ -98,7 +98,7 @@ def test_attention_is_computed_in_float32_only_in_training_on_a_cpu(
 ) -> None:
     computed_in: list[torch.dtype] = []
 
-    def remember(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def remember(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None) -> Tensor:
         computed_in.append(q.dtype)
         return v
 

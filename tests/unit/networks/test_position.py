@@ -71,7 +71,7 @@ def test_no_position_leaves_the_tokens_as_they_are() -> None:
     assert not position.state_dict()
 
 
-@pytest.mark.parametrize("kind", ["rotary", "absolute", ""])
+@pytest.mark.parametrize("kind", ["relative", "absolute", ""])
 def test_unknown_position_is_refused(kind: str) -> None:
-    with pytest.raises(ValueError, match=f"position must be one of sine, learned, none, got '{kind}'"):
+    with pytest.raises(ValueError, match=f"position must be one of sine, learned, rotary, none, got '{kind}'"):
         PositionCode(kind, (3, 3, 3), 12)
