@@ -89,7 +89,7 @@ def plan_and_preprocess(
     )
     presets.preset(preset)  # refuse an unknown name now, not after an hour of reading scans
     if preset != "default" and not issubclass(planner_class, CFSegPlanner):
-        raise ValueError(f"--preset is for CFSegPlanner and ThinThickPlanner, got {preset!r} with -pl {planner}")
+        raise ValueError(f"-preset is for CFSegPlanner and ThinThickPlanner, got {preset!r} with -pl {planner}")
     planner_of_preset = type(planner_class.__name__, (planner_class,), {"preset_name": preset})
     for_pairs = planner_class is ThinThickPlanner
     for dataset_id in dataset_ids:

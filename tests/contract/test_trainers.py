@@ -78,12 +78,23 @@ class TestFinding:
         assert found.__module__.startswith(("nnunetv2_cfseg.trainers.", "nnunetv2_cfseg.baselines."))
 
     def test_covers_every_trainer_of_the_package(self) -> None:
+        from nnunetv2_cfseg.baselines import compact as compact_baselines
         from nnunetv2_cfseg.baselines import monai_networks, primus, pytorch3dunet_networks
-        from nnunetv2_cfseg.trainers import cfseg, thin_thick, timed, variants
+        from nnunetv2_cfseg.trainers import cfseg, compact, thin_thick, timed, variants
 
         public = {
             name
-            for module in (cfseg, thin_thick, timed, variants, monai_networks, primus, pytorch3dunet_networks)
+            for module in (
+                cfseg,
+                compact,
+                thin_thick,
+                timed,
+                variants,
+                compact_baselines,
+                monai_networks,
+                primus,
+                pytorch3dunet_networks,
+            )  # fmt: skip
             for name, value in vars(module).items()
             if inspect.isclass(value) and value.__module__ == module.__name__ and name.startswith("nnUNetTrainer")
         }
