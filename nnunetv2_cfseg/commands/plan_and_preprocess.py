@@ -18,7 +18,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag = command.add_argument
     flag("-d", nargs="+", type=int, required=True, metavar="ID", help="dataset ids")
     flag("-pl", default="CFSegPlanner", metavar="PLANNER",
-        help="CFSegPlanner, or ThinThickPlanner for a dataset of cfseg make_pairs (default: %(default)s)")  # fmt: skip
+        help="CFSegPlanner, ThinThickPlanner for a dataset of cfseg make_pairs, or CompactPlanner for a small U-Net "
+             "(default: %(default)s)")  # fmt: skip
     flag("-preset", default="default", help="network preset: default, paper or karimi (default: %(default)s)")
     flag("-gpu_memory_target", type=float, default=None, metavar="GB",
         help="memory of a training step, which sizes the network (default: 8; use 1 for a CPU)")  # fmt: skip

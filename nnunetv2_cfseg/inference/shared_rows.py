@@ -91,6 +91,9 @@ class SharedRows:
         Patches are predicted that show foreground or have it within the halo.
         """
         reach += max(self.network.halo_patches)
+        if self.rows.foreground is None:
+            device = self.network.embedding.weight.device
+            return torch.ones(len(planes), *self.rows.grid[1:], dtype=torch.bool, device=device)
         first, last = max(0, planes.start - reach), min(self.rows.grid[0], planes.stop + reach)
         shows = torch.stack([self._on_grid(self.rows[row].may_be_foreground) for row in range(first, last)])
         return dilated(shows, reach)[planes.start - first : planes.stop - first]
@@ -100,4 +103,9 @@ def dilated(marked: Tensor, reach: int) -> Tensor:
     """Whether something is marked within ``reach`` of each place along every axis: booleans (Z, Y, X)."""
     if not reach:
         return marked
-    return F.max_pool3d(marked[None].float(), 2 * reach + 1, stride=1, padding=reach)[0] > 0
+    spread = marked[None].float()
+    for axis in range(3):  # one axis after the other is much cheaper than a cube
+        kernel, padding = [1, 1, 1], [0, 0, 0]
+        kernel[axis], padding[axis] = 2 * reach + 1, reach
+        spread = F.max_pool3d(spread, kernel, stride=1, padding=padding)
+    return spread[0] > 0
