@@ -59,6 +59,7 @@ class Plan:
             **preset(self.preset_name),
         }
         names = kwargs.pop("window_names")
+        kwargs.pop("patch_voxels", None)
         bank = {"mean": 40.0, "std": 300.0, "windows_hu": [WINDOWS_HU[name] for name in names]}
         return {**kwargs, "windows": [bank] * self.channels if names else None}
 

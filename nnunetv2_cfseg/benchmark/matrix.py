@@ -61,7 +61,7 @@ class Matrix:
                     "either all trainers must end with _timed and budget_s must be given, or all must count epochs "
                     f"without a budget_s, got {row.trainer} and budget_s {self.budget_s}"
                 )
-            if row.preset != "default" and row.planner not in PRESET_PLANNERS:
+            if row.preset and row.planner not in PRESET_PLANNERS:
                 planner = row.planner or NNUNET_PLANNER
                 raise ValueError(f"a preset is for {' and '.join(PRESET_PLANNERS)}, got {planner}: row {row.name}")
         check_order(self.rows, self.datasets, network_of=self._network_of)
@@ -137,7 +137,7 @@ class Matrix:
             "ThinThickPlanner": "nnUNetThinThickPlans", "nnUNetPlannerResEncM": "nnUNetResEncUNetMPlans",
             "nnUNetPlannerResEncL": "nnUNetResEncUNetLPlans", "nnUNetPlannerResEncXL": "nnUNetResEncUNetXLPlans",
         }.get(planner, planner)  # fmt: skip
-        preset = "" if row.preset == "default" else f"_{row.preset}"
+        preset = f"_{row.preset}" if row.preset else ""
         return f"{default}{preset}_{self.gpu_memory_target_gb:g}GB"
 
     def trained_plans(self, row: Row) -> str:

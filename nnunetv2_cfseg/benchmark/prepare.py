@@ -103,9 +103,9 @@ def _plan_and_preprocess(matrix: Matrix, cell: Cell, dataset: Dataset, runner: C
     log = Path("logs", f"prepare_{dataset.name}_{labels}{plans}_{configuration}.log")
     if row.planner in OUR_PLANNERS:
         commands = [
-            ["cfseg", "plan_and_preprocess", "-d", number, "-pl", row.planner, "-preset", row.preset,
-             "-gpu_memory_target", memory, "-overwrite_plans_name", plans, "-c", configuration, "-np", count,
-             "-npfp", count],
+            ["cfseg", "plan_and_preprocess", "-d", number, "-pl", row.planner,
+             *(["-preset", row.preset] if row.preset else []), "-gpu_memory_target", memory,
+             "-overwrite_plans_name", plans, "-c", configuration, "-np", count, "-npfp", count],
         ]  # fmt: skip
     else:
         commands = [["nnUNetv2_preprocess", "-d", number, "-plans_name", plans, "-c", configuration, "-np", count]]

@@ -34,7 +34,7 @@ class Row:
         name: its name in tables.
         trainer: name of the trainer; empty for a row that trains nothing.
         planner: makes the plans if they do not exist; if empty, nnU-Net's planner, or none if ``plans`` are named.
-        preset: preset of the network, for our planners.
+        preset: preset of the network, for our planners; if empty, the planner's own.
         plans: name of the plans; if empty, it is made from planner, preset and memory target.
         configuration: configuration of the plans; if empty, the benchmark's.
         predict: one of PREDICTORS.
@@ -53,7 +53,7 @@ class Row:
     name: str
     trainer: str = ""
     planner: str = ""
-    preset: str = "default"
+    preset: str = ""
     plans: str = ""
     configuration: str = ""
     predict: str = "nnUNetv2_predict"

@@ -20,7 +20,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("-pl", default="CFSegPlanner", metavar="PLANNER",
         help="CFSegPlanner, ThinThickPlanner for a dataset of cfseg make_pairs, or CompactPlanner for a small U-Net "
              "(default: %(default)s)")  # fmt: skip
-    flag("-preset", default="default", help="network preset: default, paper or karimi (default: %(default)s)")
+    flag("-preset", help="network preset: default, compact, paper or karimi (default: default, and compact for pairs)")
     flag("-gpu_memory_target", type=float, default=None, metavar="GB",
         help="memory of a training step, which sizes the network (default: 8; use 1 for a CPU)")  # fmt: skip
     flag(

@@ -1,9 +1,15 @@
-"""Named settings of the network; a planner adds the sizes that a preset leaves open."""
+"""Named settings of the network; a planner adds the sizes that a preset leaves open.
+
+Two entries are for the planner alone: ``window_names``, the windows for CT, and ``patch_voxels``, about how many voxels
+a patch has.
+"""
 
 from __future__ import annotations
 
 from copy import deepcopy
 from typing import Any
+
+WINDOW_NAMES = ["brain", "soft_tissue", "bone", "lung"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Gang 2025, exactly Eq. 1 to 10.
@@ -29,16 +35,28 @@ PRESETS: dict[str, dict[str, Any]] = {
         "decoder": "linear",
         "window_names": [],
     },
-    # Measured best on a small budget. The middle 2 x 2 x 2 patches of a block of 4 x 4 x 4 are predicted: they see as
-    # far as the middle one of 3 x 3 x 3, and need 8 tokens each instead of 27.
-    "default": {
+    # The default before tokens were shared. The middle 2 x 2 x 2 patches of a block of 4 x 4 x 4 are predicted: they
+    # see as far as the middle one of 3 x 3 x 3, and need 8 tokens each instead of 27.
+    "compact": {
         "block_patches": 4,
         "center_patches": 2,
         "norm": "pre",
         "activation": "gelu",
         "position": "sine",
         "decoder": "voxel",
-        "window_names": ["brain", "soft_tissue", "bone", "lung"],
+        "window_names": WINDOW_NAMES,
+    },
+    # Measured best on a small budget: small patches, whose tokens all blocks share.
+    "default": {
+        "patch_voxels": 96,
+        "block_patches": 6,
+        "center_patches": 4,
+        "norm": "pre",
+        "activation": "gelu",
+        "position": "rotary",
+        "attention_radius": 1,
+        "decoder": "voxel",
+        "window_names": WINDOW_NAMES,
     },
 }
 

@@ -43,6 +43,15 @@ SIZES = (
     Size(2, 192, 4, 6, 256, 96**3),
     Size(0, 128, 3, 4, 96, 48**3),
 )
+#: The same for networks whose tokens blocks share: a layer sees one patch further, so they are deeper.
+SHARED_SIZES = (
+    Size(16, 384, 8, 12, 1024, 128**3),
+    Size(6, 256, 6, 8, 512, 112**3),
+    Size(2, 192, 5, 6, 256, 96**3),
+    Size(0, 128, 4, 4, 96, 48**3),
+)
+#: Voxels of a patch where the preset does not say.
+PATCH_VOXELS = 216
 
 
 class CFSegPlanner(RecipePlanner):
@@ -56,7 +65,6 @@ class CFSegPlanner(RecipePlanner):
     """
 
     preset_name = "default"
-    patch_voxels = 216
 
     def __init__(
         self,
@@ -69,6 +77,8 @@ class CFSegPlanner(RecipePlanner):
     ) -> None:
         self.preset = preset(self.preset_name)
         self.window_names = self.preset.pop("window_names")
+        self.patch_voxels = self.preset.pop("patch_voxels", PATCH_VOXELS)
+        self.sizes = SIZES if self.preset.get("attention_radius") is None else SHARED_SIZES
         super().__init__(
             dataset_name_or_id,
             gpu_memory_target_in_gb,
@@ -79,7 +89,7 @@ class CFSegPlanner(RecipePlanner):
         )
         # nnU-Net adds a lower resolution if its crop covers less than a quarter of a scan. Our crops are smaller, and
         # what a block sees does not depend on them: scale the threshold so that the same scans get one.
-        crop_voxels = next(size.crop_voxels for size in SIZES if gpu_memory_target_in_gb >= size.at_least_gb)
+        crop_voxels = next(size.crop_voxels for size in self.sizes if gpu_memory_target_in_gb >= size.at_least_gb)
         self.lowres_creation_threshold *= crop_voxels / NNUNET_CROP_VOXELS
 
     def plan_network(
@@ -139,7 +149,7 @@ class CFSegPlanner(RecipePlanner):
         """Network arguments, size and blocks per step of the largest size whose step fits the memory target."""
         channels, classes = len(self._ct_channels()), len(self.dataset_json["labels"])
         target_bytes = self.UNet_vram_target_GB * 1024**3
-        for size in SIZES:
+        for size in self.sizes:
             if self.UNet_vram_target_GB < size.at_least_gb:
                 continue
             arch_kwargs = self._arch_kwargs(patch, size)

@@ -9,7 +9,7 @@ import numpy as np
 from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
 
 from nnunetv2_cfseg.networks.patches import Size3
-from nnunetv2_cfseg.networks.presets import preset
+from nnunetv2_cfseg.networks.presets import WINDOW_NAMES
 from nnunetv2_cfseg.nnunet.cfseg_section import SECTION, CFSegSection
 from nnunetv2_cfseg.planners.geometry import choose_crop
 from nnunetv2_cfseg.planners.recipe_planner import RecipePlanner
@@ -57,7 +57,7 @@ class CompactPlanner(RecipePlanner):
         overwrite_target_spacing: list[float] | tuple[float, ...] | None = None,
         suppress_transpose: bool = False,
     ) -> None:
-        self.window_names = preset("default")["window_names"]
+        self.window_names = WINDOW_NAMES
         super().__init__(
             dataset_name_or_id,
             gpu_memory_target_in_gb,

@@ -48,7 +48,7 @@ def plan_and_preprocess(
     dataset_ids: Sequence[int],
     *,
     planner: str = "CFSegPlanner",
-    preset: str = "default",
+    preset: str | None = None,
     gpu_memory_target_gb: float | None = None,
     overwrite_target_spacing: Sequence[float] | None = None,
     plans_name: str | None = None,
@@ -66,6 +66,7 @@ def plan_and_preprocess(
 
     Args:
         planner: a name in ``PLANNERS``.
+        preset: the network; None for the planner's own, ``default`` for scans and ``compact`` for pairs.
         plans_name: name of the plans; None for the planner's own.
         configurations: which to preprocess; None for all that the planner plans.
         assume_hu: do not check that CTs are in HU.
@@ -87,10 +88,7 @@ def plan_and_preprocess(
         num_processes=num_processes,
         num_processes_fingerprint=num_processes_fingerprint,
     )
-    presets.preset(preset)  # refuse an unknown name now, not after an hour of reading scans
-    if preset != "default" and not issubclass(planner_class, CFSegPlanner):
-        raise ValueError(f"-preset is for CFSegPlanner and ThinThickPlanner, got {preset!r} with -pl {planner}")
-    planner_of_preset = type(planner_class.__name__, (planner_class,), {"preset_name": preset})
+    planner_of_preset = _with_preset(planner_class, preset)
     for_pairs = planner_class is ThinThickPlanner
     for dataset_id in dataset_ids:
         dataset = find_dataset(dataset_id, what="-d")
@@ -170,6 +168,18 @@ def _whole_or_nothing(dataset_id: int, plans_name: str, configurations: Sequence
                 folder = PlansManager(plans).get_configuration(name).data_identifier
                 shutil.rmtree(preprocessed / folder, ignore_errors=True)
         raise
+
+
+def _with_preset(planner: type[RecipePlanner], preset: str | None) -> type[RecipePlanner]:
+    """The planner with another preset; an unknown one is refused now, not after an hour of reading scans."""
+    if preset is None:
+        return planner
+    if not issubclass(planner, CFSegPlanner):
+        raise ValueError(
+            f"-preset is for CFSegPlanner and ThinThickPlanner, got {preset!r} with -pl {planner.__name__}"
+        )
+    presets.preset(preset)
+    return type(planner.__name__, (planner,), {"preset_name": preset})
 
 
 def _planner(name: str) -> tuple[type[RecipePlanner], str, tuple[str, ...]]:

@@ -94,7 +94,7 @@ class TestFinding:
                 monai_networks,
                 primus,
                 pytorch3dunet_networks,
-            )  # fmt: skip
+            )
             for name, value in vars(module).items()
             if inspect.isclass(value) and value.__module__ == module.__name__ and name.startswith("nnUNetTrainer")
         }

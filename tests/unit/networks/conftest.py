@@ -50,6 +50,7 @@ def preset_network() -> NetworkFactory:
     def build(name: str, **sizes: Any) -> BlockCenterTransformer:
         options = preset(name)
         windows_hu = [WINDOWS_HU[window] for window in options.pop("window_names")]
+        options.pop("patch_voxels", None)
         if windows_hu:
             options["windows"] = [{"mean": 40.0, "std": 20.0, "windows_hu": windows_hu}]
         return _build(**{**options, "patch_size": 2, "embed_dim": 12, "depth": 2, "num_heads": 2, **sizes})

@@ -25,6 +25,7 @@ def test_preset_builds_a_network_that_segments(
 def test_preset_names_options_of_the_network_and_known_windows(name: str) -> None:
     options = preset(name)
     assert set(options.pop("window_names")) <= set(WINDOWS_HU)
+    assert options.pop("patch_voxels", 216) > 0
     assert set(options) <= set(inspect.signature(BlockCenterTransformer).parameters)
 
 
@@ -56,7 +57,7 @@ def test_karimi_preset_has_the_published_size() -> None:
 
 
 def test_unknown_preset_is_refused() -> None:
-    with pytest.raises(ValueError, match="the preset must be one of paper, karimi, default, got 'unet'"):
+    with pytest.raises(ValueError, match="the preset must be one of paper, karimi, compact, default, got 'unet'"):
         preset("unet")
 
 

@@ -39,6 +39,7 @@ def small_arch(preset_name: str = "default", **changes: Any) -> dict[str, Any]:
         "num_heads": 4,
     }
     windows = [BANK] if kwargs.pop("window_names") else None
+    kwargs.pop("patch_voxels", None)
     return {**kwargs, "windows": windows, **changes}
 
 

@@ -16,7 +16,7 @@ CROP_VOXELS = 48**3
 def planner(factor: int) -> ThinThickPlanner:
     """One that knows the factor and the preset, which is all that sizes depend on."""
     planner = ThinThickPlanner.__new__(ThinThickPlanner)
-    planner.factor, planner.preset = factor, preset("default")
+    planner.factor, planner.preset, planner.patch_voxels = factor, preset("compact"), 216
     return planner
 
 
