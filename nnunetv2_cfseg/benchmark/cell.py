@@ -110,7 +110,7 @@ def _run(matrix: Matrix, cell: Cell, output: Path, threads: int, lock: int, stop
         files = ["-i", str(scans.images), "-o", predictions.name]
         model = ["-d", cell.dataset, *model_flags, "-c", cell.configuration, "-f", cell.fold]
         if cell.row.model:
-            model = ["-m", str(_model_folder(cell)), "-f", cell.fold, "-device", matrix.device]
+            model = ["-m", str(model_folder(cell)), "-f", cell.fold, "-device", matrix.device]
             command = {"nnUNetv2_predict": "nnUNetv2_predict_from_modelfolder"}.get(command, command)
         return measured(runner, [command, *sub, *files, *model, *flags, *cell.row.arguments])
 
@@ -147,15 +147,17 @@ def _pretrained(matrix: Matrix, cell: Cell, output: Path) -> list[str]:
     return ["-pretrained_weights", str(weights)]
 
 
-def _model_folder(cell: Cell) -> Path:
+def model_folder(cell: Cell) -> Path:
     """The folder of the model that a row names.
 
     Raises:
-        ValueError: it has no ``plans.json``.
+        ValueError: it has no ``plans.json``, or lacks the cell's fold.
     """
     folder = Path(os.environ[RESULTS]).resolve() / cell.dataset / cell.row.model
     if not (folder / "plans.json").is_file():
         raise ValueError(f"the model of row {cell.row.name} is not a folder with plans.json: {folder}")
+    if not (folder / f"fold_{cell.fold}").is_dir():
+        raise ValueError(f"the model of row {cell.row.name} has no fold {cell.fold}: {folder}")
     return folder
 
 
