@@ -19,7 +19,7 @@ from nnunetv2_cfseg.benchmark.memory_monitor import tree_bytes
 from nnunetv2_cfseg.benchmark.scans import find_scans, link_predictions
 from nnunetv2_cfseg.benchmark.system_info import describe_machine
 from nnunetv2_cfseg.benchmark.thin_labels import data_folders
-from nnunetv2_cfseg.files.atomic_files import write_json
+from nnunetv2_cfseg.files.atomic_files import remove_leftovers, write_json
 from nnunetv2_cfseg.files.checksum import sha256
 from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.nnunet.environment import BUDGET_VARIABLE, EXT_TRAINER, FOLDERS, SEED_VARIABLE, ext_trainer_path
@@ -67,14 +67,8 @@ def run_cell(matrix: Matrix, cell: Cell, output: Path, *, threads: int, stop: th
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder, stop) as lock:
         if not is_done(folder):
-            remove_unfinished(folder)
+            remove_leftovers(folder, in_subfolders=True)
             _run(matrix, cell, output, threads, lock, stop)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove temporary files of killed processes; the cell must be locked, so that nobody is writing them."""
-    for file in folder.rglob(".*.tmp"):
-        file.unlink(missing_ok=True)
 
 
 def _run(matrix: Matrix, cell: Cell, output: Path, threads: int, lock: int, stop: threading.Event) -> None:
