@@ -114,11 +114,10 @@ def _what_to_look_at(sidecar: Mapping[str, Any], pictures: Path | None) -> str:
     cases = sidecar["cases"].values()
     left_out = sum(sum(case["left_out"]["image_slices"]) for case in cases)
     cut = sum(any(case["left_out"]["image_slices"]) for case in cases)
-    text = (
-        f"{left_out:g} thin slices of {cut} case{'' if cut == 1 else 's'} were left out, as no whole slab covers them"
-    )
-    if not left_out:
-        text = "No thin slice was left out"
+    text = "No thin slice was left out"
+    if left_out:
+        of = f"{cut} case{'' if cut == 1 else 's'}"
+        text = f"{left_out:g} thin slices of {of} were left out, as no whole slab covers them"
     return text if pictures is None else f"{text}; look at some of the pictures in {pictures}"
 
 

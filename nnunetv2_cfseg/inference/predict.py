@@ -109,7 +109,7 @@ def closest_model(models: Sequence[Model], thickness_mm: float) -> Model:
         ValueError: the thickness is not a positive number.
     """
     if not 0 < thickness_mm < inf:
-        raise ValueError(f"slices must be more than 0 mm apart, got {thickness_mm:g}")
+        raise ValueError(f"slices must be more than 0 mm apart, got {thickness_mm:g} mm")
     return min(models, key=lambda model: abs(log(model.configuration.spacing_mm[0] / thickness_mm)))
 
 

@@ -26,7 +26,7 @@ def say_same_origins(names: Sequence[str], *, of: int) -> None:
     """
     if names:
         say(
-            f"the thick labels of {len(names)} of {of} cases, the first is {names[0]}, have the scan's own origin, which "
-            f"is the centre of the first slice; labels that were only written with it lie half a slab off, so compare "
-            f"them with the scans in the pictures"
+            f"the thick labels of {len(names)} of {of} cases, the first is {names[0]}, have the scan's own origin, "
+            f"which is the centre of the first slice; labels that were only written with it lie half a slab off, so "
+            f"compare them with the scans in the pictures"
         )

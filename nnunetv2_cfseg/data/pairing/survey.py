@@ -8,6 +8,7 @@ from nnunetv2_cfseg.data.pairing.align import locate
 from nnunetv2_cfseg.data.pairing.origins import has_same_origin, say_same_origins
 from nnunetv2_cfseg.data.pairing.settings import THICK, THIN
 from nnunetv2_cfseg.data.pairing.sources import Source
+from nnunetv2_cfseg.data.pairing.swapped import check_not_swapped
 from nnunetv2_cfseg.data.pairing.thick_labels import slices_in_thickness
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 from nnunetv2_cfseg.imaging.notices import say
@@ -90,6 +91,7 @@ def _kind(ratios: Mapping[Source, float], asked: str | None) -> str:
         elif ratio >= LEAST_THICK_RATIO:
             kind = THICK
         else:
+            check_not_swapped(case)
             raise ValueError(
                 f"a label's slice must be one of the scan's, or at least {LEAST_THICK_RATIO:g} where labels are thick, "
                 f"got {ratio:.4g}: {case.label}"

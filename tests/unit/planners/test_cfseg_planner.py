@@ -358,7 +358,7 @@ class TestRefusals:
     def test_of_a_dataset_that_is_not_there(self, ct: Planning) -> None:
         with pytest.raises(
             ValueError,
-            match=r"-d must be the id or the name of one dataset in nnUNet_raw .*, got '902', and there is no such dataset",
+            match=r"-d must be the id or the name of one dataset in nnUNet_raw .*, got '902', and there is no",
         ):
             plan_and_preprocess([902], progress=False)
 
