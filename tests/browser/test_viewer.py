@@ -419,18 +419,22 @@ class TestReaders:
     def test_scroll_the_page_past_the_views(self, open_viewer: Callable, make_case: Callable) -> None:
         """A scroll that began above a view goes on; one that begins on it turns slices."""
         viewer = open_viewer(make_case(), viewport={"width": 1300, "height": 500})
+        page, clock, axial = viewer.page, viewer.page.clock, viewer.canvas("axial")
         before = viewer.slice_number("axial")
-        viewer.page.mouse.move(600, 20)
-        viewer.page.mouse.wheel(0, 60)
-        viewer.page.wait_for_function("scrollY > 0")
-        viewer.canvas("axial").hover()
-        viewer.page.mouse.wheel(0, 60)
-        viewer.page.wait_for_timeout(100)
-        assert viewer.slice_number("axial") == before
-        viewer.page.wait_for_timeout(400)
-        viewer.page.mouse.wheel(0, 100)
-        viewer.page.wait_for_timeout(100)
-        assert viewer.slice_number("axial") == before - 1
+        clock.install(time=0)  # a scroll goes on for as long as the next turn of the wheel comes soon
+        clock.pause_at(3_600_000)
+        page.mouse.move(600, 20)
+        page.mouse.wheel(0, 60)
+        page.wait_for_function("scrollY === 60")
+        axial.hover()
+        page.mouse.wheel(0, 60)
+        page.wait_for_function("scrollY === 120")
+        clock.run_for(1000)
+        expect(axial).to_have_attribute("aria-label", re.compile(f"axial slice {before} of"))
+        page.mouse.wheel(0, 100)
+        clock.resume()
+        expect(axial).to_have_attribute("aria-label", re.compile(f"axial slice {before - 1} of"))
+        assert page.evaluate("scrollY") == 120
 
     def test_get_help_with_the_question_mark(self, open_viewer: Callable, make_case: Callable) -> None:
         viewer = open_viewer(make_case())

@@ -15,7 +15,6 @@ import pytest
 import torch
 from fixtures.warm_commands import WarmCommands
 from nnunetv2.experiment_planning.plan_and_preprocess_api import (
-    extract_fingerprint_dataset,
     plan_experiment_dataset,
 )
 from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
@@ -234,15 +233,8 @@ def workspace(
 
 @pytest.fixture(scope="session")
 def ct(workspace: Workspace) -> int:
-    """A dataset of six CTs with two classes, planned and preprocessed by the command."""
-    workspace.write_raw_dataset(workspace.raw, "Dataset901_CT", cases=6, shape=SHAPE)
-    with workspace.in_process():  # the command finds a fingerprint, and skips drawing 1e8 voxels for one
-        extract_fingerprint_dataset(901, num_processes=1)
-    workspace.run(
-        "cfseg", "plan_and_preprocess", "-d", "901", "-gpu_memory_target", "1", "-np", "1", "-npfp", "1", "--no_pbar"
-    )
-    workspace.shrink_plans("Dataset901_CT")
-    return 901
+    """A dataset of six CTs with two classes, planned and preprocessed."""
+    return workspace.add_dataset(901, "CT")
 
 
 @pytest.fixture(scope="session")
