@@ -254,9 +254,10 @@ class TestPlaces:
 
     def test_the_crosshair_can_be_turned_off(self, open_viewer: Callable, make_case: Callable) -> None:
         viewer = open_viewer(make_case())
-        with_crosshair = viewer.picture("sagittal")
+        with_crosshair = viewer.canvas("sagittal").screenshot()
         viewer.page.get_by_label("Crosshair").uncheck()
-        assert viewer.picture("sagittal") != with_crosshair
+        viewer.settle()
+        assert viewer.canvas("sagittal").screenshot() != with_crosshair
 
     def test_zoom_keeps_the_crosshair_in_sight(self, open_viewer: Callable, make_case: Callable) -> None:
         viewer = open_viewer(make_case())
