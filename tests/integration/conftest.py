@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from fixtures.warm_commands import WarmCommands
 from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     plan_experiment_dataset,
 )
+from nnunetv2.inference import predict_from_raw_data
+from nnunetv2.run import run_training
 from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 import nnunetv2_cfseg
 from nnunetv2_cfseg.planners.plan_and_preprocess import plan_and_preprocess
@@ -95,6 +99,7 @@ class Workspace:
         for path in (self.raw, self.preprocessed, self.results, self.trainers):
             path.mkdir()
         (self.trainers / "trainers_for_tests.py").write_text(TRAINERS)
+        self.find_trainer = cache(recursive_find_trainer_class_by_name)
 
     def environment(self) -> dict[str, str]:
         """What nnU-Net and this package are steered by."""
@@ -122,9 +127,14 @@ class Workspace:
 
     @contextmanager
     def in_process(self, *, results: Path | None = None) -> Iterator[pytest.MonkeyPatch]:
-        """nnU-Net's functions in this process, their worker processes replaced by threads."""
+        """nnU-Net's functions in this process, their worker processes replaced by threads.
+
+        They look for a trainer in all of nnU-Net's modules, which takes a second, once a session.
+        """
         with pytest.MonkeyPatch.context() as monkeypatch:
             self.switch_to_threads(monkeypatch)
+            for module in (run_training, predict_from_raw_data):
+                monkeypatch.setattr(module, "recursive_find_trainer_class_by_name", self.find_trainer)
             for name, value in self.environment().items():
                 monkeypatch.setenv(name, value)
             if results is not None:
