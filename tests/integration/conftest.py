@@ -76,7 +76,7 @@ class nnUNetTrainerCFSegLearns(Short, nnUNetTrainerCFSeg):
 
     def __init__(self, plans, configuration, fold, dataset_json, device):
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_iterations_per_epoch = 15
+        self.num_iterations_per_epoch = 8
         self.num_epochs = 2
 '''
 
