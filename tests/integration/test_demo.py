@@ -106,7 +106,7 @@ def test_training_went_on_from_its_checkpoint(demo: Path) -> None:
     assert second.splitlines()[0].endswith(" --c")
     epochs = [[int(n) for n in re.findall(r": Epoch (\d+)", part)] for part in (first, second)]
     assert epochs[0][:1] in ([], [0])  # a killed process may not have written all it printed
-    assert epochs[1][0] > 0
+    assert 0 not in epochs[1]  # on a slow machine the first epoch may have spent the budget, and there is no other
     assert "Training done." in second
     assert json.loads((demo / "steps" / "5_train.json").read_text())["runs"] == 2
 
