@@ -22,6 +22,8 @@ class BaselineTrainer(GuardedTrainer, nnUNetTrainer):
     it. Import the library in :meth:`make_network`, since nnU-Net imports every trainer to find one.
     """
 
+    #: Modules that :meth:`make_network` imports, so that ``cfseg benchmark`` can say beforehand what is not installed.
+    libraries: ClassVar[tuple[str, ...]] = ()
     #: Input sizes must be multiples of this many voxels along each axis; crops are padded to it.
     multiple: ClassVar[int] = 1
     #: AdamW's learning rate; None for nnU-Net's own SGD.

@@ -14,6 +14,7 @@ class nnUNetTrainer_UNETR(BaselineTrainer):
     Its paper uses AdamW with a learning rate of 1e-4.
     """
 
+    libraries = ("monai", "einops")
     multiple = 16
     adamw_lr = 1e-4
 
@@ -31,6 +32,7 @@ class nnUNetTrainer_SwinUNETR(BaselineTrainer):
     Its paper uses AdamW with a learning rate of 8e-4, and 48 features.
     """
 
+    libraries = ("monai", "einops")
     multiple = 32
     adamw_lr = 8e-4
 
@@ -48,6 +50,7 @@ class nnUNetTrainer_UNetPlusPlus(BaselineTrainer):
     Its paper uses Adam with a learning rate of 3e-4.
     """
 
+    libraries = ("monai",)
     multiple = 16
     adamw_lr = 3e-4
     adamw_weight_decay = 0.0

@@ -11,6 +11,7 @@ from nnunetv2_cfseg.trainers.timed import nnUNetTrainer_timed
 class nnUNetTrainer_UNet3D(BaselineTrainer):
     """3D U-Net (Cicek et al., MICCAI 2016)."""
 
+    libraries = ("pytorch3dunet",)
     multiple = 8
 
     @staticmethod
@@ -24,6 +25,7 @@ class nnUNetTrainer_UNet3D(BaselineTrainer):
 class nnUNetTrainer_ResidualUNet3D(BaselineTrainer):
     """Residual symmetric 3D U-Net (Lee et al. 2017, arXiv 1706.00120)."""
 
+    libraries = ("pytorch3dunet",)
     multiple = 16
 
     @staticmethod

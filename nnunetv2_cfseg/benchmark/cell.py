@@ -19,7 +19,7 @@ from nnunetv2_cfseg.benchmark.memory_monitor import tree_bytes
 from nnunetv2_cfseg.benchmark.scans import find_scans, link_predictions
 from nnunetv2_cfseg.benchmark.system_info import describe_machine
 from nnunetv2_cfseg.benchmark.thin_labels import data_folders
-from nnunetv2_cfseg.files.atomic_files import write_json
+from nnunetv2_cfseg.files.atomic_files import remove_leftovers, write_json
 from nnunetv2_cfseg.files.checksum import sha256
 from nnunetv2_cfseg.files.text_files import read_json
 from nnunetv2_cfseg.nnunet.environment import BUDGET_VARIABLE, EXT_TRAINER, FOLDERS, SEED_VARIABLE, ext_trainer_path
@@ -67,14 +67,8 @@ def run_cell(matrix: Matrix, cell: Cell, output: Path, *, threads: int, stop: th
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder, stop) as lock:
         if not is_done(folder):
-            remove_unfinished(folder)
+            remove_leftovers(folder, in_subfolders=True)
             _run(matrix, cell, output, threads, lock, stop)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove temporary files of killed processes; the cell must be locked, so that nobody is writing them."""
-    for file in folder.rglob(".*.tmp"):
-        file.unlink(missing_ok=True)
 
 
 def _run(matrix: Matrix, cell: Cell, output: Path, threads: int, lock: int, stop: threading.Event) -> None:
@@ -110,7 +104,7 @@ def _run(matrix: Matrix, cell: Cell, output: Path, threads: int, lock: int, stop
         files = ["-i", str(scans.images), "-o", predictions.name]
         model = ["-d", cell.dataset, *model_flags, "-c", cell.configuration, "-f", cell.fold]
         if cell.row.model:
-            model = ["-m", str(_model_folder(cell)), "-f", cell.fold, "-device", matrix.device]
+            model = ["-m", str(model_folder(cell)), "-f", cell.fold, "-device", matrix.device]
             command = {"nnUNetv2_predict": "nnUNetv2_predict_from_modelfolder"}.get(command, command)
         return measured(runner, [command, *sub, *files, *model, *flags, *cell.row.arguments])
 
@@ -147,15 +141,17 @@ def _pretrained(matrix: Matrix, cell: Cell, output: Path) -> list[str]:
     return ["-pretrained_weights", str(weights)]
 
 
-def _model_folder(cell: Cell) -> Path:
+def model_folder(cell: Cell) -> Path:
     """The folder of the model that a row names.
 
     Raises:
-        ValueError: it has no ``plans.json``.
+        ValueError: it has no ``plans.json``, or lacks the cell's fold.
     """
     folder = Path(os.environ[RESULTS]).resolve() / cell.dataset / cell.row.model
     if not (folder / "plans.json").is_file():
         raise ValueError(f"the model of row {cell.row.name} is not a folder with plans.json: {folder}")
+    if not (folder / f"fold_{cell.fold}").is_dir():
+        raise ValueError(f"the model of row {cell.row.name} has no fold {cell.fold}: {folder}")
     return folder
 
 

@@ -127,7 +127,7 @@ def try_cell(
 def _run_on_cluster(
     matrix: Matrix, cells: Sequence[Cell], output: Path, *, jobs: int, threads: int, slurm: Mapping[str, Any]
 ) -> Generator[tuple[Cell, Failure | None]]:
-    executor = _executor(output / "jobs", threads, matrix.device, slurm)
+    executor = slurm_executor(output / "jobs", threads, matrix.device, slurm)
     queue = CellQueue(matrix, cells)
     running: dict[Job, Cell] = {}
     try:
@@ -147,7 +147,18 @@ def _run_on_cluster(
             job.cancel()
 
 
-def _executor(folder: Path, threads: int, device: str, slurm: Mapping[str, Any]) -> Executor:
+def slurm_executor(folder: Path, threads: int, device: str, slurm: Mapping[str, Any]) -> Executor:
+    """What submits cells to Slurm; nothing is written before the first of them.
+
+    Args:
+        folder: for the jobs' files.
+        threads: number of threads of each cell.
+        device: ``cuda`` asks for a GPU.
+        slurm: parameters of submitit.
+
+    Raises:
+        ValueError: submitit or Slurm is not installed, or a parameter does not exist.
+    """
     try:
         import submitit
     except ModuleNotFoundError:

@@ -55,15 +55,32 @@ def prepare(matrix: Matrix, runner: CommandRunner, *, processes: int) -> None:
 
 
 def _prepare(matrix: Matrix, cell: Cell, dataset: Dataset, runner: CommandRunner, processes: int) -> None:
-    if not is_preprocessed(dataset, cell.planned, cell.configuration):
-        if cell.row.plans and not cell.row.planner:
-            raise ValueError(
-                f"plans {cell.planned} of row {cell.row.name} are not there and preprocessed, and it has no planner: "
-                f"{dataset.preprocessed}"
-            )
+    if not check_plans(cell, dataset):
         _plan_and_preprocess(matrix, cell, dataset, runner, processes)
     if cell.row.changes:
         write_changed_plans(dataset.preprocessed, cell.planned, cell.plans, cell.configuration, cell.row.changes)
+
+
+def check_plans(cell: Cell, dataset: Dataset) -> bool:
+    """Whether a cell's plans exist with their preprocessed data, so that nothing needs to be made.
+
+    Args:
+        dataset: that the cell is trained on.
+
+    Raises:
+        ValueError: they do not and the row has no planner; or they exist without the configuration, or without a
+            setting that the row changes.
+    """
+    is_made = is_preprocessed(dataset, cell.planned, cell.configuration)
+    if cell.row.plans and not cell.row.planner and not is_made:
+        raise ValueError(
+            f"plans {cell.planned} of row {cell.row.name} are not there and preprocessed, and it has no planner: "
+            f"{dataset.preprocessed}"
+        )
+    file = dataset.preprocessed / f"{cell.planned}.json"
+    if cell.row.changes and file.is_file():
+        changed_plans(file, cell.configuration, cell.row.changes)
+    return is_made
 
 
 def is_preprocessed(dataset: Dataset, plans: str, configuration: str) -> bool:
@@ -133,13 +150,27 @@ def write_changed_plans(folder: Path, plans: str, name: str, configuration: str,
     Raises:
         ValueError: the plans do not have one of the paths.
     """
-    file = folder / f"{plans}.json"
+    content = changed_plans(folder / f"{plans}.json", configuration, changes)
+    write_json(folder / f"{name}.json", {**content, "plans_name": name})
+
+
+def changed_plans(file: Path, configuration: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of plans with changed settings.
+
+    Args:
+        file: the existing plans.
+        configuration: the configuration to change.
+        changes: new values by path in the configuration.
+
+    Raises:
+        ValueError: the plans do not have one of the paths.
+    """
     content = read_json(file)
     planned = dict(configurations_of(content, str(file)))
     planned[configuration] = changed = dict(planned[configuration])
     if isinstance(changed.get(SECTION), dict):
         changed[SECTION] = with_new_names(changed[SECTION], file=str(file))
-    content.update(plans_name=name, configurations=planned)
+    content["configurations"] = planned
     for path, value in changes.items():
         *parents, key = new_setting(path).split(".")
         section = changed
@@ -150,7 +181,7 @@ def write_changed_plans(folder: Path, plans: str, name: str, configuration: str,
         if key not in section and parents[-1:] != ["arch_kwargs"]:  # a network has defaults that plans leave out
             raise ValueError(f"a change must name a setting of the plans, got {path}: {file}")
         section[key] = value
-    write_json(folder / f"{name}.json", content)
+    return content
 
 
 def new_setting(path: str) -> str:

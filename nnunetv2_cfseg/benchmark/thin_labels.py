@@ -53,6 +53,18 @@ def trained_dataset(cell: Cell, output: Path) -> Dataset:
     return ThinDataset(cell.dataset, output) if cell.row.labels == "thin" else Dataset(cell.dataset)
 
 
+def check_thin_labels(dataset: str) -> None:
+    """Check that a dataset has thin labels.
+
+    Raises:
+        ValueError: it has none.
+    """
+    folder = Dataset(dataset).raw.resolve() / THIN_LABELS
+    if not folder.is_dir():
+        raise ValueError(f"there are no thin labels; labels: thin needs a dataset of cfseg make_pairs with them: "
+                         f"{folder}")  # fmt: skip
+
+
 def link_thin_dataset(dataset: str, output: Path) -> None:
     """Make the dataset with links into ``nnUNet_raw``, and the folder for its preprocessed data.
 
@@ -60,10 +72,8 @@ def link_thin_dataset(dataset: str, output: Path) -> None:
         ValueError: the dataset has no thin labels.
         OSError: a link cannot be made.
     """
+    check_thin_labels(dataset)
     source, made = Dataset(dataset).raw.resolve(), ThinDataset(dataset, output)
-    if not (source / THIN_LABELS).is_dir():
-        raise ValueError(f"there are no thin labels; labels: thin needs a dataset of cfseg make_pairs with them: "
-                         f"{source / THIN_LABELS}")  # fmt: skip
     for folder in (made.raw, made.preprocessed):
         folder.mkdir(parents=True, exist_ok=True)
     for entry in source.iterdir():

@@ -40,17 +40,20 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("--launcher", choices=("local", "slurm"), default="local", help="where cells run (default: %(default)s)")
     flag("--slurm", nargs="+", default=[], metavar="NAME=VALUE",
         help="parameters of submitit, such as slurm_partition=gpu mem_gb=32")  # fmt: skip
-    flag("--dry_run", action="store_true", help="print what would run and how long it would take")
+    flag("--dry_run", action="store_true", help="check everything, and print what would run and how long it would take")
     command.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> None:
+    from nnunetv2_cfseg.benchmark.checks import checked_matrix
     from nnunetv2_cfseg.benchmark.run import announcement, run  # pandas and torch: slow to import
     from nnunetv2_cfseg.processes.stop_signals import stopped_by_signals
 
     _check_counts(args)
     matrix = _matrix(args)
+    slurm = _slurm(args.slurm)
     if args.dry_run:
+        matrix = checked_matrix(matrix, args.o, launcher=args.launcher, threads=args.threads or 1, slurm=slurm)
         print(announcement(matrix, args.o, args.jobs))
         for cell in matrix.cells():
             print(f"  {cell}")
@@ -58,7 +61,7 @@ def _run(args: argparse.Namespace) -> None:
     with stopped_by_signals():  # otherwise trainings would outlive a killed benchmark
         report = run(
             matrix, args.o, launcher=args.launcher, jobs=args.jobs, threads=args.threads, processes=args.np,
-            slurm=_slurm(args.slurm), command=command_line(args),
+            slurm=slurm, command=command_line(args),
         )  # fmt: skip
     print(f"Wrote {report}")
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnunetv2_cfseg.commands.model_flags import add_model_flags, model_folder
 from nnunetv2_cfseg.files.folder_lock import lock_file
 from nnunetv2_cfseg.files.output_paths import require_new_folder
 from nnunetv2_cfseg.files.plain_name import plain_name
+
+if TYPE_CHECKING:
+    from nnunetv2_cfseg.inference.model import Model
+    from nnunetv2_cfseg.nnunet.fold_cases import FoldCases
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -40,9 +45,17 @@ def _run(args: argparse.Namespace) -> None:
     card = Card(args.licence, args.training_data, args.intended_use or INTENDED_USE)
     args.o.parent.mkdir(parents=True, exist_ok=True)
     with lock_file(args.o.with_name(f".{args.o.name}.lock"), args.o):
-        write_bundle(models, args.o, card, _validation(folder, models[0].folds))
+        write_bundle(models, args.o, card, _validation(folder, models[0].folds), fold_cases=_fold_cases(models[0]))
     names = ", ".join(model.configuration.name for model in models)
     print(f"{names}, {len(models[0].folds)} {'fold' if len(models[0].folds) == 1 else 'folds'}: {args.o}")
+
+
+def _fold_cases(model: Model) -> dict[str, FoldCases]:
+    """The cases of the model's folds, as far as they are known on this machine."""
+    from nnunetv2_cfseg.nnunet.fold_cases import count_fold_cases
+
+    dataset = model.plans.get("dataset_name")
+    return count_fold_cases(dataset, model.folds) if dataset else {}
 
 
 def _validation(folder: Path, folds: tuple[str, ...]) -> dict[str, dict[str, float]]:

@@ -60,6 +60,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _run(args: argparse.Namespace) -> None:
     # SimpleITK: slow to import
     from nnunetv2_cfseg.data.pairing.dataset import Split, make_dataset
+    from nnunetv2_cfseg.data.pairing.files import PICTURES
     from nnunetv2_cfseg.data.pairing.patients import patients_by_pattern, patients_by_table
     from nnunetv2_cfseg.data.pairing.settings import PairSettings
     from nnunetv2_cfseg.data.pairing.sources import find_sources
@@ -92,6 +93,7 @@ def _run(args: argparse.Namespace) -> None:
         progress=not args.no_pbar,
     )
     print(f"{_summary(sidecar, len(sources.unlabelled))}: {folder}")
+    print(_what_to_look_at(sidecar, None if args.no_pictures else folder / PICTURES))
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
@@ -105,6 +107,18 @@ def _check_numbers(args: argparse.Namespace) -> None:
     ):  # fmt: skip
         if value is not None:
             check(value)
+
+
+def _what_to_look_at(sidecar: Mapping[str, Any], pictures: Path | None) -> str:
+    """How many slices of the scans were left out, and where the pictures are, if there are any."""
+    cases = sidecar["cases"].values()
+    left_out = sum(sum(case["left_out"]["image_slices"]) for case in cases)
+    cut = sum(any(case["left_out"]["image_slices"]) for case in cases)
+    text = "No thin slice was left out"
+    if left_out:
+        of = f"{cut} case{'' if cut == 1 else 's'}"
+        text = f"{left_out:g} thin slices of {of} were left out, as no whole slab covers them"
+    return text if pictures is None else f"{text}; look at some of the pictures in {pictures}"
 
 
 def _summary(sidecar: Mapping[str, Any], unlabelled: int) -> str:

@@ -74,11 +74,16 @@ def model_folder(args: argparse.Namespace) -> Path:
     if folder is None:
         names = [plain_name(args.tr, "-tr"), plain_name(args.p, "-p"), plain_name(args.c or "3d_fullres", "-c")]
         from nnunetv2_cfseg.nnunet.datasets import RESULTS, find_dataset
+        from nnunetv2_cfseg.nnunet.trained_models import describe_models
 
         dataset = find_dataset(plain_name(args.d, "-d"), [RESULTS], what="-d")
-        folder = Path(os.environ[RESULTS], dataset.name, "__".join(names))
+        results = Path(os.environ[RESULTS], dataset.name)
+        folder = results / "__".join(names)
+        if not folder.is_dir():
+            others = describe_models(results, args.chk)
+            raise ValueError(f"there is no model {folder.name} of {dataset.name} (-tr, -p, -c); {others}: {results}")
     if not folder.is_dir():
-        raise ValueError(f"the model is not trained, its folder does not exist: {folder}")
+        raise ValueError(f"a model must be a folder, and there is none: {folder}")
     return Path(folder)
 
 

@@ -136,14 +136,13 @@ def _report_predictions(args: argparse.Namespace, output: Path, dataset_json: Pa
     from nnunetv2_cfseg.evaluation.report.observations import observe_folder
     from nnunetv2_cfseg.evaluation.report.unreferenced import write_unreferenced_report
     from nnunetv2_cfseg.imaging.segmentations import case_files
-    from nnunetv2_cfseg.nnunet.classes import read_classes  # slow to import
-    from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json
+    from nnunetv2_cfseg.nnunet.classes import read_classes_and_ending  # slow to import
 
     for name, default in OF_A_REFERENCE.items():
         if getattr(args, name) != default:
             raise ValueError(f"--{name} needs a reference, and there is none; use cfseg report GT PRED")
-    classes = read_classes(dataset_json)
-    files = case_files(args.pred_folder, read_dataset_json(dataset_json)["file_ending"])
+    classes, file_ending = read_classes_and_ending(dataset_json)
+    files = case_files(args.pred_folder, file_ending)
     images = _check(args, output, list(files), [*files.values(), dataset_json])
     observations = observe_folder(files, classes, num_processes=args.np, progress=not args.no_pbar)
     write_unreferenced_report(

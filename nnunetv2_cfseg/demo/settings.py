@@ -56,7 +56,8 @@ class DemoSettings:
         check_matrix(self.matrix, self.spacing_mm)
         if not 0 < self.train_seconds <= LONGEST_S:
             raise ValueError(
-                f"--train_seconds must be a positive number of seconds, at most {LONGEST_S}, got {self.train_seconds:g}"
+                f"--train_seconds must be a positive number of seconds, at most {LONGEST_S}, got "
+                f"{self.train_seconds:g} s"
             )
         checked_seed(self.seed)
 

@@ -17,8 +17,7 @@ from nnunetv2_cfseg.evaluation.metrics import MetricSettings, measure
 from nnunetv2_cfseg.files.schema import read_document
 from nnunetv2_cfseg.imaging.labels import check_labels
 from nnunetv2_cfseg.imaging.segmentations import check_same_grid, read_segmentation
-from nnunetv2_cfseg.nnunet.classes import Classes, read_classes
-from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json
+from nnunetv2_cfseg.nnunet.classes import Classes, read_classes_and_ending
 from nnunetv2_cfseg.nnunet.plans import LIMIT_BYTES as PLANS_LIMIT_BYTES
 from nnunetv2_cfseg.nnunet.plans import ReaderPlans
 from nnunetv2_cfseg.processes.parallel_map import parallel_map
@@ -84,11 +83,9 @@ def evaluate_folders(
     """
     if num_processes < 1:
         raise ValueError(f"the number of processes must be >= 1, got {num_processes}")
-    classes, file_ending = read_classes(dataset_json), read_dataset_json(dataset_json)["file_ending"]
-    if plans_json is not None:
-        check_reader(plans_json)
-    cases = pair_cases(truth, prediction, file_ending, chill=chill)
-    unpaired = find_unpaired(truth, prediction, file_ending)
+    classes, cases, unpaired = find_cases(
+        truth, prediction, dataset_json=dataset_json, plans_json=plans_json, chill=chill
+    )
     jobs = [_Job(index, case, classes, settings) for index, case in enumerate(cases)]
     measured: dict[int, _Outcome] = {}
     bar = progress_bar(doing="Evaluating", total=len(jobs), show=progress)
@@ -100,6 +97,24 @@ def evaluate_folders(
     checksums = {job.case.name: made for job in jobs if (made := measured[job.index].checksums)}
     table = pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
     return Evaluation(table, classes, cases, settings, unpaired, checksums)
+
+
+def find_cases(
+    truth: Path, prediction: Path, *, dataset_json: Path, plans_json: Path | None, chill: bool
+) -> tuple[Classes, list[Case], Unpaired]:
+    """Find what there is to measure; the arguments are those of :func:`evaluate_folders`.
+
+    Returns:
+        The dataset's classes, the cases sorted, and the cases that are left out.
+
+    Raises:
+        ValueError: files are missing, or the dataset's labels or the plans are not nnU-Net's.
+    """
+    classes, file_ending = read_classes_and_ending(dataset_json)
+    if plans_json is not None:
+        check_reader(plans_json)
+    cases = pair_cases(truth, prediction, file_ending, chill=chill)
+    return classes, cases, find_unpaired(truth, prediction, file_ending)
 
 
 def check_reader(plans_json: Path) -> None:

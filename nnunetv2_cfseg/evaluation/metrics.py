@@ -38,7 +38,7 @@ class MetricSettings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.tolerance_mm < inf:
-            raise ValueError(f"a tolerance must be >= 0 mm and finite, got {self.tolerance_mm:g}")
+            raise ValueError(f"a tolerance must be >= 0 mm and finite, got {self.tolerance_mm:g} mm")
         if not 0 < self.lesion_overlap <= 1:
             raise ValueError(f"a lesion overlap must be above 0 and at most 1, got {self.lesion_overlap:g}")
         if self.factor is not None and self.factor < 2:

@@ -15,16 +15,15 @@ from typing import Any
 
 import pandas as pd
 
-from nnunetv2_cfseg.evaluation.evaluate import COUNTS, TABLE_COLUMNS, Evaluation, check_reader
-from nnunetv2_cfseg.evaluation.files import Case, find_unpaired, pair_cases, read_checksums
+from nnunetv2_cfseg.evaluation.evaluate import COUNTS, TABLE_COLUMNS, Evaluation, find_cases
+from nnunetv2_cfseg.evaluation.files import Case, read_checksums
 from nnunetv2_cfseg.evaluation.metric_definitions import COLUMNS, KEYS
 from nnunetv2_cfseg.evaluation.metrics import MetricSettings
 from nnunetv2_cfseg.files.checksum import sha256, sha256_of_text
 from nnunetv2_cfseg.files.csv_cells import safe_cell
 from nnunetv2_cfseg.files.schema import short
 from nnunetv2_cfseg.files.text_files import read_json, read_text, require_regular_file
-from nnunetv2_cfseg.nnunet.classes import Classes, read_classes
-from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json
+from nnunetv2_cfseg.nnunet.classes import Classes
 
 #: Goes up when a measure changes in a way that its definition does not show.
 FORMAT = 1
@@ -95,10 +94,9 @@ def read_evaluation(
         ValueError: the table belongs to other files, cases, classes or settings, or has changed since it was written.
         OSError: a file cannot be read.
     """
-    classes, file_ending = read_classes(dataset_json), read_dataset_json(dataset_json)["file_ending"]
-    if plans_json is not None:
-        check_reader(plans_json)
-    cases = pair_cases(truth, prediction, file_ending, chill=chill)
+    classes, cases, unpaired = find_cases(
+        truth, prediction, dataset_json=dataset_json, plans_json=plans_json, chill=chill
+    )
     record = _read_record(table)
     expected = _expected(classes, settings)
     _check_definitions(record, expected)
@@ -110,14 +108,7 @@ def read_evaluation(
         for kind, file in (("truth", case.truth), ("prediction", case.prediction)):
             if getattr(checksums[case.name], kind) != record.part("cases")[case.name][kind]:
                 raise ValueError(f"the table is stale, {file} has changed since it was measured: {table}")
-    return Evaluation(
-        _read_table(table, cases, classes),
-        classes,
-        cases,
-        settings,
-        find_unpaired(truth, prediction, file_ending),
-        checksums,
-    )
+    return Evaluation(_read_table(table, cases, classes), classes, cases, settings, unpaired, checksums)
 
 
 def _expected(classes: Classes, settings: MetricSettings) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def _narrow(v: Histogram) -> str:
     low, high = v.quantile(0.001), v.quantile(0.999)
     is_scaled = high - low < NARROW_HU and low <= 2 and high >= -2
     are_labels = high - low < ONE_TISSUE_HU and v.values.size < 5
-    return f"they lie between {low:g} and {high:g}" if is_scaled or are_labels else ""
+    return f"its values lie between {low:g} and {high:g}" if is_scaled or are_labels else ""
 
 
 def _picture(v: Histogram) -> str:
@@ -43,26 +43,26 @@ def _picture(v: Histogram) -> str:
     is_brain = v.quantile(0.99) <= 100 and 20 <= v.quantile(0.5) <= 50
     starts_at_0, ends_at_255 = -1 <= floor <= 3, top == 255 and v.at(255) > 0.005
     if low >= 0 and 100 < high <= 255 and (starts_at_0 or ends_at_255) and not is_brain:
-        return "they are those of a picture, 0 to 255"
+        return "its values are those of a picture, 0 to 255"
     starts_at_low = (v.fill is not None and abs(v.fill + 128) <= 1) or v.at(-128) > 0.01
-    return "they are those of a picture, -128 to 127" if low >= -128 and high <= 127 and starts_at_low else ""
+    return "its values are those of a picture, -128 to 127" if low >= -128 and high <= 127 and starts_at_low else ""
 
 
 def _far_above(v: Histogram) -> str:
     share = v.share(4000)
-    return f"{share:.0%} of them are above 4000, where metal alone is" if share > 0.05 else ""
+    return f"{share:.0%} of its voxels are above 4000, where metal alone is" if share > 0.05 else ""
 
 
 def _nothing_but_air(v: Histogram) -> str:
     share = v.share(None, -500)
-    return f"{share:.1%} of them are air" if share > 0.99 and v.air_peak[0] < -930 else ""
+    return f"{share:.1%} of its voxels are air" if share > 0.99 and v.air_peak[0] < -930 else ""
 
 
 def _below_air(v: Histogram) -> str:
     """Values far below air. Interpolated padding leaves some between itself and air."""
     share = v.share(None, -1350)
     limit = 0.1 if v.padding and v.has_air else 0.02
-    return f"{share:.0%} of them are below -1350, and nothing is below air" if share > limit else ""
+    return f"{share:.0%} of its voxels are below -1350, and nothing is below air" if share > limit else ""
 
 
 def _air_that_passes_for_padding(v: Histogram) -> str:
@@ -76,7 +76,7 @@ def _air_that_passes_for_padding(v: Histogram) -> str:
     body = v.share(-300)
     has_lung = v.share(-1150, -700) >= 0.003 and v.share(None, -1150) <= 0.1 * v.share(None, -300)
     is_ct = has_lung and body >= 0.1 and v.share(*SOFT_HU) >= 0.3 * body and v.share(None, -1060) <= 0.1
-    return "" if is_ct else f"many are {doubled[0]:g} and air is not near -1000, as if it had been moved there"
+    return "" if is_ct else f"many voxels are {doubled[0]:g} and air is not near -1000, as if it had been moved there"
 
 
 def _high_peak(v: Histogram) -> str:
@@ -88,7 +88,8 @@ def _high_peak(v: Histogram) -> str:
         is_peak = share > part * v.share(500) and share > 3 * before
         # Dense bone of a limb peaks from 1200 to 1500, with something above it.
         if is_peak and (middle < 1200 or v.share(middle + half) < 0.001):
-            return f"there is no air near -1000, and {share:.0%} of them peak near {middle:.0f}, where bone has no peak"
+            peak = f"{share:.0%} of its voxels peak near {middle:.0f}, where bone has no peak"
+            return f"there is no air near -1000, and {peak}"
     return ""
 
 
@@ -99,14 +100,15 @@ def _high_value(v: Histogram) -> str:
     share = v.counts[high].max(initial=0) / v.counts.sum()
     if share > 0.05:
         value = v.values[high][v.counts[high].argmax()]
-        return f"there is no air near -1000, and {share:.0%} of them are {value:g}"
+        return f"there is no air near -1000, and {share:.0%} of its voxels are {value:g}"
     return ""
 
 
 def _high_fill(v: Histogram) -> str:
     """Air of a single value that was moved, together with the tissue."""
-    is_high = v.fill is not None and not -30 <= v.fill <= 30 and v.share(500) > 0.3 * v.share(-300)
-    return f"none are below {v.fill:g}, which many are, and {v.share(500):.0%} are above 500" if is_high else ""
+    if v.fill is None or -30 <= v.fill <= 30 or v.share(500) <= 0.3 * v.share(-300):
+        return ""
+    return f"many voxels are {v.fill:g} and none are below, and {v.share(500):.0%} of its voxels are above 500"
 
 
 def _stored(v: Histogram) -> str:
@@ -114,13 +116,13 @@ def _stored(v: Histogram) -> str:
     lowest = 0 if v.fill is None or v.fill >= 0 else v.fill
     is_bone = 300 <= v.mode(None, None) < 900
     is_stored = lowest == 0 and v.share(None, 0) < 0.001 and v.share(1000) > 0.005 and not is_bone
-    return "none are below 0 and many above 1000, as without the rescale intercept" if is_stored else ""
+    return "no voxel is below 0 and many are above 1000, as without the rescale intercept" if is_stored else ""
 
 
 def _air_moved(v: Histogram) -> str:
     peak, share = (v.fill, v.fill_share) if v.fill is not None and v.fill_share > 0.3 else v.air_peak
     is_moved = share > 0.08 and LUNG_TOP_HU < peak < NO_PEAK_BELOW_HU
-    return f"{share:.0%} of them peak near {peak:.0f}, where a body has no peak" if is_moved else ""
+    return f"{share:.0%} of its voxels peak near {peak:.0f}, where a body has no peak" if is_moved else ""
 
 
 def _no_soft_tissue(v: Histogram) -> str:
@@ -147,11 +149,11 @@ def _one_tissue(v: Histogram) -> str:
     low, high, middle = v.quantile(0.001), v.quantile(0.999), v.quantile(0.5)
     is_tissue = -150 <= middle <= -50 or 10 <= middle <= 150
     is_odd = high - low < NARROW_HU or (high - low < ONE_TISSUE_HU and not is_tissue)
-    return f"they lie between {low:g} and {high:g}" if is_odd else ""
+    return f"its values lie between {low:g} and {high:g}" if is_odd else ""
 
 
 def _only_low(v: Histogram) -> str:
-    return f"{v.share(None, -500):.1%} of them are below -500" if v.share(None, -500) > 0.99 else ""
+    return f"{v.share(None, -500):.1%} of its voxels are below -500" if v.share(None, -500) > 0.99 else ""
 
 
 def _bright_tissue(v: Histogram) -> str:
@@ -161,8 +163,9 @@ def _bright_tissue(v: Histogram) -> str:
 
 
 def _clipped(v: Histogram) -> str:
-    is_clipped = v.fill is not None and not -30 <= v.fill <= 30
-    return f"none are below {v.fill:g}, which {v.fill_share:.0%} are, as if cut to a window" if is_clipped else ""
+    if v.fill is None or -30 <= v.fill <= 30:
+        return ""
+    return f"{v.fill_share:.0%} of its voxels are {v.fill:g} and none are below, as if cut to a window"
 
 
 def _air_off(v: Histogram) -> str:
@@ -170,14 +173,14 @@ def _air_off(v: Histogram) -> str:
     near = [value for value in v.padding if value > -1300]
     peak, share = v.air_peak
     if near:
-        return f"many are {near[0]:g}, below air and near it"
+        return f"many voxels are {near[0]:g}, below air and near it"
     if share and (peak < -1060 or peak > -740):
         return f"air is not near -1000: what is below -300 peaks near {peak:.0f}"
     if v.share(None, -1060) > 0.1:
-        return f"{v.share(None, -1060):.0%} of them are below -1060, and nothing is below air"
+        return f"{v.share(None, -1060):.0%} of its voxels are below -1060, and nothing is below air"
     between = (v.values > -930) & (v.values < LUNG_TOP_HU)
     share = v.counts[between].max(initial=0) / v.counts.sum()
-    return f"{share:.0%} of them have one value near -900, above air" if share > 0.05 else ""
+    return f"{share:.0%} of its voxels have one value near -900, above air" if share > 0.05 else ""
 
 
 def _tissue_off(v: Histogram) -> str:
@@ -190,7 +193,7 @@ def _no_air_no_fat(v: Histogram) -> str:
     """Neither air nor fat, but bone: a piece of a head, or a scan without its intercept of -1000."""
     has_bone = v.share(1000) > 0.3 or (v.share(1000) > 0.005 and v.share(-50, 200) > 0.3)
     is_odd = v.share(None, -50) < 0.001 and has_bone
-    return f"there is neither air nor fat, and {v.share(1000):.1%} of them are above 1000" if is_odd else ""
+    return f"there is neither air nor fat, and {v.share(1000):.1%} of its voxels are above 1000" if is_odd else ""
 
 
 #: The order matters: each rule may rely on the earlier ones having found nothing.

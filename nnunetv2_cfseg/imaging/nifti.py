@@ -190,7 +190,7 @@ def _check_size(header: Any, file: Path) -> None:
 def _check_spacing(header: Any, file: Path) -> None:
     spacing_mm = [float(mm) for mm in header["pixdim"][1:4]]
     if not all(isfinite(mm) and mm > 0 for mm in spacing_mm):
-        raise ValueError(f"voxels must be a positive number of mm apart, and the header says {spacing_mm}: {file}")
+        raise ValueError(f"voxels must be a positive number of mm apart, and the header says {spacing_mm} mm: {file}")
 
 
 def sform(header: Any) -> np.ndarray:

@@ -31,6 +31,7 @@ from nnunetv2_cfseg.inference.inference_plan import read_inference_plan
 from nnunetv2_cfseg.inference.model import Model, build_network
 from nnunetv2_cfseg.nnunet.checkpoints import check_tensors
 from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json, without_files
+from nnunetv2_cfseg.nnunet.fold_cases import FoldCases
 from nnunetv2_cfseg.nnunet.plans import Axis, read_plans
 
 FORMAT = 1
@@ -80,7 +81,12 @@ def require_no_part_of_a_bundle(folder: Path) -> None:
 
 
 def write_bundle(
-    models: Sequence[Model], folder: Path, card: Card, validation: Mapping[str, Mapping[str, float]]
+    models: Sequence[Model],
+    folder: Path,
+    card: Card,
+    validation: Mapping[str, Mapping[str, float]],
+    *,
+    fold_cases: Mapping[str, FoldCases] | None = None,
 ) -> None:
     """Write a bundle.
 
@@ -88,6 +94,7 @@ def write_bundle(
         models: configurations that share their weights, such as those for thin and for thick slices.
         folder: must not exist yet.
         validation: for each validated fold, the mean Dice of each class by nnU-Net's key of the class.
+        fold_cases: numbers of training and validation cases, of the folds of which they are known.
 
     Raises:
         ValueError: the folder exists, or the weights differ between configurations.
@@ -103,7 +110,7 @@ def write_bundle(
                 f"the weights of {first.configuration.name} and {other.configuration.name} differ, but a bundle's "
                 f"configurations share their weights; export them one by one with -c"
             )
-    card_text = _card(models, folder.name, card, validation)
+    card_text = _card(models, folder.name, card, validation, fold_cases or {})
     part = folder.with_name(f".{folder.name}.unfinished")
     rmtree(part, ignore_errors=True)  # left by an export that was killed
     try:
@@ -191,7 +198,13 @@ def _read_weights(file: Path) -> dict[str, Any]:
     return weights
 
 
-def _card(models: Sequence[Model], name: str, card: Card, validation: Mapping[str, Mapping[str, float]]) -> str:
+def _card(
+    models: Sequence[Model],
+    name: str,
+    card: Card,
+    validation: Mapping[str, Mapping[str, float]],
+    fold_cases: Mapping[str, FoldCases],
+) -> str:
     environment = Environment(
         loader=PackageLoader("nnunetv2_cfseg", "inference"), undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
@@ -207,6 +220,7 @@ def _card(models: Sequence[Model], name: str, card: Card, validation: Mapping[st
         cases=first.dataset_json.get("numTraining", "an unknown number of"),
         dataset=first.plans.get("dataset_name", "an unknown dataset"),
         folds=first.folds,
+        fold_cases=fold_cases,
         parameters=sum(parameter.numel() for parameter in first.networks[0].parameters()),
         scores=_scores(validation, first),
         version=__version__,

@@ -26,7 +26,7 @@ class Model:
 
     Attributes:
         configuration: of the plans.
-        networks: in evaluation mode, float32, on the CPU.
+        networks: in evaluation mode; as they are loaded, float32 and on the CPU.
         mirror_axes: axes mirrored in training, along which test-time averaging may mirror too.
         trainer: the trainer's name.
         folds: names of the networks' folds.
@@ -41,6 +41,11 @@ class Model:
     folds: tuple[str, ...]
     plans: Mapping[str, Any]
     dataset_json: Mapping[str, Any]
+
+    @property
+    def precision(self) -> str:
+        """The precision that the networks compute in, such as ``float32`` or ``bfloat16``."""
+        return str(next(self.networks[0].parameters()).dtype).removeprefix("torch.")
 
 
 def load_model(

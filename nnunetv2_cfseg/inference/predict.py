@@ -26,7 +26,7 @@ from nnunetv2_cfseg.imaging.orientation import LPS
 from nnunetv2_cfseg.inference.model import Model
 from nnunetv2_cfseg.inference.outputs import unfinished, volumes_ml, write_labels, write_probabilities, write_properties
 from nnunetv2_cfseg.inference.predict_volume import PredictionSettings, predict_volume, shorter_than_block
-from nnunetv2_cfseg.inference.records import Recipe, describe_input, record_file, write_record
+from nnunetv2_cfseg.inference.records import Recipe, describe_input, describe_used, record_file, write_record
 from nnunetv2_cfseg.inference.scans import Case, Scan, read_scan
 from nnunetv2_cfseg.processes.progress_bar import progress_bar
 
@@ -109,7 +109,7 @@ def closest_model(models: Sequence[Model], thickness_mm: float) -> Model:
         ValueError: the thickness is not a positive number.
     """
     if not 0 < thickness_mm < inf:
-        raise ValueError(f"slices must be more than 0 mm apart, got {thickness_mm:g}")
+        raise ValueError(f"slices must be more than 0 mm apart, got {thickness_mm:g} mm")
     return min(models, key=lambda model: abs(log(model.configuration.spacing_mm[0] / thickness_mm)))
 
 
@@ -123,13 +123,13 @@ class _Read:
 
 @dataclass(frozen=True)
 class _Segmented:
-    """A segmented case, ready to be written."""
+    """A segmented case, ready to be written; ``model`` describes the one that was used, for the record."""
 
     labels: NDArray[np.integer]
     geometry: VolumeGeometry
     probabilities: NDArray[np.float32] | None
     source: Mapping[str, Any]
-    configuration: str
+    model: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class _Job:
             labels = np.ascontiguousarray(scan.turn.undo(labels))
         except Exception as error:
             return explain(error, (case.place, *case.sources, place / f"{case.name}.npy"), doing="segmented")
-        return _Segmented(labels, scan.geometry, probabilities, read.source, configuration.name)
+        return _Segmented(labels, scan.geometry, probabilities, read.source, describe_used(model))
 
     def write(self, case: Case, segmented: _Segmented | str, place: Path) -> Outcome:
         if isinstance(segmented, str):
@@ -191,7 +191,7 @@ class _Job:
             if segmented.probabilities is not None:
                 write_properties(file, self.models[0].plans, outputs[2], place)
             outcome = Outcome(case, None, volumes_ml(segmented.labels, segmented.geometry))
-            results = {"configuration": segmented.configuration, "volumes_ml": outcome.volumes_ml}
+            results = {**segmented.model, "volumes_ml": outcome.volumes_ml}
             record(outputs=outputs, results=results)
             self.after_each(outcome)
             return outcome

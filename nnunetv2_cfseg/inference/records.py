@@ -98,6 +98,14 @@ def describe_files(files: Iterable[Path]) -> dict[str, Any]:
     return {"files": [{"name": printable(file.name), "sha256": sha256(file)} for file in files]}
 
 
+def describe_used(model: Model) -> dict[str, str]:
+    """The configuration that a case was given to, and its precision, ready for JSON.
+
+    They are not part of the :class:`Recipe`, since another machine may go on in another precision.
+    """
+    return {"configuration": model.configuration.name, "precision": model.precision}
+
+
 def same_input(first: Any, second: Any) -> bool:
     """Whether two descriptions are of the same bytes; names of files do not matter."""
     return _checksums(first) is not None and _checksums(first) == _checksums(second)

@@ -23,7 +23,15 @@ from nnunetv2_cfseg.inference.model import Model
 from nnunetv2_cfseg.inference.outputs import unfinished, write_labels
 from nnunetv2_cfseg.inference.predict import closest_model, on_disk, warn_if_short
 from nnunetv2_cfseg.inference.predict_volume import PredictionSettings, predict_volume
-from nnunetv2_cfseg.inference.records import Recipe, describe_files, is_whole, read_record, same_input, write_record
+from nnunetv2_cfseg.inference.records import (
+    Recipe,
+    describe_files,
+    describe_used,
+    is_whole,
+    read_record,
+    same_input,
+    write_record,
+)
 from nnunetv2_cfseg.inference.refine import refine
 from nnunetv2_cfseg.inference.scans import Case, find_cases, read_scan
 from nnunetv2_cfseg.nnunet.splits import SPLITS
@@ -130,9 +138,8 @@ def _refine_cases(cases: Sequence[Case], job: _Job, source: Path, progress: bool
         try:
             made_from = describe_files([*case.files, annotation])
             if not _is_done(case.name, file, made_from, job):
-                _refine_case(case, annotation, file, job)
-                outputs = [file]
-                write_record(job.output, case.name, source=made_from, recipe=job.recipe, outputs=outputs)
+                used = describe_used(_refine_case(case, annotation, file, job))
+                write_record(job.output, case.name, source=made_from, recipe=job.recipe, outputs=[file], results=used)
             changed.append(_changed(annotation, file))
         except Exception as error:
             failed.append(f"  {case.name}: {explain(error, (annotation, file, *case.files), doing='refined')}")
@@ -161,8 +168,8 @@ def _is_readable(file: Path) -> bool:
     return True
 
 
-def _refine_case(case: Case, annotation: Path, file: Path, job: _Job) -> None:
-    """Segment a scan and write its thin labels."""
+def _refine_case(case: Case, annotation: Path, file: Path, job: _Job) -> Model:
+    """Segment a scan, write its thin labels, and return the model that was used."""
     configuration = job.models[0].configuration
     order = configuration.storage_order or LPS
     scan = read_scan(case, configuration.channel_names, order, assume_hu=job.settings.assume_hu)
@@ -178,6 +185,7 @@ def _refine_case(case: Case, annotation: Path, file: Path, job: _Job) -> None:
         memory.unlink(missing_ok=True)
     file.parent.mkdir(exist_ok=True)
     write_labels(labels, scan.geometry, file, job.place, like=annotation)
+    return model
 
 
 def _thin(

@@ -63,7 +63,7 @@ def _checked(channel: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"windows_hu must be a list of (lower, upper) with lower < upper, got {channel['windows_hu']}")
     mean, std = float(channel["mean"]), float(channel["std"])
     if not math.isfinite(mean):
-        raise ValueError(f"the mean that undoes CT normalisation must be finite, got {mean}")
+        raise ValueError(f"the mean that undoes CT normalisation must be finite, got {mean} HU")
     if not 0 < std < math.inf:
-        raise ValueError(f"the std that undoes CT normalisation must be > 0 HU, got {std}")
+        raise ValueError(f"the std that undoes CT normalisation must be > 0 HU, got {std} HU")
     return {"mean": mean, "std": std, "windows_hu": windows}

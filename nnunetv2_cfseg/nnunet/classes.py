@@ -48,6 +48,16 @@ class Classes:
     values: frozenset[int]
 
 
+def read_classes_and_ending(dataset_json: Path) -> tuple[Classes, str]:
+    """Read the classes, and the ending of the dataset's files.
+
+    Raises:
+        ValueError: there is no ``dataset.json``, or nnU-Net does not accept its labels.
+    """
+    content = read_dataset_json(dataset_json)
+    return _classes_of(content, dataset_json), content["file_ending"]
+
+
 def read_classes(dataset_json: Path) -> Classes:
     """Read the classes by the rules of nnU-Net's ``LabelManager``.
 
@@ -57,7 +67,10 @@ def read_classes(dataset_json: Path) -> Classes:
     Raises:
         ValueError: there is no ``dataset.json``, or nnU-Net does not accept its labels.
     """
-    content = read_dataset_json(dataset_json)
+    return _classes_of(read_dataset_json(dataset_json), dataset_json)
+
+
+def _classes_of(content: Mapping[str, Any], dataset_json: Path) -> Classes:
     labels = content["labels"]
     try:
         entries = dict(check_document(content, DatasetJson, str(dataset_json)).labels)

@@ -82,10 +82,10 @@ def find_dataset(dataset: str | int, folders: Sequence[str] | None = None, *, wh
         if (folder.name.startswith(wanted) if is_id else folder.name == wanted) and folder.is_dir()
     })  # fmt: skip
     if len(names) != 1:
-        several = f": {', '.join(names[:5])}" if names else ""
+        several = f"which {len(names)} datasets are: {', '.join(names[:5])}"
         raise ValueError(
             f"{what} must be the id or the name of one dataset in {' or '.join(folders)}, got {str(dataset)[:200]!r}, "
-            f"which {len(names)} fit{several}"
+            f"{several if names else 'and there is no such dataset'}"
         )
     return Dataset(names[0])
 

@@ -83,7 +83,7 @@ class CFSegPlanner(ExperimentPlanner):
     ) -> None:
         self.preset = preset(self.preset_name)
         if not gpu_memory_target_in_gb > 0:
-            raise ValueError(f"-gpu_memory_target must be > 0 GB, got {gpu_memory_target_in_gb:g}")
+            raise ValueError(f"-gpu_memory_target must be > 0 GB, got {gpu_memory_target_in_gb:g} GB")
         super().__init__(
             dataset_name_or_id,
             gpu_memory_target_in_gb,

@@ -36,7 +36,7 @@ def check_flags(
             raise ValueError(f"-d must be the three digits in a dataset's name, got {dataset_id}")
     new_name(plans_name, "-overwrite_plans_name")
     if gpu_memory_target_gb is not None and not 0 < gpu_memory_target_gb < float("inf"):
-        raise ValueError(f"-gpu_memory_target must be > 0 GB, got {gpu_memory_target_gb:g}")
+        raise ValueError(f"-gpu_memory_target must be > 0 GB, got {gpu_memory_target_gb:g} GB")
     for mm in overwrite_target_spacing or ():
         if not isfinite(mm) or not SMALLEST_MM <= mm <= LARGEST_MM:
             raise ValueError(

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,47 +86,87 @@ def plan_and_preprocess(
         num_processes_fingerprint=num_processes_fingerprint,
     )
     presets.preset(preset)  # refuse an unknown name now, not after an hour of reading scans
-    planner_of_preset = type(planner_class.__name__, (planner_class,), {"preset_name": preset})
-    for_pairs = planner_class is ThinThickPlanner
+    run = _Run(
+        planner=type(planner_class.__name__, (planner_class,), {"preset_name": preset}),
+        gpu_memory_target_gb=gpu_memory_target_gb,
+        overwrite_target_spacing=overwrite_target_spacing,
+        plans_name=plans_name,
+        configurations=configurations,
+        num_processes=num_processes,
+        num_processes_fingerprint=num_processes_fingerprint,
+        verify_dataset_integrity=verify_dataset_integrity,
+        clean=clean,
+        verbose=verbose,
+        progress=progress,
+        assume_hu=assume_hu,
+    )
     for dataset_id in dataset_ids:
-        dataset = find_dataset(dataset_id, what="-d")
-        _check_dataset(
-            dataset, plans_name, num_processes_fingerprint, clean=clean, progress=progress, assume_hu=assume_hu
-        )
-        if not for_pairs and (dataset.raw / SIDECAR).is_file():
-            say("this is a dataset of pairs; paired training needs -pl ThinThickPlanner")
+        _check_dataset(find_dataset(dataset_id, what="-d"), run)
     for dataset_id in dataset_ids:
         with ending_with_us(), _in_one_sentence(dataset_id):
-            extract_fingerprint_dataset(
-                dataset_id,
-                num_processes=num_processes_fingerprint,
-                check_dataset_integrity=verify_dataset_integrity,
-                clean=clean,
-                verbose=verbose,
-                show_progress_bar=progress,
-            )
-            plan_experiment_dataset(
-                dataset_id,
-                planner_of_preset,
-                gpu_memory_target_in_gb=gpu_memory_target_gb,
-                overwrite_target_spacing=overwrite_target_spacing,
-                overwrite_plans_name=plans_name,
-            )
+            _plan(dataset_id, run)
             if preprocess:
-                with _whole_or_nothing(dataset_id, plans_name, configurations):
-                    _preprocess(dataset_id, plans_name, configurations, num_processes, for_pairs, verbose, progress)
+                _preprocess(dataset_id, run)
 
 
-def _check_dataset(
-    dataset: Dataset, plans_name: str, num_processes: int, *, clean: bool, progress: bool, assume_hu: bool
-) -> None:
-    """Check a raw dataset's files, folds and cases, and warn about its folds."""
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """The checked arguments of :func:`plan_and_preprocess`; ``planner`` is a class that has its preset."""
+
+    planner: type[CFSegPlanner]
+    gpu_memory_target_gb: float | None
+    overwrite_target_spacing: Sequence[float] | None
+    plans_name: str
+    configurations: Sequence[str]
+    num_processes: Sequence[int]
+    num_processes_fingerprint: int
+    verify_dataset_integrity: bool
+    clean: bool
+    verbose: bool
+    progress: bool
+    assume_hu: bool
+
+    @property
+    def for_pairs(self) -> bool:
+        """Whether the datasets are pairs of thin and thick slices."""
+        return issubclass(self.planner, ThinThickPlanner)
+
+
+def _check_dataset(dataset: Dataset, run: _Run) -> None:
+    """Check a raw dataset's files, folds and cases, and warn about folds and about pairs planned as single scans."""
     raw, preprocessed = dataset.raw, dataset.preprocessed
-    cases = _find_cases(dataset, plans_name, clean=clean)
+    cases = _find_cases(dataset, run.plans_name, clean=run.clean)
     check_splits(raw, preprocessed, cases)
     dataset_json = read_raw_dataset_json(raw / "dataset.json")
-    check_cases(cases, dataset_json, num_processes=num_processes, progress=progress, assume_hu=assume_hu)
+    check_cases(
+        cases,
+        dataset_json,
+        num_processes=run.num_processes_fingerprint,
+        progress=run.progress,
+        assume_hu=run.assume_hu,
+    )
     say_what_folds_lack(raw, preprocessed, cases)
+    if not run.for_pairs and (raw / SIDECAR).is_file():
+        say("this is a dataset of pairs; paired training needs -pl ThinThickPlanner")
+
+
+def _plan(dataset_id: int, run: _Run) -> None:
+    """Write a dataset's fingerprint and plans."""
+    extract_fingerprint_dataset(
+        dataset_id,
+        num_processes=run.num_processes_fingerprint,
+        check_dataset_integrity=run.verify_dataset_integrity,
+        clean=run.clean,
+        verbose=run.verbose,
+        show_progress_bar=run.progress,
+    )
+    plan_experiment_dataset(
+        dataset_id,
+        run.planner,
+        gpu_memory_target_in_gb=run.gpu_memory_target_gb,
+        overwrite_target_spacing=run.overwrite_target_spacing,
+        overwrite_plans_name=run.plans_name,
+    )
 
 
 @contextmanager
@@ -173,24 +214,28 @@ def _planner(name: str) -> tuple[type[CFSegPlanner], str, tuple[str, ...]]:
     return PLANNERS[name]
 
 
-def _preprocess(
-    dataset_id: int,
-    plans_name: str,
-    configurations: Sequence[str],
-    num_processes: Sequence[int],
-    are_pairs: bool,
-    verbose: bool,
-    progress: bool,
-) -> None:
+def _preprocess(dataset_id: int, run: _Run) -> None:
     """Preprocess a dataset, with our own preprocessor if it has pairs of thin and thick slices."""
-    if not are_pairs:
-        preprocess_dataset(dataset_id, plans_name, list(configurations), list(num_processes), verbose, progress)
-        return
+    with _whole_or_nothing(dataset_id, run.plans_name, run.configurations):
+        if run.for_pairs:
+            _preprocess_pairs(dataset_id, run)
+        else:
+            preprocess_dataset(
+                dataset_id,
+                run.plans_name,
+                list(run.configurations),
+                list(run.num_processes),
+                run.verbose,
+                run.progress,
+            )
+
+
+def _preprocess_pairs(dataset_id: int, run: _Run) -> None:
     # nnU-Net's own function only finds preprocessors in its own package.
-    preprocessor = ThinThickPreprocessor(verbose=verbose)
-    preprocessor.show_progress_bar = progress
-    preprocessor.run(dataset_id, "3d_fullres", plans_name, num_processes[0])
-    preprocess_dataset(dataset_id, plans_name, [], [num_processes[0]])  # only copies the labels
+    preprocessor = ThinThickPreprocessor(verbose=run.verbose)
+    preprocessor.show_progress_bar = run.progress
+    preprocessor.run(dataset_id, "3d_fullres", run.plans_name, run.num_processes[0])
+    preprocess_dataset(dataset_id, run.plans_name, [], [run.num_processes[0]])  # only copies the labels
 
 
 def _check_configurations(

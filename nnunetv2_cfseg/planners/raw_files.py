@@ -113,6 +113,8 @@ def _check_labels(
         return
     alike = [name for name in names if name.startswith((f"{missing[0]}.", f"{missing[0]}_0000"))]
     hint = f", which may be {alike[0]}" if alike else ""
+    if alike and alike[0] == f"{missing[0]}_0000{ending}":
+        hint = f", instead of {alike[0]}, as labels have no channel number"
     raise ValueError(
         f"{len(missing)} of {len(channels)} images have no label; missing are files such as "
         f"{missing[0]}{ending}{hint}: {folder}"

@@ -108,7 +108,7 @@ def measure_class(
         ValueError: the smallest volume is negative.
     """
     if not smallest_ml >= 0:
-        raise ValueError(f"the smallest volume of a lesion must be >= 0 ml, got {smallest_ml:g}")
+        raise ValueError(f"the smallest volume of a lesion must be >= 0 ml, got {smallest_ml:g} ml")
     components = find_components(mask)
     if components is None:
         return ClassQuantities(0, 0.0, (), 0.0, 0.0, "")

@@ -9,8 +9,7 @@ from pathlib import Path
 from nnunetv2_cfseg.errors.failures import explain
 from nnunetv2_cfseg.files.atomic_files import write_json
 from nnunetv2_cfseg.files.output_paths import check_not_read
-from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass, read_classes
-from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json
+from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass, read_classes_and_ending
 from nnunetv2_cfseg.processes.parallel_map import parallel_map
 from nnunetv2_cfseg.processes.progress_bar import progress_bar
 from nnunetv2_cfseg.quantify.case import CaseQuantities, mesh_name, quantify_case
@@ -86,11 +85,10 @@ def quantify(
     if num_processes < 1:
         raise ValueError(f"the number of processes must be >= 1, got {num_processes}")
     if not settings.smallest_ml >= 0:
-        raise ValueError(f"the smallest volume of a lesion must be >= 0 ml, got {settings.smallest_ml:g}")
+        raise ValueError(f"the smallest volume of a lesion must be >= 0 ml, got {settings.smallest_ml:g} ml")
     check_output(output)
     dataset_json = dataset_json or default_dataset_json(inputs)
-    classes = read_classes(dataset_json)
-    file_ending = read_dataset_json(dataset_json)["file_ending"]
+    classes, file_ending = read_classes_and_ending(dataset_json)
     scans = find_scans(inputs, file_ending=file_ending, images=images, series=settings.series)
     visits = _visits(settings, [scan.case for scan in scans])
     if settings.mesh:

@@ -70,37 +70,80 @@ def draw_centers(
     Raises:
         ValueError: the crop is smaller than a centre.
     """
-    shape, center = np.array(target.shape[1:], dtype=np.int64), np.array(center_size, dtype=np.int64)
-    if np.any(shape < center):
-        raise ValueError(f"a crop must hold a centre of {tuple(center_size)} voxels, got {tuple(shape.tolist())}")
-    last = shape - center
-    # In a crop too small for a whole block, centres stay as far from the border as possible.
-    clear_of_border = np.minimum((np.array(block_size) - center) // 2, last // 2)
-    is_regions = target.dtype == torch.bool
-    foreground = _foreground(target, ignore_label, is_regions)
-    annotated = None if ignore_label is None else _annotated(target, ignore_label, is_regions)
-
-    lookalikes = _lookalikes(target, looks_like_foreground, is_regions)
-    is_inside = None if beyond_scan is None else inside_starts(beyond_scan, center_size)
-    if is_inside is not None and not is_inside.any():
-        is_inside = None
-
-    blocks = sampling.blocks_per_crop
-    fractions = np.cumsum([sampling.foreground_fraction, sampling.hard_background_fraction])
-    wanted = np.searchsorted(np.round(blocks * fractions), np.arange(blocks), side="right")
-    may_be_cut = rng.random(blocks) < sampling.border_fraction
-    starts = np.empty((blocks, 3), dtype=np.int64)
-    for kind, wanted_voxels in enumerate((foreground, lookalikes, annotated)):
+    room = _room(target.shape[1:], center_size, block_size)
+    voxels_of_kinds = _voxels_of_kinds(target, looks_like_foreground, ignore_label)
+    is_inside = _inside_starts_if_any(beyond_scan, center_size)
+    kinds, may_be_cut = _draw_kinds(sampling, rng)
+    starts = np.empty((sampling.blocks_per_crop, 3), dtype=np.int64)
+    for kind, voxels in enumerate(voxels_of_kinds):
         for is_clear in (True, False):
-            group = (wanted == kind) & (may_be_cut != is_clear)
-            voxels = wanted_voxels if wanted_voxels is not None and len(wanted_voxels[0]) else annotated
-            low = clear_of_border if is_clear else np.zeros(3, dtype=np.int64)
-            draw = partial(_draw_starts, voxels=voxels, last=last, center=center, rng=rng)
+            group = (kinds == kind) & (may_be_cut != is_clear)
+            low = room.clear_of_border if is_clear else np.zeros(3, dtype=np.int64)
+            draw = partial(_draw_starts, voxels=voxels, last=room.last, center=room.center, rng=rng)
             count = int(group.sum())
             starts[group] = (
                 draw(count, low=low) if is_inside is None else _draw_inside(draw, count, low, is_inside, rng)
             )
     return starts
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Where centres fit into a crop, in voxels along z, y, x.
+
+    Attributes:
+        center: (3,) size of a centre.
+        last: (3,) last voxel at which a centre can start.
+        clear_of_border: (3,) first voxel at which a centre can start whose block is not cut at the crop's border.
+    """
+
+    center: np.ndarray
+    last: np.ndarray
+    clear_of_border: np.ndarray
+
+
+def _room(crop_size: Sequence[int], center_size: Sequence[int], block_size: Sequence[int]) -> _Room:
+    shape, center = np.array(crop_size, dtype=np.int64), np.array(center_size, dtype=np.int64)
+    if np.any(shape < center):
+        raise ValueError(f"a crop must hold a centre of {tuple(center_size)} voxels, got {tuple(shape.tolist())}")
+    last = shape - center
+    # In a crop too small for a whole block, centres stay as far from the border as possible.
+    return _Room(center, last, np.minimum((np.array(block_size) - center) // 2, last // 2))
+
+
+Voxels = tuple[np.ndarray, np.ndarray]
+
+
+def _voxels_of_kinds(
+    target: Tensor, looks_like_foreground: Tensor | None, ignore_label: int | None
+) -> tuple[Voxels | None, Voxels | None, Voxels | None]:
+    """The voxels (V, 3) and their classes (V,) that the three kinds of centres hold; None for any voxel.
+
+    The kinds are foreground, hard background and any annotated voxel, which also replaces what a crop does not have.
+    """
+    is_regions = target.dtype == torch.bool
+    annotated = None if ignore_label is None else _annotated(target, ignore_label, is_regions)
+    foreground = _foreground(target, ignore_label, is_regions)
+    lookalikes = _lookalikes(target, looks_like_foreground, is_regions)
+    return (
+        foreground if len(foreground[0]) else annotated,
+        lookalikes if lookalikes is not None and len(lookalikes[0]) else annotated,
+        annotated,
+    )
+
+
+def _draw_kinds(sampling: BlockSampling, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The kind of each centre (M,), 0 to 2 as in :func:`_voxels_of_kinds`, and whether its block may be cut (M,)."""
+    blocks = sampling.blocks_per_crop
+    fractions = np.cumsum([sampling.foreground_fraction, sampling.hard_background_fraction])
+    kinds = np.searchsorted(np.round(blocks * fractions), np.arange(blocks), side="right")
+    return kinds, rng.random(blocks) < sampling.border_fraction
+
+
+def _inside_starts_if_any(beyond_scan: Tensor | None, center_size: Sequence[int]) -> np.ndarray | None:
+    """Where centres can start inside the scan; None if they may start anywhere, as there is no such place."""
+    is_inside = None if beyond_scan is None else inside_starts(beyond_scan, center_size)
+    return is_inside if is_inside is not None and is_inside.any() else None
 
 
 def inside_starts(beyond_scan: Tensor, center_size: Sequence[int]) -> np.ndarray:

@@ -26,7 +26,7 @@ cell.find_scans = lambda *_: SimpleNamespace(
 )
 run.prepare = lambda *_, **__: None
 run.check_folds = lambda *_: None
-run.dataset_name = lambda name: name
+run.checked_matrix = lambda matrix, *_, **__: matrix
 
 if __name__ == "__main__":
     sys.exit(cli.main())

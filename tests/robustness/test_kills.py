@@ -150,7 +150,7 @@ def test_a_second_benchmark_goes_on_after_a_kill(tmp_path: Path, ids: Path, star
     first = start(*benchmark(tmp_path))
     wait_for(ids, COUNT, first)
     (folder,) = (tmp_path / "out").glob("cells/*/*/*")
-    left = folder / ".train.json.1234.tmp"
+    left = folder / ".train.json.99999999.tmp"
     left.touch()  # as a kill in the middle of a write leaves it
     first.kill()
     second = start(*benchmark(tmp_path), training="raise SystemExit('my own reason')")

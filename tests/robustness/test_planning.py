@@ -144,10 +144,16 @@ class TestNames:
             (dataset.labels / f"case_{number}.nii.gz").unlink()
         dataset.refuses(f"{missing} of 6", "case_0.nii.gz", "labelsTr")
 
-    @pytest.mark.parametrize("name", ["case_0_0000.nii.gz", "case_0.nii"])
-    def test_of_labels_that_are_named_otherwise(self, dataset: Dataset, name: str) -> None:
+    @pytest.mark.parametrize(
+        ("name", "hint"),
+        [
+            ("case_0_0000.nii.gz", "instead of case_0_0000.nii.gz, as labels have no channel number"),
+            ("case_0.nii", "which may be case_0.nii"),
+        ],
+    )
+    def test_of_labels_that_are_named_otherwise(self, dataset: Dataset, name: str, hint: str) -> None:
         (dataset.labels / "case_0.nii.gz").rename(dataset.labels / name)
-        dataset.refuses("1 of 6", f"may be {name}", "labelsTr")
+        dataset.refuses("1 of 6", hint, "labelsTr")
 
     @pytest.mark.parametrize("channel", ["0001", "0002"])
     def test_of_channels_that_dataset_json_does_not_name(self, dataset: Dataset, channel: str) -> None:

@@ -596,7 +596,7 @@ class TestLook:
         assert record["outputs"] == {"a.nii.gz": sha256(batch.out / "a.nii.gz")}
         assert record["settings"]["shifts"] == 1
         assert record["model"]["name"] == f"{batch.model.parent.name}/{batch.model.name}"
-        assert record["configuration"] == "3d_fullres"
+        assert (record["configuration"], record["precision"]) == ("3d_fullres", "float32")
         assert len(record["model"]["weights_sha256"]) == 64
 
     @pytest.mark.parametrize(

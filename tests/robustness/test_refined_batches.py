@@ -18,6 +18,7 @@ from nnunetv2_cfseg.cli import main
 from nnunetv2_cfseg.evaluation import evaluate as evaluate_module
 from nnunetv2_cfseg.files.folder_lock import lock_folder
 from nnunetv2_cfseg.inference import refined_dataset as module
+from nnunetv2_cfseg.inference.records import read_record
 from nnunetv2_cfseg.quantify import run as quantify_module
 
 Write = Callable[..., Path]
@@ -121,6 +122,9 @@ def test_nothing_is_left_that_blocks_a_corrected_second_try(
 
 def test_labels_of_another_annotation_are_made_again_and_edited_ones_stay(refine: Refine) -> None:
     assert refine()[0] == 0
+    record = read_record(refine.made, "a")
+    assert record is not None
+    assert (record["configuration"], record["precision"]) == ("3d_fullres", "float32")
     before = refine.labels()
     annotate(refine.source / "imagesTr" / "a_0000.nii.gz", refine.source / "labelsTr" / "a.nii.gz", 1)
     edited = refine.made / "labelsTr" / "b.nii.gz"

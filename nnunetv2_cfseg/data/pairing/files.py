@@ -17,6 +17,8 @@ from nnunetv2_cfseg.files.resumable_dataset import put_in_place, unfinished_file
 from nnunetv2_cfseg.imaging.write import write_volume
 
 FILE_ENDING = ".nii.gz"
+#: Folder of the overview pictures, in the dataset.
+PICTURES = "pictures"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class CaseFiles:
     @property
     def pictures_to_draw(self) -> list[str]:
         """Paths of the pictures within the dataset's folder."""
-        return [f"pictures/{self.source.name}.png"] if self.pictures else []
+        return [f"{PICTURES}/{self.source.name}.png"] if self.pictures else []
 
     def are_complete(self) -> bool:
         """Whether the case was made from the same files, and everything that was written is there and unchanged."""

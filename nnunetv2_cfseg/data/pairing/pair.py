@@ -16,6 +16,7 @@ from nnunetv2_cfseg.data.pairing.settings import THIN, PairSettings
 from nnunetv2_cfseg.data.pairing.shift import check_shift, measure_shift
 from nnunetv2_cfseg.data.pairing.slabs import resample_slabs
 from nnunetv2_cfseg.data.pairing.sources import Source
+from nnunetv2_cfseg.data.pairing.swapped import check_not_swapped
 from nnunetv2_cfseg.data.pairing.thick_labels import Slabs, lay_slabs
 from nnunetv2_cfseg.data.pairing.thin_labels import common_slices, whole_slabs
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
@@ -48,8 +49,7 @@ def make_pair(source: Source, settings: PairSettings) -> Pair:
         ValueError: a file cannot be read or has wrong content, or the case cannot be aligned; the message has the rule,
             the value and the file.
     """
-    scan = read_scan(source.image, settings.order, assume_hu=settings.assume_hu)
-    labels = read_labels(source.label, scan.grid, settings)
+    scan, labels = _read(source, settings)
     if settings.labels == THIN:
         return _from_thin_labels(scan, labels, settings)
     slabs = _slabs(scan, labels, settings)
@@ -57,6 +57,15 @@ def make_pair(source: Source, settings: PairSettings) -> Pair:
         None if source.thick_image is None else _check_thick(source.thick_image, scan, labels, slabs, settings)
     )
     return _from_thick_labels(scan, labels, slabs, settings, correlation=correlation)
+
+
+def _read(source: Source, settings: PairSettings) -> tuple[Scan, Labels]:
+    try:
+        scan = read_scan(source.image, settings.order, assume_hu=settings.assume_hu)
+        return scan, read_labels(source.label, scan.grid, settings)
+    except ValueError:
+        check_not_swapped(source)
+        raise
 
 
 def _from_thin_labels(scan: Scan, labels: Labels, settings: PairSettings) -> Pair:

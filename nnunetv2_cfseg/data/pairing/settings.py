@@ -49,7 +49,7 @@ class PairSettings:
             checked_thickness(self.thickness_mm)
         if self.thickness_mm is not None and self.labels == THIN:
             raise ValueError(
-                f"a thickness is only for annotated thick slices, got {self.thickness_mm:g} for thin labels"
+                f"a thickness is only for annotated thick slices, got {self.thickness_mm:g} mm for thin labels"
             )
 
     @property
@@ -94,5 +94,5 @@ def checked_thickness(thickness_mm: float) -> float:
         ValueError: it is not above 0, or too large.
     """
     if not 0 < thickness_mm <= THICKEST_MM:
-        raise ValueError(f"a thickness must be > 0 and at most {THICKEST_MM:g} mm, got {thickness_mm:g}")
+        raise ValueError(f"a thickness must be > 0 and at most {THICKEST_MM:g} mm, got {thickness_mm:g} mm")
     return thickness_mm

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,7 @@ def _check_dataset_json(content: dict[str, Any], file: Path) -> None:
 
 def _cases(images: Path, labels: Path, thick_images: Path | None, *, part: str, ending: str) -> list[Source]:
     folder = _folder(images, "images", part)
+    _check_not_swapped(folder, _folder(labels, "labels", part), ending)
     scans = _images(folder, ending)
     if not scans:
         raise ValueError(f"a folder of images must hold CASE_0000{ending}, and holds none: {folder}")
@@ -122,11 +123,46 @@ def _cases(images: Path, labels: Path, thick_images: Path | None, *, part: str, 
     other_files = []
     for root, kind, list_files in others:
         files = list_files(_folder(root, kind, part), ending)
+        if list_files is _labels:
+            _check_no_channel(files, scans, _folder(root, kind, part))
         _check_has(files, scans, _folder(root, kind, part), folder)
         if _is_dataset(root) or not _is_dataset(images):  # a plain folder may hold the files of both parts
             _check_has(scans, files, folder, _folder(root, kind, part))
         other_files.append(files)
     return [Source(name, part, file, *(files[name] for files in other_files)) for name, file in scans.items()]
+
+
+def _check_not_swapped(images: Path, labels: Path, ending: str) -> None:
+    """Refuse two plain folders of which only that of the labels has names of images, with a channel's number.
+
+    Raises:
+        ValueError: they look swapped.
+    """
+    if images == labels:
+        return
+    without, numbered = _files(images, ending), _files(labels, ending)
+    if without and numbered and not any(map(_has_channel, without)) and all(map(_has_channel, numbered)):
+        raise ValueError(
+            f"-i and -l look swapped: images are named CASE_0000{ending}, and {numbered[0].name} is among the labels "
+            f"and {without[0].name} among the images: {images}"
+        )
+
+
+def _has_channel(file: Path) -> bool:
+    return re.search(r"_\d{4}$", file.name.split(".")[0]) is not None
+
+
+def _check_no_channel(labels: Mapping[str, Path], scans: Collection[str], folder: Path) -> None:
+    """Refuse labels that are named like their images.
+
+    Raises:
+        ValueError: a label has a channel's number, and there is an image of the case.
+    """
+    for name, file in labels.items():
+        case = re.sub(r"_\d{4}$", "", name)
+        if case != name and case in scans and name not in scans:
+            expected = file.name.replace(name, case, 1)
+            raise ValueError(f"labels have no channel number, so {file.name} must be named {expected}: {folder}")
 
 
 def _is_dataset(folder: Path) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from nnunetv2_cfseg.data.pairing.align import locate
+from nnunetv2_cfseg.data.pairing.origins import has_same_origin, say_same_origins
 from nnunetv2_cfseg.data.pairing.settings import THICK, THIN
 from nnunetv2_cfseg.data.pairing.sources import Source
+from nnunetv2_cfseg.data.pairing.swapped import check_not_swapped
 from nnunetv2_cfseg.data.pairing.thick_labels import slices_in_thickness
 from nnunetv2_cfseg.imaging.geometry import VolumeGeometry
 from nnunetv2_cfseg.imaging.notices import say
@@ -40,7 +42,7 @@ def survey(
     thickness_mm: float | None,
     order: str | None = None,
 ) -> tuple[str, int]:
-    """Find or check the factor, and whether labels are thin or thick.
+    """Find or check the factor, and whether labels are thin or thick; warn of thick ones with their scan's origin.
 
     Args:
         order: storage order to which scans and labels are turned; None leaves them as they are stored.
@@ -54,9 +56,12 @@ def survey(
     Raises:
         ValueError: headers contradict one another or the arguments, or do not determine the factor.
     """
-    ratios = {}
+    ratios, same_origins = {}, []
     for case in cases:
-        grid, scan = (_turned(read_geometry(file), order) for file in (case.label, case.image))
+        stored = read_geometry(case.label), read_geometry(case.image)
+        if has_same_origin(*stored):
+            same_origins.append(case.name)
+        grid, scan = (_turned(geometry, order) for geometry in stored)
         check_slice_axis(grid, case.label)
         check_slice_axis(scan, case.image)
         ratio = locate(grid, scan, file=case.label).ratio[0]
@@ -64,6 +69,7 @@ def survey(
         ratios[case] = ratio * step
     kind = _kind(ratios, labels)
     if kind == THICK:
+        say_same_origins(same_origins, of=len(cases))
         return kind, factor or _whole_ratio(ratios)
     for case in cases:
         if case.thick_image is not None:
@@ -85,6 +91,7 @@ def _kind(ratios: Mapping[Source, float], asked: str | None) -> str:
         elif ratio >= LEAST_THICK_RATIO:
             kind = THICK
         else:
+            check_not_swapped(case)
             raise ValueError(
                 f"a label's slice must be one of the scan's, or at least {LEAST_THICK_RATIO:g} where labels are thick, "
                 f"got {ratio:.4g}: {case.label}"

@@ -66,7 +66,7 @@ class PhantomSettings:
         if not 1 <= self.supersampling <= MOST_SAMPLES:
             raise ValueError(f"supersampling must be from 1 to {MOST_SAMPLES}, got {self.supersampling}")
         if self.noise_hu is not None and not 0 <= self.noise_hu < 200:
-            raise ValueError(f"noise must be from 0 to 200 HU, got {self.noise_hu}")
+            raise ValueError(f"noise must be from 0 to 200 HU, got {self.noise_hu} HU")
         if not 0 <= self.smallest < 1:
             raise ValueError(f"the smallest size must be a quantile from 0 to below 1, got {self.smallest:g}")
         if list(self.classes) != [name for name in CLASSES if name in self.classes] or not self.classes:
@@ -131,4 +131,4 @@ def check_matrix(matrix: tuple[int, int, int], spacing_mm: tuple[float, float, f
             f"{matrix}"
         )
     if not all(SMALLEST_MM <= mm <= LARGEST_MM for mm in spacing_mm):
-        raise ValueError(f"a phantom's spacing must be from {SMALLEST_MM:g} to {LARGEST_MM:g} mm, got {spacing_mm}")
+        raise ValueError(f"a phantom's spacing must be from {SMALLEST_MM:g} to {LARGEST_MM:g} mm, got {spacing_mm} mm")

@@ -62,7 +62,7 @@ def preprocessed(nnunet_folders: SimpleNamespace) -> Path:
 def test_datasets_by_id_and_name(raw: Path) -> None:
     assert dataset_name("7") == dataset_name("Dataset007_Tiny") == "Dataset007_Tiny"
     for other in ("8", "Dataset008_Other"):
-        with pytest.raises(ValueError, match=f"one dataset in nnUNet_raw, got '{other}', which 0 fit"):
+        with pytest.raises(ValueError, match=f"one dataset in nnUNet_raw, got '{other}', and there is no such dataset"):
             dataset_name(other)
 
 

@@ -13,7 +13,8 @@ from nnunetv2_cfseg.benchmark.collect import Results, collect
 from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix
 from nnunetv2_cfseg.benchmark.page import render, sortable
 from nnunetv2_cfseg.benchmark.row import Row
-from nnunetv2_cfseg.benchmark.run import announcement, remember, write_results
+from nnunetv2_cfseg.benchmark.run import announcement, write_results
+from nnunetv2_cfseg.benchmark.settings_file import remember
 from nnunetv2_cfseg.benchmark.tables import Block, blocks, markdown
 
 

@@ -20,7 +20,8 @@ from nnunetv2_cfseg.benchmark.launch import run_cells
 from nnunetv2_cfseg.benchmark.matrix import Cell, Matrix, make_matrix, only_rows, read_matrix
 from nnunetv2_cfseg.benchmark.prepare import prepare
 from nnunetv2_cfseg.benchmark.row import Row
-from nnunetv2_cfseg.benchmark.run import announcement, remember
+from nnunetv2_cfseg.benchmark.run import announcement
+from nnunetv2_cfseg.benchmark.settings_file import remember
 from nnunetv2_cfseg.benchmark.tables import blocks
 from nnunetv2_cfseg.files.atomic_files import write_json
 from nnunetv2_cfseg.files.text_files import read_json
@@ -194,7 +195,7 @@ class TestOrder:
         def outcome(job: Job, _: Path) -> None:
             ended.append(job.name)
 
-        monkeypatch.setattr(launch, "_executor", lambda *_: SimpleNamespace(submit=Job))
+        monkeypatch.setattr(launch, "slurm_executor", lambda *_: SimpleNamespace(submit=Job))
         monkeypatch.setattr(launch, "outcome", outcome)
         monkeypatch.setattr(launch.time, "sleep", lambda _: None)
         matrix = matrix_of(AFTER, COPY, CEILING)
@@ -304,6 +305,7 @@ class TestCell:
         model = nnunet_folders.results / DATASET / "T__P__3d_fullres"
         model.mkdir(parents=True)
         (model / "plans.json").touch()
+        (model / "fold_0").mkdir()
         run_cell(matrix, cell, tmp_path, threads=1)
         (words, _), _ = ran
         assert words[: len(command)] == command

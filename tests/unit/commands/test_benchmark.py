@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from nnunetv2_cfseg.benchmark import run
+from nnunetv2_cfseg.benchmark import checks, run
 from nnunetv2_cfseg.benchmark.matrix import Matrix
 from nnunetv2_cfseg.cli import main
 
@@ -59,13 +60,25 @@ def test_without_a_file(called: list) -> None:
     assert (matrix.folds, matrix.device) == (("0", "1"), "cuda")
 
 
-def test_a_dry_run_runs_nothing(file: Path, called: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_checks_and_runs_nothing(
+    file: Path, called: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checks, "checked_matrix", lambda matrix, *_, **__: matrix)
     assert benchmark(file, "-o", tmp_path / "out", "--dry_run", "--jobs", 2) == 0
     out = capsys.readouterr().out
     assert out.startswith("2 cells, 0 of them done; about 2 min with 2 at a time")
     assert out.splitlines()[1:] == ["  ours on 1, fold 0, seed 1", "  theirs on 1, fold 0, seed 1"]
     assert not called
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_is_refused_as_the_run_is(
+    file: Path, nnunet_folders: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flags in ([], ["--dry_run"]):
+        assert benchmark(file, "-o", tmp_path / "out", *flags) == 2
+        assert "one dataset in nnUNet_raw, got '1'" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -51,9 +51,10 @@ def test_thin_labels_go_to_nnunets_folder(
     assert run("-i", raw, *QUIET, "--factor", "4", "--test_share", "0.25") == 0
     folder = nnunet_folders.raw / "Dataset007_ThinThick"
     captured = capsys.readouterr()
-    line = captured.out.splitlines()[0]
+    line, left_out = captured.out.splitlines()
     assert line.startswith("3 training and 1 test cases, 4 thin slices in a thick one, thick labels simulated")
     assert line.endswith(f": {folder}")
+    assert left_out == "4 thin slices of 4 cases were left out, as no whole slab covers them"
     assert captured.err == ""
     assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 3
     assert len(list((folder / "labelsTs_thin").iterdir())) == 1
@@ -89,6 +90,15 @@ def test_says_what_was_resampled_and_left_out(raw: Path, tmp_path: Path, capsys:
     out = capsys.readouterr().out
     assert "3 training and 0 test cases, 3 thin slices in a thick one, thick labels annotated, " in out
     assert "images of 3 resampled, 1 test images without labels left out: " in out
+
+
+def test_says_where_the_pictures_are(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [flag for flag in QUIET if flag != "--no_pictures"]
+    assert run("-i", raw, "-o", tmp_path, *flags, "--factor", "13") == 0
+    folder = tmp_path / "Dataset007_ThinThick"
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line == f"No thin slice was left out; look at some of the pictures in {folder / 'pictures'}"
+    assert len(list((folder / "pictures").iterdir())) == 4
 
 
 def test_patients_and_flags_reach_the_dataset(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,7 @@ def test_a_gpu_segments_as_a_processor_does(scans: Path, write_model: Write, tmp
     [
         ([], "a model must be named either with -m FOLDER or with -d DATASET"),
         (["-d", "900"], "nnU-Net's folders must be set, and nnUNet_results is not set"),
-        (["-m", "nowhere"], "the model is not trained, its folder does not exist: nowhere"),
+        (["-m", "nowhere"], "a model must be a folder, and there is none: nowhere"),
     ],
 )
 def test_a_model_must_be_named(
@@ -178,6 +178,20 @@ def test_a_model_must_be_named(
     assert predict("-i", scans, "-o", tmp_path / "out", *arguments) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_models_of_the_dataset_are_named(
+    scans: Path, write_model: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_model(folds=("0", "1"))
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
+    assert predict("-i", scans, "-o", tmp_path / "out", "-d", 900, "-tr", "Nobody") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (
+        f"there is no model Nobody__nnUNetCFSegPlans__3d_fullres of {model.parent.name} (-tr, -p, -c); there is "
+        in line
+    )
+    assert f"{model.name} (folds 0, 1): {model.parent}" in line
 
 
 def test_flags_out_of_range(
@@ -191,6 +205,6 @@ def test_flags_out_of_range(
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
     assert predict("-i", scans, "-o", tmp_path, "-d", 901) == 2
     assert (
-        "-d must be the id or the name of one dataset in nnUNet_results, got '901', which 0 fit"
+        "-d must be the id or the name of one dataset in nnUNet_results, got '901', and there is no such dataset"
         in capsys.readouterr().err
     )

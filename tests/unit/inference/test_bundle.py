@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from nnunetv2_cfseg.inference.bundle import Card, load_bundle, write_bundle
 from nnunetv2_cfseg.inference.load_models import load_models
+from nnunetv2_cfseg.nnunet.fold_cases import FoldCases
 
 Write = Callable[..., Path]
 CARD = Card("cc-by-4.0", "Forty scans of phantoms.")
@@ -56,6 +58,22 @@ def test_the_card_says_what_the_model_is(models: list[Any], tmp_path: Path) -> N
         assert text in card
     write_bundle(models, tmp_path / "unmeasured", CARD, {})
     assert "holds no validation/summary.json" in (tmp_path / "unmeasured" / "README.md").read_text()
+
+
+def test_the_card_tells_training_cases_from_validation_cases(models: list[Any], tmp_path: Path) -> None:
+    def card(name: str, *, folds: tuple[str, ...] = ("0", "1"), **cases: Any) -> str:
+        some = [replace(model, folds=folds, networks=model.networks[: len(folds)]) for model in models]
+        write_bundle(some, tmp_path / name, CARD, VALIDATION, **cases)
+        return (tmp_path / name / "README.md").read_text()
+
+    known = {"0": FoldCases(3, 1), "1": FoldCases(2, 2)}
+    assert "| fold | training cases | validation cases |\n|---|---|---|\n| 0 | 3 | 1 |\n| 1 | 2 | 2 |\n\n##" in (
+        card("known", fold_cases=known)
+    )
+    unknown = "The dataset has 4 cases; how many of them each fold was trained on is not known."
+    assert unknown in card("unknown")
+    assert unknown in card("partly_known", fold_cases={"0": FoldCases(3, 1)})
+    assert "All 4 cases of the dataset were trained on." in card("all", folds=("all",))
 
 
 def test_configurations_with_other_weights_do_not_share_a_bundle(write_model: Write, tmp_path: Path) -> None:

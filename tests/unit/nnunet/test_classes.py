@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass, read_classes
+from nnunetv2_cfseg.nnunet.classes import Classes, SegmentationClass, read_classes, read_classes_and_ending
 from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json
 
 
@@ -111,3 +111,9 @@ def test_refuses_what_is_no_dataset_json(tmp_path: Path, content: str, named: st
 def test_refuses_a_missing_dataset_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"dataset.json must be a file, and there is none: .*dataset.json$"):
         read_dataset_json(tmp_path / "dataset.json")
+
+
+def test_classes_and_ending_are_read_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "dataset.json"
+    file.write_text(json.dumps({"labels": {"background": 0, "lesion": 1}, "file_ending": ".nii.gz"}))
+    assert read_classes_and_ending(file) == (read_classes(file), ".nii.gz")

@@ -31,20 +31,20 @@ class TestFind:
 
     def test_in_the_folders_that_are_asked_for(self, folders: SimpleNamespace) -> None:
         assert find_dataset(8) == find_dataset("8", [PREPROCESSED]) == Dataset("Dataset008_Gone")
-        with pytest.raises(ValueError, match=r"-d must be .* in nnUNet_raw, got '8', which 0 fit$"):
+        with pytest.raises(ValueError, match=r"-d must be .* in nnUNet_raw, got '8', and there is no such dataset$"):
             find_dataset(8, [RAW], what="-d")
 
     @pytest.mark.parametrize(
         "dataset", ["9", "Dataset007_*", "Dataset007", "../raw/Dataset007_Tiny", "", "\u0667", "-7"]
     )
     def test_what_is_none(self, folders: SimpleNamespace, dataset: str) -> None:
-        with pytest.raises(ValueError, match=r"which 0 fit$"):
+        with pytest.raises(ValueError, match=r"and there is no such dataset$"):
             find_dataset(dataset)
 
     def test_an_id_that_two_have(self, folders: SimpleNamespace) -> None:
         (folders.results / "Dataset007_Tidy").mkdir()
         assert find_dataset(7, [RAW]).name == "Dataset007_Tiny"
-        with pytest.raises(ValueError, match=r"which 2 fit: Dataset007_Tidy, Dataset007_Tiny$"):
+        with pytest.raises(ValueError, match=r"which 2 datasets are: Dataset007_Tidy, Dataset007_Tiny$"):
             find_dataset(7)
 
     def test_folders_that_are_not_set(self, folders: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -357,7 +357,8 @@ class TestRefusals:
 
     def test_of_a_dataset_that_is_not_there(self, ct: Planning) -> None:
         with pytest.raises(
-            ValueError, match=r"-d must be the id or the name of one dataset in nnUNet_raw .*, got '902', which 0 fit"
+            ValueError,
+            match=r"-d must be the id or the name of one dataset in nnUNet_raw .*, got '902', and there is no",
         ):
             plan_and_preprocess([902], progress=False)
 
@@ -368,6 +369,6 @@ class TestRefusals:
         assert ct.written() == []
 
     def test_of_one_dataset_comes_before_work_on_another(self, ct: Planning) -> None:
-        with pytest.raises(ValueError, match=r"got .902., which 0 fit"):
+        with pytest.raises(ValueError, match=r"got .902., and there is no such dataset"):
             plan_and_preprocess([901, 902], num_processes_fingerprint=1, progress=False)
         assert ct.written() == []

@@ -439,7 +439,7 @@ def test_settings_are_checked(settings: SettingsOf) -> None:
         ({"factor": 4, "labels": "both"}, "labels must be thin or thick, got 'both'"),
         ({"factor": 4, "threshold": 0.0}, "must be above 0 and at most 1, got 0"),
         ({"factor": 4, "labels": "thick", "thickness_mm": -1.0}, "a thickness must be > 0 .* mm, got -1"),
-        ({"factor": 4, "thickness_mm": 5.0}, "only for annotated thick slices, got 5 for thin labels"),
+        ({"factor": 4, "thickness_mm": 5.0}, "only for annotated thick slices, got 5 mm for thin labels"),
     ]
     for choice, named in wrong:
         with pytest.raises(ValueError, match=named):

@@ -130,3 +130,16 @@ def test_every_case_needs_its_thick_image(fill: Fill) -> None:
     folder = fill("raw", "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", description="x")
     with pytest.raises(ValueError, match=r"and a is in .*raw/imagesTr and not in .*thick$"):
         find_sources(folder, None, fill("thick", "b_0000.nii.gz"))
+
+
+def test_folders_that_are_swapped_by_their_names(fill: Fill) -> None:
+    images, labels = fill("scans", "a_0000.nii.gz"), fill("annotations", "a.nii.gz", x=1)
+    with pytest.raises(ValueError, match=r"-i and -l look swapped: .*a_0000.nii.gz is among the labels"):
+        find_sources(labels, images)
+
+
+def test_labels_with_a_channel_number(fill: Fill) -> None:
+    images, labels = fill("scans", "a_0000.nii.gz"), fill("annotations", "a_0000.nii.gz", x=1)
+    named = r"labels have no channel number, so a_0000.nii.gz must be named a.nii.gz: .*annotations$"
+    with pytest.raises(ValueError, match=named):
+        find_sources(images, labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,3 +81,23 @@ def test_refusals(case: CaseOf, ratios: tuple[float, ...], asked: dict[str, Any]
 def test_thin_labels_have_no_thick_images(case: CaseOf) -> None:
     with pytest.raises(ValueError, match=r"must be thick if thick images are given, and are thin: .*nrrd$"):
         look(case(1, thick_image=True), factor=4)
+
+
+def test_thick_labels_with_their_scans_origin_are_said_once(
+    case: CaseOf, make_grid: Any, write: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = make_grid((20, 3, 4), (1.0, 1.0, 1.0))
+    thick = replace(grid.with_slices(0, 5.0, 3), origin_mm=grid.origin_mm)
+    scan, label = write(np.zeros(grid.shape, np.int16), grid), write(np.zeros(thick.shape, np.uint8), thick)
+    wrong = [Source(name, "Tr", scan, label) for name in ("second", "third")]
+    assert look(case(5, name="first"), *wrong) == ("thick", 5)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: the thick labels of 2 of 3 cases, the first is second, have the scan's own origin")
+
+
+def test_labels_that_begin_where_their_scan_begins_are_not_warned_of(
+    case: CaseOf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    look(case(5), case(5, spacing_mm=0.625))
+    look(case(1), factor=4)
+    assert capsys.readouterr().err == ""
