@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing.pool
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from fixtures.threads import draw_fewer_voxels, use_threads_for_processes
 from fixtures.warm_commands import WarmCommands
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
@@ -92,6 +92,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesTogethe
     return FilesTogether(config, log)
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Three processes for two cores: a third of the time tests wait, for budgets of trainings and for kills."""
+    cores = len(os.sched_getaffinity(0))
+    return cores + cores // 2
+
+
 @pytest.fixture(scope="session")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmCommands]:
     """Console scripts, without the seconds that their imports take."""
@@ -110,48 +116,22 @@ def nnunet_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNam
     return SimpleNamespace(**{name.removeprefix("nnUNet_"): folder for name, folder in folders.items()})
 
 
-def use_threads_for_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nnU-Net's planning, validation and evaluation run in threads: spawned processes import it for seconds.
-
-    Its fingerprint also draws fewer voxels: 1e8 in all take seconds, however small the scans.
-    """
-    from nnunetv2.evaluation import evaluate_predictions
-    from nnunetv2.experiment_planning import verify_dataset_integrity
-    from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor
-    from nnunetv2.preprocessing.preprocessors import default_preprocessor
-    from nnunetv2.training.nnUNetTrainer import nnUNetTrainer
-    from nnunetv2.utilities import utils
-
-    context = SimpleNamespace(Pool=multiprocessing.pool.ThreadPool)
-    for module in (
-        evaluate_predictions,
-        fingerprint_extractor,
-        default_preprocessor,
-        nnUNetTrainer,
-        verify_dataset_integrity,
-    ):
-        monkeypatch.setattr(module, "multiprocessing", SimpleNamespace(get_context=lambda _: context))
-    monkeypatch.setattr(utils, "Pool", multiprocessing.pool.ThreadPool)
-    extractor = fingerprint_extractor.DatasetFingerprintExtractor
-    build = extractor.__init__
-
-    def build_with_fewer_voxels(self: Any, *args: Any, **kwargs: Any) -> None:
-        build(self, *args, **kwargs)
-        self.num_foreground_voxels_for_intensitystats = 1e5
-
-    monkeypatch.setattr(extractor, "__init__", build_with_fewer_voxels)
+def replace_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nnU-Net work in threads of this process, and draw few voxels for a fingerprint."""
+    use_threads_for_processes(monkeypatch.setattr)
+    draw_fewer_voxels(monkeypatch.setattr)
 
 
 @pytest.fixture
 def threads_for_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """nnU-Net's planning, validation and evaluation in threads."""
-    use_threads_for_processes(monkeypatch)
+    replace_processes(monkeypatch)
 
 
 @pytest.fixture(scope="session")
 def switch_to_threads() -> Callable[[pytest.MonkeyPatch], None]:
     """The same as a function, for fixtures that live longer than a test."""
-    return use_threads_for_processes
+    return replace_processes
 
 
 def write_image(file: Path, values: np.ndarray, spacing_mm: Sequence[float]) -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import pytest
 import torch
 from fixtures.warm_commands import WarmCommands
 from nnunetv2.experiment_planning.plan_and_preprocess_api import (
-    extract_fingerprint_dataset,
     plan_experiment_dataset,
 )
+from nnunetv2.inference import predict_from_raw_data
+from nnunetv2.run import run_training
 from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 import nnunetv2_cfseg
 from nnunetv2_cfseg.planners.plan_and_preprocess import plan_and_preprocess
@@ -73,7 +76,7 @@ class nnUNetTrainerCFSegLearns(Short, nnUNetTrainerCFSeg):
 
     def __init__(self, plans, configuration, fold, dataset_json, device):
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_iterations_per_epoch = 15
+        self.num_iterations_per_epoch = 8
         self.num_epochs = 2
 '''
 
@@ -96,6 +99,7 @@ class Workspace:
         for path in (self.raw, self.preprocessed, self.results, self.trainers):
             path.mkdir()
         (self.trainers / "trainers_for_tests.py").write_text(TRAINERS)
+        self.find_trainer = cache(recursive_find_trainer_class_by_name)
 
     def environment(self) -> dict[str, str]:
         """What nnU-Net and this package are steered by."""
@@ -123,9 +127,14 @@ class Workspace:
 
     @contextmanager
     def in_process(self, *, results: Path | None = None) -> Iterator[pytest.MonkeyPatch]:
-        """nnU-Net's functions in this process, their worker processes replaced by threads."""
+        """nnU-Net's functions in this process, their worker processes replaced by threads.
+
+        They look for a trainer in all of nnU-Net's modules, which takes a second, once a session.
+        """
         with pytest.MonkeyPatch.context() as monkeypatch:
             self.switch_to_threads(monkeypatch)
+            for module in (run_training, predict_from_raw_data):
+                monkeypatch.setattr(module, "recursive_find_trainer_class_by_name", self.find_trainer)
             for name, value in self.environment().items():
                 monkeypatch.setenv(name, value)
             if results is not None:
@@ -234,15 +243,8 @@ def workspace(
 
 @pytest.fixture(scope="session")
 def ct(workspace: Workspace) -> int:
-    """A dataset of six CTs with two classes, planned and preprocessed by the command."""
-    workspace.write_raw_dataset(workspace.raw, "Dataset901_CT", cases=6, shape=SHAPE)
-    with workspace.in_process():  # the command finds a fingerprint, and skips drawing 1e8 voxels for one
-        extract_fingerprint_dataset(901, num_processes=1)
-    workspace.run(
-        "cfseg", "plan_and_preprocess", "-d", "901", "-gpu_memory_target", "1", "-np", "1", "-npfp", "1", "--no_pbar"
-    )
-    workspace.shrink_plans("Dataset901_CT")
-    return 901
+    """A dataset of six CTs with two classes, planned and preprocessed."""
+    return workspace.add_dataset(901, "CT")
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 ONE_CELL = ["-d", "901", "-tr", "nnUNetTrainerCFSegShort", "-p", "nnUNetTinyPlans", "--seeds", "1", "--threads", "1",
             "-device", "cpu"]  # fmt: skip
 FLAGS = [*ONE_CELL, "--seeds", "1", "2", "--jobs", "2"]
+DRIVER = Path(__file__).with_name("warm_driver.py")
 COSTS = ["train_s", "predict_s", "predict_s_per_case", "train_peak_gb", "predict_peak_gb"]
 
 
@@ -59,12 +60,13 @@ def test_what_is_done_is_not_done_again(finished: Path, workspace: Any) -> None:
 
 def test_killed_twice_it_ends_with_the_same_table(finished: Path, workspace: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    stopped = when(lambda: any(out.glob("cells/**/fold_0/checkpoint_latest.pth")), workspace, out)
+    cold, warm = ["-m", "nnunetv2_cfseg.cli"], [str(DRIVER), workspace.commands.ready_address()]
+    stopped = when(lambda: any(out.glob("cells/**/fold_0/checkpoint_latest.pth")), workspace, out, cold)
     stopped.send_signal(signal.SIGTERM)
     assert stopped.wait(60) == 130
     nobody_works_in(out)
     assert not any(out.glob("cells/**/train.json"))  # or it was only waited for
-    killed = when(lambda: any(out.glob("cells/**/predict.json")), workspace, out)
+    killed = when(lambda: any(out.glob("cells/**/predict.json")), workspace, out, warm)
     os.killpg(killed.pid, signal.SIGKILL)  # with its jobs, but not the commands that these run
     killed.wait()
     workspace.run("cfseg", "benchmark", *ONE_CELL, "-o", str(out), CFSEG_TEST_EPOCHS="2")
@@ -95,9 +97,9 @@ def test_a_row_starts_from_another_and_one_trains_nothing(workspace: Any, ct: in
     }  # fmt: skip
 
 
-def when(is_time: Callable[[], bool], workspace: Any, out: Path) -> subprocess.Popen:
+def when(is_time: Callable[[], bool], workspace: Any, out: Path, program: list[str]) -> subprocess.Popen:
     """A benchmark that has come so far."""
-    command = [sys.executable, "-m", "nnunetv2_cfseg.cli", "benchmark", *ONE_CELL, "-o", str(out)]
+    command = [sys.executable, *program, "benchmark", *ONE_CELL, "-o", str(out)]
     environment = {**os.environ, **workspace.environment(), "CFSEG_TEST_EPOCHS": "2",
                    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}  # fmt: skip
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -17,11 +17,12 @@ MODEL = ("-tr", "nnUNetTrainerCFSegLearns", "-p", "nnUNetCFSegPlans")
 
 @pytest.fixture(scope="module")
 def model(workspace: Any, ct: int) -> Path:
-    """The folder of fold 0 after ``nnUNetv2_train``, its augmentation in a process of its own."""
+    """The folder of fold 0 after ``nnUNetv2_train``, its augmentation and validation in processes of their own."""
     workspace.run(
         "nnUNetv2_train",
         *(str(ct), "3d_fullres", "0", *MODEL, "-device", "cpu", "--npz"),
         nnUNet_n_proc_DA="1",
+        CFSEG_TEST_PROCESSES="1",
         CFSEG_SEED="1",
     )
     return workspace.results / "Dataset901_CT" / "nnUNetTrainerCFSegLearns__nnUNetCFSegPlans__3d_fullres" / "fold_0"

@@ -157,7 +157,7 @@ def test_takes_the_factor_of_a_thin_thick_json(
         (("good", "poor", "-ref", "exact"), "got: exact"),
         (("good", "poor", "--names", "a"), "got 1: a"),
         (("good", "poor", "--seed", "-1"), "a seed must be >= 0, got -1"),
-        (("good", "poor", "--tolerance", "-1"), "tolerance must be >= 0 mm and finite, got -1"),
+        (("good", "poor", "--tolerance", "-1"), "tolerance must be >= 0 mm and finite, got -1 mm"),
         (("gt", "good"), "no dataset.json, name one with -djfile: gt/dataset.json"),
     ],
 )

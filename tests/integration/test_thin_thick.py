@@ -28,14 +28,14 @@ def trained(workspace: Any, write_raw_dataset: Callable[..., Path], tmp_path_fac
     workspace.run("cfseg", "make_pairs", "-i", str(thin), "-d", "962", "-n", "Pairs", "--factor", str(FACTOR),
         "--threshold", str(THRESHOLD), "-np", "1", "--no_pictures", "--no_pbar")  # fmt: skip
     workspace.run("cfseg", "plan_and_preprocess", "-d", "962", "-pl", "ThinThickPlanner", "-gpu_memory_target", "1",
-        "-np", "1", "-npfp", "1", "--no_pbar")  # fmt: skip
+        "-np", "1", "-npfp", "1", "--no_pbar", CFSEG_TEST_PROCESSES="1")  # fmt: skip
     plans_file = workspace.preprocessed / "Dataset962_Pairs" / f"{PLANS}.json"
     plans = json.loads(plans_file.read_text())
     assert plans["configurations"]["3d_fullres"]["cfseg"]["thin_thick"]["threshold"] == THRESHOLD
     plans["configurations"]["3d_fullres"]["cfseg"]["thin_thick"]["loss"]["weights"]["feature"] = 0.1
     plans_file.write_text(json.dumps(plans))
     workspace.run("nnUNetv2_train", "962", "3d_fullres", "0", "-tr", TRAINER, "-p", PLANS, "-device", "cpu",
-        CFSEG_TIME_BUDGET_S="6")  # fmt: skip
+        CFSEG_TIME_BUDGET_S="3")  # fmt: skip
     return workspace.results / "Dataset962_Pairs"
 
 

@@ -395,7 +395,7 @@ class TestTimedTraining:
     def test_ends_by_the_clock(
         self, trainings: Any, ct: int, stock_plans: str, monkeypatch: pytest.MonkeyPatch, trainer: str
     ) -> None:
-        monkeypatch.setenv("CFSEG_TIME_BUDGET_S", "5")
+        monkeypatch.setenv("CFSEG_TIME_BUDGET_S", "2")
         plans = "nnUNetTinyPlans" if "CFSeg" in trainer else stock_plans
         trained = trainings.train(ct, trainer=trainer, plans=plans)
         assert trained.steps >= 1
@@ -452,12 +452,12 @@ def test_a_training_that_runs_keeps_a_second_one_out_and_ends_with_its_workers(
         while "Epoch 0" not in (tmp_path / "log").read_text():
             assert training.poll() is None
             assert time.monotonic() < deadline
-            time.sleep(0.5)
+            time.sleep(0.1)
         children = Path(f"/proc/{training.pid}/task/{training.pid}/children")
         workers = [int(pid) for pid in children.read_text().split()]
         assert len(workers) >= 2
 
-        second = subprocess.run(line, env=environment, capture_output=True, text=True)
+        second = workspace.commands.run(["nnUNetv2_train", *line[2:]], environment=environment, cwd=tmp_path)
         assert second.returncode == 2
         last = second.stderr.splitlines()[-1]
         assert last.startswith(f"nnUNetv2_train: another training writes to this folder (process {training.pid} on ")

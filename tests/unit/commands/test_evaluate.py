@@ -200,7 +200,7 @@ class TestRefusals:
             ("-np 0", "-np must be from 1 to 256 processes, got 0"),
             ("--seed -1", "a seed must be >= 0, got -1"),
             ("--factor 0", "got 0"),
-            ("--tolerance -1", "got -1"),
+            ("--tolerance -1", "got -1 mm"),
             ("--lesion_overlap 2", "got 2"),
         ],
     )

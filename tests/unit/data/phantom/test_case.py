@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nnunetv2_cfseg.data.phantom import case as case_module
+from nnunetv2_cfseg.data.phantom.blood import Severity
 from nnunetv2_cfseg.data.phantom.case import PhantomCase, draw_classes, make_case
-from nnunetv2_cfseg.data.phantom.head import build_head
+from nnunetv2_cfseg.data.phantom.head import Head, build_head
 from nnunetv2_cfseg.data.phantom.render import Voxels, render
 from nnunetv2_cfseg.data.phantom.settings import CLASSES, FREQUENCIES, PhantomSettings
 
@@ -24,6 +26,26 @@ SETTINGS = PhantomSettings(
 @pytest.fixture(scope="module")
 def case() -> PhantomCase:
     return make_case(SETTINGS, seed=3, index=1)
+
+
+@pytest.fixture(scope="module")
+def heads() -> dict[tuple, Head]:
+    """By the random numbers that they are built from."""
+    return {}
+
+
+@pytest.fixture
+def _each_head_once(heads: dict[tuple, Head], monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what is the same head with other settings; that it is the same again is a test of its own."""
+
+    def build(classes: list[str], rng: np.random.Generator, severity: Severity) -> Head:
+        numbers = rng.bit_generator.seed_seq
+        key = (*classes, *numbers.entropy, *numbers.spawn_key, severity)
+        if key not in heads:
+            heads[key] = build_head(classes, rng, severity)
+        return heads[key]
+
+    monkeypatch.setattr(case_module, "build_head", build)
 
 
 class TestCase:
@@ -63,6 +85,7 @@ class TestCase:
         np.testing.assert_allclose(case.geometry.origin_mm, (-25.5 * 4.2, -23.5 * 4.5, -19.5 * 4.0))
         assert case.geometry.direction == tuple(np.eye(3).ravel())
 
+    @pytest.mark.usefixtures("_each_head_once")
     def test_labels_of_chosen_classes_count_up_from_one(self) -> None:
         bleeding = replace(SETTINGS, frequencies={"ICH": 1.0, "SDH": 1.0})
         all_labels = make_case(bleeding, seed=3, index=1).labels
@@ -90,6 +113,7 @@ class TestCase:
         assert 6 <= provenance["scanner"]["noise_hu"] <= 10
         assert all(0 <= lesion["days"] <= 90 and 15 <= lesion["hu"] <= 80 for lesion in provenance["lesions"])
 
+    @pytest.mark.usefixtures("_each_head_once")
     def test_without_noise_is_smooth(self, case: PhantomCase) -> None:
         still = make_case(replace(SETTINGS, noise_hu=0.0), seed=3, index=1)
         np.testing.assert_array_equal(still.labels, case.labels)
