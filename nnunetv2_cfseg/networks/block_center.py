@@ -119,12 +119,20 @@ class BlockCenterTransformer(nn.Module):
         self.embedding = nn.Linear(channels * patch_voxels, embed_dim)
         self.position = PositionCode(position, self.block_patches, embed_dim)
         self.attention_radius = _checked_radius(attention_radius, position, decoder)
-        self.view = BlockView(
-            self.block_patches, embed_dim // max(1, num_heads), radius=attention_radius, rotary=position == "rotary"
+        self.view, center_view = (
+            BlockView(
+                self.block_patches,
+                embed_dim // max(1, num_heads),
+                radius=attention_radius,
+                rotary=position == "rotary",
+                queries=queries,
+            )
+            for queries in (None, self.center_indices.tolist())
         )
         self.encoder = Encoder(
-            embed_dim, depth, num_heads, hidden_dim, norm=norm, activation=activation, view=self.view
-        )
+            embed_dim, depth, num_heads, hidden_dim, norm=norm, activation=activation,
+            view=self.view, center_view=center_view,
+        )  # fmt: skip
         self.decoder = build_decoder(
             decoder, embed_dim, num_classes, patch_voxels,
             tokens=prod(self.block_patches), centers=len(self.center_indices),

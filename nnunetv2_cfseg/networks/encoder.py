@@ -34,24 +34,21 @@ class MultiHeadAttention(nn.Module):
         self.key_value = nn.Linear(embed_dim, 2 * embed_dim)
         self.out = nn.Linear(embed_dim, embed_dim)
 
-    def forward(
-        self, queries: Tensor, tokens: Tensor, view: BlockView | None = None, query_indices: Tensor | None = None
-    ) -> Tensor:
-        """(M, Q, D), the tokens at ``query_indices``, attends to (M, N, D) as ``view`` lets it; returns (M, Q, D)."""
+    def forward(self, queries: Tensor, tokens: Tensor, view: BlockView | None = None) -> Tensor:
+        """(M, Q, D) attends to (M, N, D) as ``view`` lets it; returns (M, Q, D)."""
         q = self._split_heads(self.query(queries))
         k, v = (self._split_heads(part) for part in self.key_value(tokens).chunk(2, dim=-1))
-        mask = None
         if view is not None:
-            q, k = view.rotate(q, k, query_indices)
-            mask = view.mask_of(query_indices)
-        return self.merge_heads(attend(q, k, v, mask))
+            q, k = view.rotate(q, k)
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))  # (M, H, tokens, D / H)
+        return self.merge_heads(attend(q, k, v, None if view is None else view.mask))
 
     def merge_heads(self, heads: Tensor) -> Tensor:
         """(M, H, Q, D / H) to (M, Q, D)."""
         return self.out(heads.transpose(1, 2).flatten(2))
 
     def _split_heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (M, H, tokens, D / H)
+        return x.unflatten(-1, (self.num_heads, -1))  # (M, tokens, H, D / H)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -103,9 +100,9 @@ class EncoderLayer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(embed_dim)
 
     def forward(self, tokens: Tensor, query_indices: Tensor | None = None, view: BlockView | None = None) -> Tensor:
-        """(M, N, D) to (M, Q, D): all tokens, or only those at ``query_indices``, which still see all of ``view``."""
+        """(M, N, D) to (M, Q, D): all tokens, or only those at ``query_indices``; ``view`` is theirs."""
         seen = self.seen_by_attention(tokens)
-        attended = self.attention(select_tokens(seen, query_indices), seen, view, query_indices)
+        attended = self.attention(select_tokens(seen, query_indices), seen, view)
         return self.after_attention(select_tokens(tokens, query_indices), attended)
 
     def seen_by_attention(self, tokens: Tensor) -> Tensor:
@@ -137,6 +134,7 @@ class Encoder(nn.Module):
         norm: str,
         activation: str,
         view: BlockView | None = None,
+        center_view: BlockView | None = None,
     ) -> None:
         super().__init__()
         if depth < 1:
@@ -146,7 +144,7 @@ class Encoder(nn.Module):
         )
         # Post-norm layers end normalised; a pre-norm stack needs it once, at its end.
         self.final_norm = nn.LayerNorm(embed_dim) if norm == "pre" else nn.Identity()
-        self.view = view
+        self.view, self.center_view = view, center_view
 
     def all_layers(self) -> list[EncoderLayer]:
         """The layers, first to last."""
@@ -156,7 +154,8 @@ class Encoder(nn.Module):
         """(M, N, D) to the centre tokens X^K, (M, Q, D); to all tokens, (M, N, D), if ``center_indices`` is None."""
         for layer in self.layers[:-1]:
             tokens = layer(tokens, view=self.view)
-        return self.final_norm(self.layers[-1](tokens, center_indices, self.view))
+        view = self.view if center_indices is None else self.center_view
+        return self.final_norm(self.layers[-1](tokens, center_indices, view))
 
 
 def select_tokens(tokens: Tensor, indices: Tensor | None) -> Tensor:

@@ -10,6 +10,7 @@ Shapes: N tokens, H heads, d width of a head, p pairs of numbers turned for each
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,7 @@ from nnunetv2_cfseg.networks.patches import Size3
 
 @dataclass(frozen=True)
 class Rotation:
-    """Cosines and sines, (..., N, 3 p), by which queries or keys (..., N, d) are turned."""
+    """Cosines and sines, (N, 3 p), by which queries or keys (..., N, H, d) are turned."""
 
     cos: Tensor
     sin: Tensor
@@ -32,17 +33,11 @@ class Rotation:
         return cls(angles.cos(), angles.sin())
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Turn (..., N, d) in pairs; the remainder of d / 6 stays as it is."""
-        cos, sin = self.cos.to(x.dtype), self.sin.to(x.dtype)
+        """Turn (..., N, H, d) in pairs; the remainder of d / 6 stays as it is."""
+        cos, sin = self.cos[:, None].to(x.dtype), self.sin[:, None].to(x.dtype)
         pairs = cos.shape[-1]
         first, second, rest = x.split([pairs, pairs, x.shape[-1] - 2 * pairs], dim=-1)
         return torch.cat([first * cos - second * sin, first * sin + second * cos, rest], dim=-1)
-
-    def select(self, indices: Tensor | None) -> Rotation:
-        """The rotation of some of the tokens; ``None`` for all."""
-        if indices is None:
-            return self
-        return Rotation(self.cos.index_select(0, indices), self.sin.index_select(0, indices))
 
 
 def frequencies(head_dim: int, span: int) -> Tensor:
@@ -77,39 +72,47 @@ def as_mask(allowed: Tensor) -> Tensor:
 
 
 class BlockView(nn.Module):
-    """What the tokens of a block see of each other.
+    """What queries of a block see of its tokens.
 
     Args:
         block_patches: n, tokens of a block along z, y, x.
         head_dim: d.
         radius: how far a token attends along each axis; ``None`` for the whole block.
         rotary: whether queries and keys are turned by their places.
+        queries: which tokens of the block the queries are, in z, y, x order; ``None`` for all.
     """
 
+    #: What is added to the scores, (Q, N); ``None`` if nothing is.
     mask: Tensor | None
-    cos: Tensor | None
-    sin: Tensor | None
+    query_cos: Tensor
+    query_sin: Tensor
+    key_cos: Tensor
+    key_sin: Tensor
 
-    def __init__(self, block_patches: Size3, head_dim: int, *, radius: int | None, rotary: bool) -> None:
+    def __init__(
+        self,
+        block_patches: Size3,
+        head_dim: int,
+        *,
+        radius: int | None,
+        rotary: bool,
+        queries: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
-        places = token_places(block_patches)
+        keys = token_places(block_patches)
+        places = keys if queries is None else keys[list(queries)]
         span = 2 * (max(block_patches) - 1 if radius is None else radius) + 1
         self.frequencies = frequencies(head_dim, span) if rotary else None
-        rotation = Rotation.of_places(places, self.frequencies) if self.frequencies is not None else None
-        mask = None if radius is None else as_mask(neighbours(places, places, radius))
-        self.register_buffer("mask", mask, persistent=False)
-        self.register_buffer("cos", rotation.cos if rotation else None, persistent=False)
-        self.register_buffer("sin", rotation.sin if rotation else None, persistent=False)
+        self.register_buffer(
+            "mask", None if radius is None else as_mask(neighbours(places, keys, radius)), persistent=False
+        )
+        for name, turned in (("query", places), ("key", keys)):
+            rotation = None if self.frequencies is None else Rotation.of_places(turned, self.frequencies)
+            self.register_buffer(f"{name}_cos", None if rotation is None else rotation.cos, persistent=False)
+            self.register_buffer(f"{name}_sin", None if rotation is None else rotation.sin, persistent=False)
 
-    def rotate(self, q: Tensor, k: Tensor, query_indices: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Turn queries (M, H, Q, d) and keys (M, H, N, d)."""
-        if self.cos is None or self.sin is None:
+    def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn queries (M, Q, H, d) and keys (M, N, H, d)."""
+        if self.frequencies is None:
             return q, k
-        rotation = Rotation(self.cos, self.sin)
-        return rotation.select(query_indices)(q), rotation(k)
-
-    def mask_of(self, query_indices: Tensor | None) -> Tensor | None:
-        """What is added to the scores of the queries, (Q, N)."""
-        if self.mask is None or query_indices is None:
-            return self.mask
-        return self.mask.index_select(0, query_indices)
+        return Rotation(self.query_cos, self.query_sin)(q), Rotation(self.key_cos, self.key_sin)(k)

@@ -102,7 +102,7 @@ class SharedLayer:
         size: Size3 = (z, y, width)
         places = token_places(size).to(x.device) + torch.tensor([first_row, 0, 0], device=x.device)
         rotation = Rotation.of_places(places, self.frequencies.to(x.device))
-        return rotation(x.flatten(0, 2).transpose(0, 1)).transpose(0, 1).unflatten(0, size)
+        return rotation(x.flatten(0, 2)).unflatten(0, size)
 
     def _wanted_tiles(
         self, wanted: Tensor | None, fill: list[tuple[int, int]], tile: Size3, tiles: torch.Size, device: torch.device

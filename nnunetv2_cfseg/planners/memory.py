@@ -117,6 +117,7 @@ class _Network:
     pre_norm: bool
     gelu: bool
     learned_position: bool
+    rotary: bool
     voxel_decoder: tuple[int, int] | None  # features and hidden width
 
     @classmethod
@@ -139,6 +140,7 @@ class _Network:
             pre_norm=given["norm"] == "pre",
             gelu=given["activation"] == "gelu",
             learned_position=given["position"] == "learned",
+            rotary=given["position"] == "rotary",
             voxel_decoder=(given["voxel_features"], given["voxel_hidden"]) if given["decoder"] == "voxel" else None,
         )
 
@@ -177,6 +179,8 @@ class _Network:
         if selected:
             saved += queries * d  # the queries' copy of their tokens, input of the map to q
         saved += queries * d + 2 * n * d  # q, k and v
+        if self.rotary:
+            saved += n * d  # turned keys, beside those that v was made with
         saved += queries * (d + self.heads)  # merged heads, input of the last map; log of the softmax's denominator
         return Stage(
             saved_for_backward=saved,

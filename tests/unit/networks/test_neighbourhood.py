@@ -40,7 +40,7 @@ def test_products_of_turned_vectors_depend_on_where_they_lie_relative_to_each_ot
     offset: tuple[int, int, int], move: tuple[int, int, int], span: int
 ) -> None:
     torch.manual_seed(0)
-    q, k = torch.randn(2, 1, 20, dtype=torch.float64)
+    q, k = torch.randn(2, 1, 1, 20, dtype=torch.float64)
     turns = frequencies(20, span).double()
 
     def product(at: torch.Tensor) -> torch.Tensor:
@@ -54,8 +54,8 @@ def test_all_neighbours_are_told_apart() -> None:
     """27 offsets within a radius of one give 27 different products."""
     turns = frequencies(12, 3).double()
     places = token_places((3, 3, 3)) - 1
-    turned = Rotation.of_places(places, turns)(torch.linspace(1, 2, 12, dtype=torch.float64).expand(27, 12))
-    products = turned @ Rotation.of_places(torch.zeros(1, 3), turns)(torch.linspace(-1, 3, 12).double()[None]).T
+    turned = Rotation.of_places(places, turns)(torch.linspace(1, 2, 12, dtype=torch.float64).expand(27, 1, 12))
+    products = turned[:, 0] @ torch.linspace(-1, 3, 12).double()
     assert len({round(float(value), 9) for value in products}) == 27
 
 
@@ -70,19 +70,19 @@ def test_heads_too_narrow_for_three_axes_are_refused() -> None:
 
 def test_block_without_radius_and_rotation_is_left_alone() -> None:
     view = BlockView((2, 2, 2), 8, radius=None, rotary=False)
-    q, k = torch.randn(2, 1, 2, 8, 8)
-    assert view.mask_of(None) is None
-    assert all(a is b for a, b in zip(view.rotate(q, k, None), (q, k), strict=True))
+    q, k = torch.randn(2, 1, 8, 2, 8)
+    assert view.mask is None
+    assert all(a is b for a, b in zip(view.rotate(q, k), (q, k), strict=True))
     assert not view.state_dict()
 
 
 def test_queries_have_their_own_rows_of_mask_and_rotation() -> None:
-    view = BlockView((3, 1, 1), 8, radius=1, rotary=True)
-    indices = torch.tensor([2])
-    mask = view.mask_of(indices)
-    assert mask is not None
-    assert mask.tolist() == [[-math.inf, 0.0, 0.0]]
-    q = torch.randn(1, 1, 3, 8)
-    whole, _ = view.rotate(q, q, None)
-    some, _ = view.rotate(q[:, :, 2:], q, indices)
-    assert torch.equal(some, whole[:, :, 2:])
+    whole = BlockView((3, 1, 1), 8, radius=1, rotary=True)
+    view = BlockView((3, 1, 1), 8, radius=1, rotary=True, queries=[2])
+    assert view.mask is not None
+    assert view.mask.tolist() == [[-math.inf, 0.0, 0.0]]
+    x = torch.randn(1, 3, 1, 8)
+    q, k = view.rotate(x[:, 2:], x)
+    assert torch.equal(q, whole.rotate(x, x)[0][:, 2:])
+    assert torch.equal(k, whole.rotate(x, x)[1])
+    assert not view.state_dict()

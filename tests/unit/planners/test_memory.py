@@ -63,7 +63,7 @@ def test_floats_saved_for_backward_are_those_autograd_saves(preset_name: str, ce
     blocks = 2
     network = BlockCenterTransformer(1, 5, **arch_kwargs)
     data = torch.randn(blocks, 1, *network.block_size)
-    not_kept = {p.data_ptr() for p in network.parameters()}
+    not_kept = {p.data_ptr() for p in (*network.parameters(), *network.buffers())}
     saved: dict[int, torch.UntypedStorage] = {}
 
     def remember(tensor: torch.Tensor) -> torch.Tensor:
@@ -135,7 +135,7 @@ def test_the_loss_holds_what_it_is_measured_to_hold(classes: int) -> None:
 def test_attention_holds_what_it_is_measured_to_hold(norm: str, is_last: bool) -> None:
     """Of the last layer, which has its centre's tokens alone, and of those before."""
     blocks, tokens, width, centers = 256, 27, 16, 8
-    arch_kwargs = small_arch(block_patches=3, center_patches=2, embed_dim=width, norm=norm, depth=2)
+    arch_kwargs = small_arch("compact", block_patches=3, center_patches=2, embed_dim=width, norm=norm, depth=2)
     layer = EncoderLayer(width, 4, 2 * width, norm=norm, activation="gelu")
     picked = torch.arange(centers) if is_last else None
     leaf = torch.randn(blocks, tokens, width, requires_grad=True)
@@ -162,7 +162,7 @@ def attend_with_residual(layer: EncoderLayer, tokens: torch.Tensor, picked: torc
 #: 27 tokens of 16 floats, 8 of them the centre's, 24 voxels a patch (648 a block, 192 a centre), three windows.
 BY_HAND = _Network(
     channels_in=1, channels=3, classes=5, tokens=27, queries=8, voxels=24, width=16, hidden=40, depth=2, heads=4,
-    pre_norm=True, gelu=True, learned_position=False, voxel_decoder=(6, 7),
+    pre_norm=True, gelu=True, learned_position=False, rotary=False, voxel_decoder=(6, 7),
 )  # fmt: skip
 
 
