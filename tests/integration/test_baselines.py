@@ -1,4 +1,4 @@
-"""Every baseline trains and predicts as any trainer of nnU-Net."""
+"""Every baseline, with its own recipe and with ours, trains and predicts as any trainer of nnU-Net."""
 
 from __future__ import annotations
 
@@ -46,12 +46,13 @@ def plans(workspace: Any, ct: int, stock_plans: str, name: str) -> str:
 
 
 @pytest.mark.usefixtures("_few_weights")
+@pytest.mark.parametrize("prefix", ["nnUNetTrainer", "nnUNetTrainerCompact"])
 @pytest.mark.parametrize("name", CROPS)
 def test_trains_for_two_iterations_and_predicts(
-    trainings: Any, ct: int, plans: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trainings: Any, ct: int, plans: str, name: str, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CFSEG_TIME_BUDGET_S", "0.1")
-    trainer = trainings.trainer(ct, trainer=f"nnUNetTrainer_{name}_timed", plans=plans)
+    trainer = trainings.trainer(ct, trainer=f"{prefix}_{name}_timed", plans=plans)
     trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch, trainer.num_epochs = 2, 1, 1
     trainer.save_every = 100
     trainer.logger.plot_progress_png = lambda folder: None

@@ -17,7 +17,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunetv2_cfseg.networks.presets import PRESETS, preset
 from nnunetv2_cfseg.networks.windows import WINDOWS_HU
-from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME, SIZES, CFSegPlanner
+from nnunetv2_cfseg.planners.cfseg_planner import PLANS_NAME, SIZES
 from nnunetv2_cfseg.planners.plan_and_preprocess import plan_and_preprocess
 
 NAME = "Dataset901_Phantom"
