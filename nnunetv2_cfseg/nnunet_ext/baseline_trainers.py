@@ -23,6 +23,7 @@ from nnunetv2_cfseg.baselines.pytorch3dunet_networks import (
     nnUNetTrainer_UNet3D,
     nnUNetTrainer_UNet3D_timed,
 )
+from nnunetv2_cfseg.baselines.stock_recipe import nnUNetTrainer_CFSegNetwork_timed
 
 __all__ = [
     "nnUNetTrainerCompact_Primus_S_timed",
@@ -31,6 +32,7 @@ __all__ = [
     "nnUNetTrainerCompact_UNETR_timed",
     "nnUNetTrainerCompact_UNet3D_timed",
     "nnUNetTrainerCompact_UNetPlusPlus_timed",
+    "nnUNetTrainer_CFSegNetwork_timed",
     "nnUNetTrainer_Primus_S_timed",
     "nnUNetTrainer_ResidualUNet3D",
     "nnUNetTrainer_ResidualUNet3D_timed",

@@ -38,6 +38,8 @@ class RecipePlanner(ExperimentPlanner):
     batch_size = 2
     #: Names in :data:`~nnunetv2_cfseg.networks.windows.WINDOWS_HU`; without any, nnU-Net's clip range stays.
     window_names: list[str]
+    #: nnU-Net plans a lower resolution where a crop covers less than this share of a scan.
+    lowres_creation_threshold: float
 
     def __init__(
         self,

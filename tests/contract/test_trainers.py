@@ -79,7 +79,7 @@ class TestFinding:
 
     def test_covers_every_trainer_of_the_package(self) -> None:
         from nnunetv2_cfseg.baselines import compact as compact_baselines
-        from nnunetv2_cfseg.baselines import monai_networks, primus, pytorch3dunet_networks
+        from nnunetv2_cfseg.baselines import monai_networks, primus, pytorch3dunet_networks, stock_recipe
         from nnunetv2_cfseg.trainers import cfseg, compact, thin_thick, timed, variants
 
         public = {
@@ -94,6 +94,7 @@ class TestFinding:
                 monai_networks,
                 primus,
                 pytorch3dunet_networks,
+                stock_recipe,
             )
             for name, value in vars(module).items()
             if inspect.isclass(value) and value.__module__ == module.__name__ and name.startswith("nnUNetTrainer")

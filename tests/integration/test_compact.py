@@ -55,3 +55,13 @@ def test_a_seed_repeats(trainings: Any, ct: int, compact_plans: str, monkeypatch
         trainings.into(name)
         weights.append(train(trainings, ct, compact_plans).network.state_dict())
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_our_network_trains_by_nnunets_recipe(trainings: Any, ct: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CFSEG_TIME_BUDGET_S", "0.1")
+    trainer = trainings.trainer(ct, trainer="nnUNetTrainer_CFSegNetwork_timed")
+    trainer.num_epochs = 1
+    trainer.logger.plot_progress_png = lambda folder: None
+    trainer.run_training()
+    assert isinstance(trainer.optimizer, torch.optim.SGD)
+    assert np.isfinite(trainer.logger.get_value("train_losses", step=None)).all()
