@@ -63,7 +63,10 @@ def token_places(size: Size3) -> Tensor:
 
 def neighbours(queries: Tensor, keys: Tensor, radius: int) -> Tensor:
     """Whether places (Q, 3) and (N, 3) lie within a radius of each other along every axis: booleans (Q, N)."""
-    return ((queries[:, None] - keys[None]).abs() <= radius).all(-1)
+    near = torch.ones(len(queries), len(keys), dtype=torch.bool, device=keys.device)
+    for q, k in zip(queries.unbind(1), keys.unbind(1), strict=True):  # one axis after the other takes less memory
+        near &= (q[:, None] - k).abs() <= radius
+    return near
 
 
 def as_mask(allowed: Tensor) -> Tensor:

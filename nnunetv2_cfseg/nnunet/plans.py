@@ -19,6 +19,8 @@ NETWORK_CLASS = "nnunetv2_cfseg.networks.BlockCenterTransformer"
 MOST_ANCESTORS = 20
 #: Most tokens of a block. Attention grows with their square.
 MOST_TOKENS = 2**15
+#: The same where attention has a radius: its mask is built for every pair of tokens.
+MOST_MASKED_TOKENS = 2**12
 MOST_PATCH_VOXELS = 2**18
 
 GREATEST_SIZE = 4096
@@ -69,10 +71,12 @@ class NetworkSizes(Document):
     voxel_hidden: Positive = 32
     windows: Annotated[list[Window | None], Field(max_length=100)] | None = None
     chunk_blocks: Annotated[Whole, Field(ge=1, le=2**20)] = 512
+    attention_radius: Annotated[Whole, Field(ge=1, le=8)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> NetworkSizes:
-        for name, limit in (("patch_size", MOST_PATCH_VOXELS), ("block_patches", MOST_TOKENS)):
+        tokens = MOST_TOKENS if self.attention_radius is None else MOST_MASKED_TOKENS
+        for name, limit in (("patch_size", MOST_PATCH_VOXELS), ("block_patches", tokens)):
             if (product := prod(getattr(self, name))) > limit:
                 raise ValueError(f"the product of {name} must be at most {limit}, got {product}")
         return self

@@ -129,6 +129,29 @@ def test_sizes_of_networks(bundle: Path, size: str, value: float) -> None:
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) * 1024 < MOST_BYTES
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"attention_radius": 9}, "attention_radius"),
+        ({"attention_radius": 10**18}, "attention_radius"),
+        ({"attention_radius": 0}, "attention_radius"),
+        ({"attention_radius": True}, "attention_radius"),
+        ({"attention_radius": 1, "block_patches": 17}, "product of block_patches must be at most 4096, got 4913"),
+        ({"attention_radius": 1, "position": "sine"}, "attention_radius needs the position rotary or none"),
+    ],
+)
+def test_reach_of_attention(bundle: Path, changes: dict[str, Any], sentence: str) -> None:
+    file = bundle / "plans.json"
+    plans = json.loads(file.read_text())
+    plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"].update({"position": "none", **changes})
+    file.write_text(json.dumps(plans))
+    start, peak = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=sentence):
+        load_bundle(bundle)
+    assert time.process_time() - start < MOST_SECONDS
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) * 1024 < MOST_BYTES
+
+
 @pytest.mark.parametrize("content", [REGIONS, {**REGIONS, "labels": {"background": 0, "a": 1, "b": 2, "ignore": 3}}])
 @pytest.mark.parametrize("read", [read_classes, read_raw_dataset_json])
 def test_dataset_json_of_raw_data(tmp_path: Path, content: dict[str, Any], read: Callable[[Path], object]) -> None:
