@@ -127,7 +127,7 @@ class BlockCenterTransformer(nn.Module):
                 rotary=position == "rotary",
                 queries=queries,
             )
-            for queries in (None, self.center_indices.tolist())
+            for queries in (None, center_token_indices(self.block_patches, self.center_patches))
         )
         self.encoder = Encoder(
             embed_dim, depth, num_heads, hidden_dim, norm=norm, activation=activation,
