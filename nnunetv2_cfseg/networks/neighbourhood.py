@@ -18,6 +18,10 @@ from torch import Tensor, nn
 
 from nnunetv2_cfseg.networks.patches import Size3
 
+#: Added to the scores of tokens that must not be seen: their weight becomes exactly 0. It is finite, also twice in
+#: float16, so that a query without any token to see gives numbers and not NaN.
+FORBIDDEN = -1e4
+
 
 @dataclass(frozen=True)
 class Rotation:
@@ -70,8 +74,8 @@ def neighbours(queries: Tensor, keys: Tensor, radius: int) -> Tensor:
 
 
 def as_mask(allowed: Tensor) -> Tensor:
-    """0 where attention is allowed, else minus infinity: what is added to the scores."""
-    return torch.zeros(allowed.shape, device=allowed.device).masked_fill(~allowed, -math.inf)
+    """0 where attention is allowed, else :data:`FORBIDDEN`: what is added to the scores."""
+    return torch.zeros(allowed.shape, device=allowed.device).masked_fill(~allowed, FORBIDDEN)
 
 
 class BlockView(nn.Module):

@@ -21,6 +21,8 @@ CROP_STEP = 8
 #: A feature map is halved along an axis while it has at least twice as many voxels.
 LEAST_FEATURE_MAP = 3
 MOST_STAGES = 5
+#: Fraction of the crops around a foreground voxel.
+FOREGROUND_FRACTION = 0.67
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,11 @@ class CompactPlanner(RecipePlanner):
             "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
         }
         z, y, x = (int(n) for n in padded)
-        return architecture, (z, y, x), self.section(windows=self.windows())
+        return (
+            architecture,
+            (z, y, x),
+            self.section(foreground_fraction=FOREGROUND_FRACTION, hard_background_fraction=0.0, windows=self.windows()),
+        )
 
     def describe(self, name: str, configuration: dict[str, Any]) -> str:
         """One line on a configuration, for the terminal."""

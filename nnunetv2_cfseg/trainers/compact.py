@@ -22,6 +22,9 @@ from nnunetv2_cfseg.trainers.one_sentence import one_sentence
 from nnunetv2_cfseg.trainers.optimization import mixed_precision
 from nnunetv2_cfseg.trainers.recipe import Recipe
 
+#: Fraction of the crops around a foreground voxel, its class drawn evenly, where the plans do not say.
+FOREGROUND_FRACTION = 0.67
+
 
 class CompactRecipe(Recipe):
     """The recipe for networks that segment whole crops; name it before the trainer it is mixed into.
@@ -29,15 +32,15 @@ class CompactRecipe(Recipe):
     Plans without a ``cfseg`` section, such as nnU-Net's own, have no windows, and HU are not changed there.
     """
 
-    foreground_share = 2 / 3
-
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
                  device: torch.device = torch.device("cuda")) -> None:  # fmt: skip
         with one_sentence():
             planned = resolve(plans, configuration, "the plans")
             self.section = CFSegSection.from_plans(planned) if SECTION in planned else None
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.oversample_foreground_percent = self.foreground_share
+        self.oversample_foreground_percent = (
+            FOREGROUND_FRACTION if self.section is None else self.section.foreground_fraction
+        )
         self.probabilistic_oversampling = True
 
     @classmethod

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnunetv2_cfseg.networks.neighbourhood import (
+    FORBIDDEN,
     BlockView,
     Rotation,
     as_mask,
@@ -31,8 +32,12 @@ def test_neighbours_are_within_the_radius_along_every_axis() -> None:
     ]
 
 
-def test_mask_adds_nothing_or_forbids() -> None:
-    assert as_mask(torch.tensor([True, False])).tolist() == [0.0, -math.inf]
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_mask_adds_nothing_or_leaves_no_weight(dtype: torch.dtype) -> None:
+    mask = as_mask(torch.tensor([[True, False], [False, False]])).to(dtype)
+    weights = (torch.tensor([-500.0, 500.0], dtype=dtype) + 2 * mask).softmax(-1)
+    assert weights[0].tolist() == [1.0, 0.0]
+    assert weights[1].isfinite().all()
 
 
 @given(offset=st.tuples(*[st.integers(-3, 3)] * 3), move=st.tuples(*[st.integers(-50, 50)] * 3), span=st.integers(2, 9))
@@ -80,7 +85,7 @@ def test_queries_have_their_own_rows_of_mask_and_rotation() -> None:
     whole = BlockView((3, 1, 1), 8, radius=1, rotary=True)
     view = BlockView((3, 1, 1), 8, radius=1, rotary=True, queries=[2])
     assert view.mask is not None
-    assert view.mask.tolist() == [[-math.inf, 0.0, 0.0]]
+    assert view.mask.tolist() == [[FORBIDDEN, 0.0, 0.0]]
     x = torch.randn(1, 3, 1, 8)
     q, k = view.rotate(x[:, 2:], x)
     assert torch.equal(q, whole.rotate(x, x)[0][:, 2:])
