@@ -13,6 +13,7 @@ from nnunetv2_cfseg.networks.presets import WINDOW_NAMES
 from nnunetv2_cfseg.nnunet.cfseg_section import SECTION, CFSegSection
 from nnunetv2_cfseg.planners.geometry import choose_crop
 from nnunetv2_cfseg.planners.recipe_planner import RecipePlanner
+from nnunetv2_cfseg.trainers.compact import FOREGROUND_FRACTION
 
 COMPACT_PLANS_NAME = "nnUNetCompactPlans"
 UNET = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
@@ -21,8 +22,6 @@ CROP_STEP = 8
 #: A feature map is halved along an axis while it has at least twice as many voxels.
 LEAST_FEATURE_MAP = 3
 MOST_STAGES = 5
-#: Fraction of the crops around a foreground voxel.
-FOREGROUND_FRACTION = 0.67
 
 
 @dataclass(frozen=True)
