@@ -43,7 +43,7 @@ class Plan:
     patch_size: tuple[int, int, int]
     blocks: int
     block_patches: int = 3
-    preset_name: str = "default"
+    preset_name: str = "compact"
     channels: int = 1
     classes: int = 6
 

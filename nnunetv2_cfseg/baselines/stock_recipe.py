@@ -1,6 +1,8 @@
-"""Our network trained by nnU-Net's recipe: what is left of it without ours."""
+"""Our network trained by nnU-Net's recipe, to tell what the network gains from what the recipe gains."""
 
 from __future__ import annotations
+
+import os
 
 import torch
 
@@ -17,6 +19,10 @@ class nnUNetTrainer_CFSegNetwork_timed(nnUNetTrainer_timed):
                  device: torch.device = torch.device("cuda")) -> None:  # fmt: skip
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.enable_deep_supervision = False
+
+    def _do_i_compile(self) -> bool:
+        """Compile only on request, as all trainers of this network."""
+        return "nnUNet_compile" in os.environ and bool(super()._do_i_compile())
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """Do nothing, as the network has a single output."""

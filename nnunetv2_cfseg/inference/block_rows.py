@@ -32,6 +32,7 @@ class BlockRows:
         self._indices = block_token_indices(
             row_of_blocks, network.block_patches, network.center_patches, network.embedding.weight.device
         )  # (M, N)
+        self._tokens: dict[int, Tensor] = {}
         #: Number of blocks encoded so far, and of all blocks including skipped ones.
         self.blocks_encoded, self.blocks = 0, 0
 
@@ -39,11 +40,13 @@ class BlockRows:
         """Logits of a row of centres, (P, c_z w_z, Y, X), Y and X including the padding of the last centres."""
         network = self.network
         first = row * network.center_patches[0]
-        self.rows.forget_before(first)
-        rows = [self.rows[index] for index in range(first, first + network.block_patches[0])]
-        tokens = torch.cat([patch_row.tokens for patch_row in rows])
-        patches = torch.cat([patch_row.patches for patch_row in rows])
-        is_encoded = torch.cat([patch_row.may_be_foreground for patch_row in rows])[self._indices].any(1)
+        planes = range(first, first + network.block_patches[0])
+        self.rows.keep(planes)
+        kept = self._tokens
+        self._tokens = {plane: kept[plane] if plane in kept else self.rows.tokens(plane) for plane in planes}
+        tokens = torch.cat(list(self._tokens.values()))
+        patches = torch.cat([self.rows.patches(plane) for plane in planes])
+        is_encoded = torch.cat([self.rows.may_be_foreground(plane) for plane in planes])[self._indices].any(1)
         indices = self._indices[is_encoded]
         self.blocks += len(self._indices)
         self.blocks_encoded += len(indices)
@@ -52,5 +55,5 @@ class BlockRows:
             for chunk in indices.split(self.chunk_blocks)
             if len(chunk)
         ]  # (M, Q, P, w^3) each
-        logits = self.rows.with_background(centers, is_encoded)
+        logits = self.rows.with_background(centers, is_encoded, centers=len(network.center_indices))
         return unpatch_centers(logits.flatten(2), 1, self._centers, network.center_patches, network.patch_size)[0]

@@ -34,21 +34,6 @@ class Foreground:
     background: Sequence[float]
 
 
-@dataclass(frozen=True)
-class PatchRow:
-    """A row of patches, padding included.
-
-    Attributes:
-        patches: (g_y g_x, C w^3), windowed intensities.
-        tokens: (g_y g_x, D), embedded.
-        may_be_foreground: (g_y g_x,) bool; a voxel beyond the scan counts like the voxel that it repeats.
-    """
-
-    patches: Tensor
-    tokens: Tensor
-    may_be_foreground: Tensor
-
-
 class PatchRows:
     """The rows of a volume, of which the latest are kept.
 
@@ -84,26 +69,47 @@ class PatchRows:
         ]  # fmt: skip
         #: Patches of the continued volume along z, y, x.
         self.grid: Size3 = patch_grid(self._continued.shape, network.patch_size)
-        self._kept: dict[int, PatchRow] = {}
+        self._windows: dict[int, Tensor] = {}
+        self._patches: dict[int, Tensor] = {}
+        self._flags: dict[int, Tensor] = {}
 
-    def __getitem__(self, row: int) -> PatchRow:
-        if row not in self._kept:
-            self._kept[row] = self._embed(row)
-        return self._kept[row]
+    def may_be_foreground(self, row: int) -> Tensor:
+        """Which patches of a row may show foreground, (g_y g_x,) bool.
 
-    def forget_before(self, row: int) -> None:
-        """Free the rows before a row; they are embedded anew if they are asked for again."""
-        self._kept = {index: patch_row for index, patch_row in self._kept.items() if index >= row}
+        A voxel beyond the scan counts like the voxel that it repeats.
+        """
+        if row not in self._flags:
+            self._read(row)
+        return self._flags[row]
 
-    def _embed(self, row: int) -> PatchRow:
-        network = self.network
-        weight = network.embedding.weight
-        depth = network.patch_size[0]
-        window = self._continued.read(row * depth, (row + 1) * depth).to(weight.device)
-        patches = patchify(network.windows(window[None]), network.patch_size).flatten(0, 3).to(weight.dtype)
+    def patches(self, row: int) -> Tensor:
+        """The windowed intensities of a row, (g_y g_x, C w^3)."""
+        if row not in self._patches:
+            if row not in self._windows:
+                self._read(row)
+            windowed = self.network.windows(self._windows.pop(row)[None])
+            dtype = self.network.embedding.weight.dtype
+            self._patches[row] = patchify(windowed, self.network.patch_size).flatten(0, 3).to(dtype)
+        return self._patches[row]
+
+    def tokens(self, row: int) -> Tensor:
+        """The embedded patches of a row, (g_y g_x, D); they are not kept."""
+        return self.network.embedding(self.patches(row))
+
+    def keep(self, rows: range) -> None:
+        """Forget all other rows; they are read anew if they are asked for again."""
+        for kept in (self._windows, self._patches, self._flags):
+            for row in [row for row in kept if row not in rows]:
+                del kept[row]
+
+    def _read(self, row: int) -> None:
+        """Read the voxels of a row, which is all that is kept of it until its patches are asked for."""
+        depth = self.network.patch_size[0]
+        window = self._continued.read(row * depth, (row + 1) * depth).to(self.network.embedding.weight.device)
         may_be_foreground = self._may_be_foreground(window, row * depth)
-        anywhere = patchify(may_be_foreground[None, None], network.patch_size).flatten(0, 3).any(-1)
-        return PatchRow(patches, network.embedding(patches), anywhere)
+        self._flags[row] = patchify(may_be_foreground[None, None], self.network.patch_size).flatten(0, 3).any(-1)
+        if row not in self._patches:
+            self._windows[row] = window
 
     def _may_be_foreground(self, values: Tensor, start: int) -> Tensor:
         """Whether voxels (C, Z, Y, X), from slice ``start`` on, are in foreground's range in any channel, (Z, Y, X)."""
@@ -122,19 +128,19 @@ class PatchRows:
         counts[first:last, y, x] = in_range[first:last, y, x]
         return counts
 
-    def with_background(self, encoded: Sequence[Tensor], is_encoded: Tensor) -> Tensor:
-        """Logits (len(is_encoded), Q, P, w^3) of all centres, from those of the encoded ones and of background.
+    def with_background(self, encoded: Sequence[Tensor], is_encoded: Tensor, *, centers: int) -> Tensor:
+        """Logits (len(is_encoded), Q, P, w^3) of all blocks, from those of the encoded ones and of background.
 
         Args:
-            encoded: logits of some centres each, (M, Q, P, w^3).
-            is_encoded: booleans, one a centre.
+            encoded: logits of some blocks each, (M, Q, P, w^3).
+            is_encoded: booleans, one a block.
+            centers: Q.
         """
         if self.foreground is None:
             return torch.cat(list(encoded)).float()
         background = torch.tensor(self.foreground.background, device=is_encoded.device, dtype=torch.float32)
-        network = self.network
-        centers = len(network.center_indices) if network.attention_radius is None else 1
-        filled = background[:, None].expand(len(is_encoded), centers, -1, prod(network.patch_size)).clone()
+        shape = (len(is_encoded), centers, -1, prod(self.network.patch_size))
+        filled = background[:, None].expand(shape).clone()
         if encoded:
             filled[is_encoded] = torch.cat(list(encoded)).float()
         return filled

@@ -132,7 +132,7 @@ def shorter_than_block(
     phrases = []
     for axis, name in enumerate(("slices", "rows", "columns")):
         planned = configuration.transpose.index(axis)
-        block_mm = network.block_size[planned] * configuration.spacing_mm[planned]
+        block_mm = network.seen_size[planned] * configuration.spacing_mm[planned]
         size_mm = shape[axis] * spacing_mm[axis]
         if size_mm < block_mm:
             count = f"{shape[axis]} {name if shape[axis] != 1 else name[:-1]}"

@@ -20,6 +20,9 @@ from nnunetv2_cfseg.networks.shared_tokens import Rows
 class SharedRows:
     """Rows of centres of a network whose tokens attend to their neighbours.
 
+    Read forwards, every token is computed once. Read backwards, as for scans mirrored along z, each row of centres
+    starts anew with all rows that its layers see.
+
     Args:
         rows: the volume's patches.
         chunk_blocks: tiles of tokens encoded at once, and 8 times as many patches decoded at once.
@@ -44,7 +47,7 @@ class SharedRows:
         grid = is_encoded.shape
         is_encoded = is_encoded.flatten()
         tokens = self._rows_of(len(self.layers), planes.start, planes.stop).tokens[:, y, x].flatten(0, 2)[is_encoded]
-        patches = torch.stack([self._on_grid(self.rows[plane].patches) for plane in planes])[:, y, x]
+        patches = torch.stack([self._on_grid(self.rows.patches(plane)) for plane in planes])[:, y, x]
         patches = patches.flatten(0, 2)[is_encoded]
         self.blocks += len(is_encoded)
         self.blocks_encoded += len(tokens)
@@ -55,9 +58,10 @@ class SharedRows:
             )
             if len(some)
         ]  # (patches, 1, P, w^3) each
-        logits = self.rows.with_background(centers, is_encoded)
-        reach = sum(layer.radius for layer in self.layers)
-        self.rows.forget_before(planes.stop - reach - max(network.halo_patches))
+        logits = self.rows.with_background(centers, is_encoded, centers=1)
+        # Read forwards, the next row of centres needs nothing before these; backwards it is computed anew.
+        halo, reach = max(network.halo_patches), sum(layer.radius for layer in self.layers)
+        self.rows.keep(range(planes.stop - halo, planes.stop + 2 * reach + halo))
         return unpatch_centers(logits.flatten(2), 1, tuple(grid), (1, 1, 1), network.patch_size)[0]
 
     def _on_grid(self, values: Tensor) -> Tensor:
@@ -79,7 +83,7 @@ class SharedRows:
     def _compute(self, level: int, start: int, stop: int) -> Tensor:
         """Rows ``start`` to ``stop`` behind layer ``level``, (stop - start, g_y, g_x, D), computed anew."""
         if level == 0:
-            return torch.stack([self._on_grid(self.rows[row].tokens) for row in range(start, stop)])
+            return torch.stack([self._on_grid(self.rows.tokens(row)) for row in range(start, stop)])
         layer = self.layers[level - 1]
         source = self._rows_of(level - 1, max(0, start - layer.radius), min(self.rows.grid[0], stop + layer.radius))
         reach = sum(later.radius for later in self.layers[level:])
@@ -95,7 +99,7 @@ class SharedRows:
             device = self.network.embedding.weight.device
             return torch.ones(len(planes), *self.rows.grid[1:], dtype=torch.bool, device=device)
         first, last = max(0, planes.start - reach), min(self.rows.grid[0], planes.stop + reach)
-        shows = torch.stack([self._on_grid(self.rows[row].may_be_foreground) for row in range(first, last)])
+        shows = torch.stack([self._on_grid(self.rows.may_be_foreground(row)) for row in range(first, last)])
         return dilated(shows, reach)[planes.start - first : planes.stop - first]
 
 

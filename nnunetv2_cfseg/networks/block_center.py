@@ -179,6 +179,14 @@ class BlockCenterTransformer(nn.Module):
         return tuple(n * w for n, w in zip(self.block_patches, self.patch_size, strict=True))
 
     @property
+    def seen_size(self) -> tuple[int, ...]:
+        """Voxels along z, y, x that a prediction sees: a block, or with a radius 2 K radius + 1 patches."""
+        if self.attention_radius is None:
+            return self.block_size
+        reach = 2 * self.attention_radius * len(self.encoder.layers) + 1
+        return tuple(reach * w for w in self.patch_size)
+
+    @property
     def center_size(self) -> tuple[int, ...]:
         """Voxels of a centre along z, y, x."""
         return tuple(c * w for c, w in zip(self.center_patches, self.patch_size, strict=True))
@@ -236,7 +244,12 @@ class BlockCenterTransformer(nn.Module):
     def _forward_shared(self, x: Tensor) -> Tensor:
         """(C, Z, Y, X) to (P, Z, Y, X) with the tokens of the whole grid, each computed once."""
         patches, features = self._shared_features(x)
-        logits = self.decode(features.flatten(0, 2)[:, None], patches.flatten(0, 2)[:, None])  # (g, 1, P, w^3)
+        chunks = zip(
+            features.flatten(0, 2)[:, None].split(self.chunk_blocks),
+            patches.flatten(0, 2)[:, None].split(self.chunk_blocks),
+            strict=True,
+        )
+        logits = torch.cat([self.decode(some, theirs) for some, theirs in chunks])  # (g, 1, P, w^3)
         volume = unpatch_centers(logits.flatten(2), 1, tuple(features.shape[:3]), (1, 1, 1), self.patch_size)[0]
         z, y, x_size = x.shape[1:]
         return volume[:, :z, :y, :x_size]

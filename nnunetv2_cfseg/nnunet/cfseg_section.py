@@ -22,6 +22,8 @@ MOST_BLOCKS = 100_000
 MOST_FACTOR = 1000
 #: Default fraction of a thick slice that must be lesion before annotators mark it.
 MAJORITY = 0.5
+#: Fraction of the crops around a foreground voxel in plans of CompactPlanner.
+COMPACT_FOREGROUND_FRACTION = 0.67
 #: Values for plans that lack a key because they are older than it, if today's default is another.
 BEFORE_THE_KEY: Mapping[str, Any] = {"hard_background_fraction": 0.0}
 

@@ -10,10 +10,9 @@ from nnunetv2.experiment_planning.experiment_planners.network_topology import ge
 
 from nnunetv2_cfseg.networks.patches import Size3
 from nnunetv2_cfseg.networks.presets import WINDOW_NAMES
-from nnunetv2_cfseg.nnunet.cfseg_section import SECTION, CFSegSection
+from nnunetv2_cfseg.nnunet.cfseg_section import COMPACT_FOREGROUND_FRACTION, SECTION, CFSegSection
 from nnunetv2_cfseg.planners.geometry import choose_crop
 from nnunetv2_cfseg.planners.recipe_planner import RecipePlanner
-from nnunetv2_cfseg.trainers.compact import FOREGROUND_FRACTION
 
 COMPACT_PLANS_NAME = "nnUNetCompactPlans"
 UNET = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
@@ -102,11 +101,10 @@ class CompactPlanner(RecipePlanner):
             "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
         }
         z, y, x = (int(n) for n in padded)
-        return (
-            architecture,
-            (z, y, x),
-            self.section(foreground_fraction=FOREGROUND_FRACTION, hard_background_fraction=0.0, windows=self.windows()),
+        section = self.section(
+            foreground_fraction=COMPACT_FOREGROUND_FRACTION, hard_background_fraction=0.0, windows=self.windows()
         )
+        return architecture, (z, y, x), section
 
     def describe(self, name: str, configuration: dict[str, Any]) -> str:
         """One line on a configuration, for the terminal."""

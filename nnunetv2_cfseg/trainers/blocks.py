@@ -136,7 +136,10 @@ def _draw_kinds(sampling: BlockSampling, rng: np.random.Generator) -> tuple[np.n
     """The kind of each centre (M,), 0 to 2 as in :func:`_voxels_of_kinds`, and whether its block may be cut (M,)."""
     blocks = sampling.blocks_per_crop
     fractions = np.cumsum([sampling.foreground_fraction, sampling.hard_background_fraction])
-    kinds = np.searchsorted(np.round(blocks * fractions), np.arange(blocks), side="right")
+    ends = blocks * fractions
+    if (ends % 1).any():  # of few blocks a fraction is no whole number: right on average
+        ends = np.floor(ends + rng.random())
+    kinds = np.searchsorted(ends, np.arange(blocks), side="right")
     return kinds, rng.random(blocks) < sampling.border_fraction
 
 

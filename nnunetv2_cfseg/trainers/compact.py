@@ -15,18 +15,15 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import Tensor, nn
 
 from nnunetv2_cfseg.networks.windowed import Windowed
-from nnunetv2_cfseg.nnunet.cfseg_section import SECTION, CFSegSection
-from nnunetv2_cfseg.nnunet.plans import resolve
+from nnunetv2_cfseg.nnunet.cfseg_section import COMPACT_FOREGROUND_FRACTION, SECTION, CFSegSection
+from nnunetv2_cfseg.nnunet.plans import NETWORK_CLASS, resolve
 from nnunetv2_cfseg.nnunet.sides import sided_names
 from nnunetv2_cfseg.trainers.one_sentence import one_sentence
 from nnunetv2_cfseg.trainers.optimization import mixed_precision
-from nnunetv2_cfseg.trainers.recipe import Recipe
-
-#: Fraction of the crops around a foreground voxel, its class drawn evenly, where the plans do not say.
-FOREGROUND_FRACTION = 0.67
+from nnunetv2_cfseg.trainers.recipe import RecipeTrainer
 
 
-class CompactRecipe(Recipe):
+class CompactRecipe(RecipeTrainer):
     """The recipe for networks that segment whole crops; name it before the trainer it is mixed into.
 
     Plans without a ``cfseg`` section, such as nnU-Net's own, have no windows, and HU are not changed there.
@@ -38,10 +35,23 @@ class CompactRecipe(Recipe):
             planned = resolve(plans, configuration, "the plans")
             self.section = CFSegSection.from_plans(planned) if SECTION in planned else None
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.oversample_foreground_percent = (
-            FOREGROUND_FRACTION if self.section is None else self.section.foreground_fraction
-        )
+        self.oversample_foreground_percent = self.foreground_fraction()
         self.probabilistic_oversampling = True
+
+    def foreground_fraction(self) -> float:
+        """Fraction of the crops around a foreground voxel, its class drawn evenly."""
+        return COMPACT_FOREGROUND_FRACTION if self.section is None else self.section.foreground_fraction
+
+    def _set_batch_size_and_oversample(self) -> None:
+        """Set nnU-Net's batch size; with several processes each would round the fraction to whole crops."""
+        super()._set_batch_size_and_oversample()
+        self.oversample_foreground_percent = self.foreground_fraction()
+
+    def initialize(self) -> None:
+        """Do nnU-Net's initialisation; the log says if CT is seen without windows."""
+        super().initialize()
+        if _windows(self.configuration_manager.configuration) is None:
+            self.print_to_log_file("The plans name no windows, so the network sees nnU-Net's normalised values.")
 
     @classmethod
     def build_network_architecture(
@@ -107,10 +117,28 @@ class CompactRecipe(Recipe):
 
 
 class nnUNetTrainerCompact(CompactRecipe, nnUNetTrainer):
-    """nnU-Net's own networks with our recipe, for plans of ``CompactPlanner`` or any of nnU-Net's planners."""
+    """nnU-Net's own networks with our recipe, for plans of ``CompactPlanner`` or any of nnU-Net's planners.
+
+    Raises:
+        ValueError: the plans are for the block-centre transformer.
+    """
+
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
+                 device: torch.device = torch.device("cuda")) -> None:  # fmt: skip
+        with one_sentence():
+            architecture = resolve(plans, configuration, "the plans").get("architecture", {})
+            if isinstance(architecture, dict) and architecture.get("network_class_name") == NETWORK_CLASS:
+                raise ValueError(
+                    f"{type(self).__name__} trains networks of nnU-Net's, but these plans are for {NETWORK_CLASS}; "
+                    "train them with nnUNetTrainerCFSeg, or name plans of CompactPlanner"
+                )
+        super().__init__(plans, configuration, fold, dataset_json, device)
 
 
 def _windows(configuration: dict[str, Any]) -> list[dict[str, Any] | None] | None:
     """The windows of each channel that the plans name; None if they name none."""
-    section = configuration.get(SECTION)
-    return section.get("windows") if isinstance(section, dict) else None
+    section, architecture = configuration.get(SECTION), configuration.get("architecture")
+    windows = section.get("windows") if isinstance(section, dict) else None
+    if windows is None and isinstance(architecture, dict):  # plans of CFSegPlanner, for another network
+        windows = architecture.get("arch_kwargs", {}).get("windows")
+    return windows

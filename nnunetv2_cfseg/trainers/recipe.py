@@ -1,13 +1,11 @@
 """The recipe that makes a few minutes count, for any network that nnU-Net trains.
 
 Beside nnU-Net's own training: an optimiser with a warm-up, CT augmented in HU, mirrors only where anatomy allows them,
-bfloat16 on a CPU that multiplies it natively, seeds that repeat a training, steps without a finite gradient skipped,
-torch.compile only on request.
+bfloat16 on a CPU that multiplies it natively, seeds that repeat a training, steps without a finite gradient skipped.
 """
 
 from __future__ import annotations
 
-import os
 from typing import Any, cast
 
 import numpy as np
@@ -24,7 +22,7 @@ from nnunetv2_cfseg.trainers.optimization import WarmupPolyLR
 from nnunetv2_cfseg.trainers.seed import disable_blur_autotuning, read_seed, seed_everything
 
 
-class Recipe(GuardedTrainer):
+class RecipeTrainer(GuardedTrainer):
     """Trains with the recipe; name it before the trainer it is mixed into.
 
     A subclass says how its network is updated (:meth:`build_optimizer`), which axes are mirrored
@@ -33,7 +31,7 @@ class Recipe(GuardedTrainer):
     """
 
     peak_lr = 1e-3
-    weight_decay_share = 1e-2
+    recipe_weight_decay = 1e-2
     warmup_share = 0.03
     max_gradient_norm = 1.0
 
@@ -43,7 +41,7 @@ class Recipe(GuardedTrainer):
             self._seed = read_seed()
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.initial_lr = self.peak_lr
-        self.weight_decay = self.weight_decay_share
+        self.weight_decay = self.recipe_weight_decay
         self.save_every = 10
         self._iteration = self._skipped_steps = 0
 
@@ -68,16 +66,6 @@ class Recipe(GuardedTrainer):
         if self._seed is not None:
             seed_everything(self._seed)
         super().initialize()
-
-    def _do_i_compile(self) -> bool:
-        """Compile only if ``nnUNet_compile`` asks for it; nnU-Net compiles on every GPU unless the variable forbids it.
-
-        Two compiled trainings on a GPU never finished. The problem does not show on a CPU, where nnU-Net never
-        compiles: there inductor takes a minute (58 to 65 s for the smallest network, 73 s for the largest, one core),
-        nothing is recompiled after the first step, and a step then takes 15 % less time. The gain on a GPU has not been
-        measured: of a step's 28 ms there, Muon, which is not compiled, takes 13.
-        """
-        return "nnUNet_compile" in os.environ and bool(super()._do_i_compile())
 
     def configure_optimizers(self, stage: str = "") -> tuple[torch.optim.Optimizer, WarmupPolyLR]:
         """The optimiser, with a warm-up before nnU-Net's schedule; ``stage`` is Primus' and means nothing here."""

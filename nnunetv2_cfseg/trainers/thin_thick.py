@@ -132,7 +132,7 @@ class nnUNetTrainerCFSegThinThick(nnUNetTrainerCFSeg):
         targets = SlabTargets(*batch["target"])
         return [targets.thick, targets.slabs]
 
-    def loss_of(self, batch: dict) -> Tensor:
+    def loss_on_centers(self, batch: dict) -> Tensor:
         """The loss of a batch from :class:`~nnunetv2_cfseg.trainers.sample_slab_blocks.SampleSlabBlocks`.
 
         Args:

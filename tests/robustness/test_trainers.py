@@ -412,13 +412,13 @@ class TestLossThatIsNotFinite:
         return make_trainer(nnUNetTrainerCFSeg, training_plans(), epochs=2)
 
     def spoil(self, trainer: Any, monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
-        loss_of = trainer.loss_on_centers
+        loss_on_centers = trainer.loss_on_centers
 
         def loss(batch: dict) -> torch.Tensor:
-            value = loss_of(batch)
+            value = loss_on_centers(batch)
             return value * math.nan if trainer.steps - 1 in steps else value
 
-        monkeypatch.setattr(trainer, "loss_of", loss)
+        monkeypatch.setattr(trainer, "loss_on_centers", loss)
 
     def test_is_a_step_that_changes_nothing(self, trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self.spoil(trainer, monkeypatch, {1, 4})

@@ -151,5 +151,5 @@ def test_voxels_beyond_the_scan_count_as_those_they_repeat(network: Build, mode:
     torch.testing.assert_close(whole, expected, atol=1e-5, rtol=1e-4)
     # The last patches show slices 12 and 13, which a scan of nine has not: 8 again, or 4 and 3.
     torch.testing.assert_close(some[:, 4:], expected[:, 4:], atol=1e-5, rtol=1e-4)
-    patch_rows = rows[1]._rows.rows._kept  # the last row's
-    assert bool(patch_rows[max(patch_rows)].may_be_foreground.any()) is looked_at
+    flags = rows[1]._rows.rows._flags  # the last row's
+    assert bool(flags[max(flags)].any()) is looked_at

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from nnunetv2_cfseg.inference.patch_rows import Foreground
 from nnunetv2_cfseg.inference.rowwise_logits import RowwiseLogits
 from nnunetv2_cfseg.inference.shared_rows import dilated
 from nnunetv2_cfseg.networks import BlockCenterTransformer
+from nnunetv2_cfseg.networks.shared_tokens import Rows, SharedLayer
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-4}
 BACKGROUND = [4.0, -4.0, -4.0]
@@ -54,25 +57,71 @@ def test_read_backwards_as_flipped() -> None:
     torch.testing.assert_close(pieces, dense(net, scan.flip(1, 3)).flip(1, 3), **TOLERANCE)
 
 
-def test_memory_does_not_grow_with_the_slices() -> None:
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("foreground", [None, Foreground([0.0], [2.0], BACKGROUND)])
+def test_memory_does_not_grow_with_the_slices(backwards: bool, foreground: Foreground | None) -> None:
     """Layers keep the rows that the next one reads, and patches those that may still be asked for."""
-    kept = []
-    for slices in (40, 120):
-        rows = RowwiseLogits(network(), InMemoryVolume(volume(slices, 6, 6)))
-        most = 0
-        for z in range(0, slices, 4):
+    most = {40: 0, 120: 0}
+    for slices in most:
+        rows = RowwiseLogits(network(), InMemoryVolume(volume(slices, 6, 6)), foreground=foreground)
+        starts = list(range(0, slices, 4))
+        for z in reversed(starts) if backwards else starts:
             rows.read(z, z + 4)
             shared = rows._rows
-            most = max(most, len(shared.rows._kept) + sum(len(part.tokens) for part in shared._kept.values()))
-        kept.append(most)
-    assert kept[0] == kept[1]
+            patches = len(shared.rows._patches) + len(shared.rows._windows)
+            most[slices] = max(most[slices], patches + sum(len(part.tokens) for part in shared._kept.values()))
+    assert most[40] == most[120] <= 25
 
 
-def test_each_patch_is_encoded_once() -> None:
+def test_each_token_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = RowwiseLogits(network(), InMemoryVolume(volume(16, 9, 9)))
+    computed: list[int] = []
+    compute = SharedLayer.__call__
+
+    def count(layer: SharedLayer, source: Rows, start: int, stop: int, wanted: Tensor | None = None) -> Tensor:
+        computed.extend(range(start, stop))
+        return compute(layer, source, start, stop, wanted)
+
+    monkeypatch.setattr(SharedLayer, "__call__", count)
     for z in range(16):
         rows.read(z, z + 1)
+    assert max(Counter(computed).values()) == 2  # of two layers
     assert rows.blocks_encoded == rows.blocks == 8 * 6 * 6
+
+
+@settings(max_examples=15)
+@given(
+    shift=st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 4)),
+    mode=st.sampled_from(["edge", "reflect", "mean", "air"]), bright=st.tuples(*[st.integers(0, 8)] * 3),
+)  # fmt: skip
+def test_moved_grids_and_other_ends_of_the_scan(
+    shift: tuple[int, int, int], mode: str, bright: tuple[int, int, int]
+) -> None:
+    """Patches, blocks and their halos have other sizes along each axis."""
+    torch.manual_seed(3)
+    net = BlockCenterTransformer(
+        1, 3, patch_size=(2, 3, 4), block_patches=(3, 4, 5), center_patches=(1, 2, 1), embed_dim=24, depth=2,
+        num_heads=2, norm="pre", position="rotary", attention_radius=1, beyond_scan=mode,
+        windows=[{"mean": 0.0, "std": 100.0, "windows_hu": [(-1000, 1000)]}],
+    ).eval()  # fmt: skip
+    scan = torch.full((1, 9, 9, 9), -9.0) + volume(9, 9, 9)
+    scan[(0, *bright)] = 1.0
+    plain = RowwiseLogits(net, InMemoryVolume(scan), shift=shift)
+    skipping = RowwiseLogits(net, InMemoryVolume(scan), shift=shift, foreground=Foreground([0.0], [2.0], BACKGROUND))
+    whole, some = read_all(plain), read_all(skipping)
+    if shift == (0, 0, 0):
+        torch.testing.assert_close(whole, dense(net, scan), **TOLERANCE)
+    skipped = (some == torch.tensor(BACKGROUND).reshape(3, 1, 1, 1)).all(0)
+    assert not skipped[bright]
+    torch.testing.assert_close(some[:, ~skipped], whole[:, ~skipped], **TOLERANCE)
+
+
+def test_bfloat16_is_near_float32() -> None:
+    net, scan = network(depth=3), volume(14, 10, 9)
+    exact = dense(net, scan)
+    rounded = read_all(RowwiseLogits(net.to(torch.bfloat16), InMemoryVolume(scan)))
+    assert rounded.dtype == torch.float32
+    assert (rounded - exact).abs().mean() < 0.05 * exact.std()
 
 
 @pytest.mark.parametrize("place", [(0, 0, 0), (12, 6, 7), (29, 11, 15)])

@@ -53,18 +53,19 @@ def plan(
     return make
 
 
+@pytest.mark.parametrize("memory_gb", [1, 2])
 @pytest.mark.parametrize("planner", PLANNERS)
-def test_are_as_they_were(planner: str, plan: Callable[..., dict[str, Any]]) -> None:
-    plans = plan(planner, 2)
+def test_are_as_they_were(planner: str, memory_gb: int, plan: Callable[..., dict[str, Any]]) -> None:
+    plans, name = plan(planner, memory_gb), f"{planner} {memory_gb} GB"
     golden = json.loads(GOLDEN.read_text()) if GOLDEN.is_file() else {}
     if os.environ.get("CFSEG_WRITE_GOLDEN_PLANS"):
-        GOLDEN.write_text(json.dumps({**golden, planner: plans}, indent=1) + "\n")
+        GOLDEN.write_text(json.dumps({**golden, name: plans}, indent=1) + "\n")
         return
-    assert plans == golden[planner]
-    assert json.dumps(plans["configurations"]) == json.dumps(golden[planner]["configurations"])  # and in their order
+    assert plans == golden[name]
+    assert json.dumps(plans["configurations"]) == json.dumps(golden[name]["configurations"])  # and in their order
 
 
-def test_a_network_is_planned_for_as_few_as_864_tokens_a_step(plan: Callable[..., dict[str, Any]]) -> None:
+def test_a_network_is_planned_for_as_few_as_six_blocks_a_step(plan: Callable[..., dict[str, Any]]) -> None:
     """Blocks of 216 tokens are halved until a step fits, from 12 to 6, and not to 3."""
     planned = plan("CFSegPlanner", 1)["configurations"].values()
     least_gb = max(gb_of(configuration, blocks=6) for configuration in planned)

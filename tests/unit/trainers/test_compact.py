@@ -15,7 +15,7 @@ from nnunetv2_cfseg.baselines import compact as baselines
 from nnunetv2_cfseg.networks.windowed import Windowed
 from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
 from nnunetv2_cfseg.trainers.compact import CompactRecipe, nnUNetTrainerCompact
-from nnunetv2_cfseg.trainers.recipe import Recipe
+from nnunetv2_cfseg.trainers.recipe import RecipeTrainer
 from nnunetv2_cfseg.trainers.timed import WallClockBudgetMixin
 
 CT = {"mean": 40.0, "std": 20.0, "windows_hu": [[0, 80], [-160, 240]]}
@@ -107,7 +107,7 @@ def test_loss_of_deep_supervision_is_of_all_outputs(trainer: Callable[..., nnUNe
 @pytest.mark.parametrize("baseline", BASELINES, ids=lambda baseline: baseline.__name__)
 def test_baselines_keep_their_network_and_take_the_recipe(baseline: type) -> None:
     for method in ("configure_optimizers", "train_step", "get_training_transforms", "on_train_epoch_start"):
-        assert getattr(baseline, method) is getattr(Recipe, method)
+        assert getattr(baseline, method) is getattr(RecipeTrainer, method)
     assert baseline.loss_of is CompactRecipe.loss_of
     assert baseline.schedule_position is WallClockBudgetMixin.schedule_position
     order = [cls.__name__ for cls in baseline.__mro__]
