@@ -137,9 +137,7 @@ class Matrix:
             "ThinThickPlanner": "nnUNetThinThickPlans", "nnUNetPlannerResEncM": "nnUNetResEncUNetMPlans",
             "nnUNetPlannerResEncL": "nnUNetResEncUNetLPlans", "nnUNetPlannerResEncXL": "nnUNetResEncUNetXLPlans",
         }.get(planner, planner)  # fmt: skip
-        # Named even if it is the default: plans are found by name, and version 0.2.0 had another default.
-        preset = row.preset or ("default" if planner == "CFSegPlanner" else "")
-        preset = f"_{preset}" if preset else ""
+        preset = f"_{row.preset}" if row.preset else ""
         return f"{default}{preset}_{self.gpu_memory_target_gb:g}GB"
 
     def trained_plans(self, row: Row) -> str:

@@ -54,6 +54,8 @@ def _made_by(row: dict[str, Any]) -> dict[str, Any]:
     made_by = {
         key: value for key, value in row.items() if key != "datasets" and value
     }  # earlier versions had fewer settings
+    if made_by.get("preset") == "default":  # which earlier versions wrote where none is named
+        del made_by["preset"]
     changes = row.get("changes")
     if isinstance(changes, dict):
         made_by["changes"] = {new_setting(path): value for path, value in changes.items()}

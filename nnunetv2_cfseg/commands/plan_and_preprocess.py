@@ -20,14 +20,16 @@ def add(commands: argparse._SubParsersAction) -> None:
     flag("-pl", default="CFSegPlanner", metavar="PLANNER",
         help="CFSegPlanner, ThinThickPlanner for a dataset of cfseg make_pairs, or CompactPlanner for a small U-Net "
              "(default: %(default)s)")  # fmt: skip
-    flag("-preset", help="network preset: default, compact, paper or karimi (default: default, and compact for pairs)")
+    flag("-preset", help="network preset: default (which is compact), shared, paper or karimi")
     flag("-gpu_memory_target", type=float, default=None, metavar="GB",
-        help="memory of a training step, which sizes the network (default: 8, with CompactPlanner 1; use 1 for a CPU)")  # fmt: skip
+        help="memory of a training step, which sizes the network (default: 8, with CompactPlanner 1; use 1 for a "
+             "CPU)")  # fmt: skip
     flag(
         "-overwrite_target_spacing", nargs=3, type=float, default=None, metavar="MM", help="z y x spacing of 3d_fullres"
     )
     flag("-overwrite_plans_name", default=None, metavar="NAME",
-        help="name of the plans (default: nnUNetCFSegPlans, nnUNetThinThickPlans or nnUNetCompactPlans, by planner)")  # fmt: skip
+        help="name of the plans (default, by planner: nnUNetCFSegPlans, nnUNetThinThickPlans, "
+             "nnUNetCompactPlans)")  # fmt: skip
     flag("-c", nargs="+", default=None, metavar="CONFIGURATION",
         help="what to preprocess (default: 3d_fullres 3d_lowres, with the other planners 3d_fullres)")  # fmt: skip
     flag("-np", nargs="+", type=int, default=[4], metavar="N", help="processes for preprocessing (default: 4)")

@@ -87,7 +87,10 @@ class CFSegPlanner(RecipePlanner):
             overwrite_target_spacing,
             suppress_transpose,
         )
-        self._stock_threshold = self.lowres_creation_threshold
+        # nnU-Net adds a lower resolution if its crop covers less than a quarter of a scan. Our crops are smaller, and
+        # what a block sees does not depend on them: scale the threshold so that the same scans get one.
+        crop_voxels = next(size.crop_voxels for size in self.sizes if gpu_memory_target_in_gb >= size.at_least_gb)
+        self.lowres_creation_threshold *= crop_voxels / NNUNET_CROP_VOXELS
 
     def plan_network(
         self, spacing_mm: np.ndarray, median_shape: np.ndarray
@@ -104,10 +107,6 @@ class CFSegPlanner(RecipePlanner):
         crop = self.choose_crop(
             spacing_mm, median_shape, center_size=center, block_size=block, max_voxels=size.crop_voxels
         )
-        # nnU-Net adds a lower resolution if its crop covers less than a quarter of a scan. Our crops are smaller, and
-        # what a block sees does not depend on them: scale the threshold so that the same scans get one.
-        if self.lowres_creation_threshold:
-            self.lowres_creation_threshold = self._stock_threshold * prod(crop) / NNUNET_CROP_VOXELS
         architecture = {"network_class_name": NETWORK_CLASS, "arch_kwargs": arch_kwargs, "_kw_requires_import": []}
         return architecture, crop, self.training_section(blocks)
 

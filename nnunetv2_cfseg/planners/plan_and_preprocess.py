@@ -67,7 +67,7 @@ def plan_and_preprocess(
 
     Args:
         planner: a name in ``PLANNERS``.
-        preset: the network; None for the planner's own, ``default`` for scans and ``compact`` for pairs.
+        preset: the network; None for the planner's own.
         plans_name: name of the plans; None for the planner's own.
         configurations: which to preprocess; None for all that the planner plans.
         assume_hu: do not check that CTs are in HU.

@@ -31,8 +31,6 @@ class ThinThickPlanner(CFSegPlanner):
         ValueError: as for :class:`~.cfseg_planner.CFSegPlanner`, or the dataset has no ``thin_thick.json``.
     """
 
-    preset_name = "compact"
-
     def __init__(
         self,
         dataset_name_or_id: str | int,

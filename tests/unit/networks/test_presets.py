@@ -57,7 +57,7 @@ def test_karimi_preset_has_the_published_size() -> None:
 
 
 def test_unknown_preset_is_refused() -> None:
-    with pytest.raises(ValueError, match="the preset must be one of paper, karimi, compact, default, got 'unet'"):
+    with pytest.raises(ValueError, match="one of paper, karimi, compact, shared, default, got 'unet'"):
         preset("unet")
 
 

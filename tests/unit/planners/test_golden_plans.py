@@ -65,15 +65,15 @@ def test_are_as_they_were(planner: str, memory_gb: int, plan: Callable[..., dict
     assert json.dumps(plans["configurations"]) == json.dumps(golden[name]["configurations"])  # and in their order
 
 
-def test_a_network_is_planned_for_as_few_as_six_blocks_a_step(plan: Callable[..., dict[str, Any]]) -> None:
-    """Blocks of 216 tokens are halved until a step fits, from 12 to 6, and not to 3."""
+def test_a_network_is_planned_for_as_few_as_20_blocks_a_step(plan: Callable[..., dict[str, Any]]) -> None:
+    """Blocks of 64 tokens are halved until a step fits, from 40 to 20, and not to 10."""
     planned = plan("CFSegPlanner", 1)["configurations"].values()
-    least_gb = max(gb_of(configuration, blocks=6) for configuration in planned)
+    least_gb = max(gb_of(configuration, blocks=20) for configuration in planned)
     just_enough = plan("CFSegPlanner", least_gb * 1.001)["configurations"].values()
-    assert [one["batch_size"] * one["cfseg"]["blocks_per_crop"] for one in just_enough] == [6] * len(planned)
+    assert [one["batch_size"] * one["cfseg"]["blocks_per_crop"] for one in just_enough] == [20] * len(planned)
     with pytest.raises(ValueError, match=r"no network of the preset 'default' trains within a memory target of"):
         plan("CFSegPlanner", least_gb * 0.999)
-    assert max(gb_of(configuration, blocks=3) for configuration in planned) < least_gb * 0.999
+    assert max(gb_of(configuration, blocks=10) for configuration in planned) < least_gb * 0.999
 
 
 def gb_of(configuration: dict[str, Any], *, blocks: int) -> float:
