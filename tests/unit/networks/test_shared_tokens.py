@@ -114,3 +114,25 @@ def test_gradients_reach_all_weights_of_the_dense_forward() -> None:
     net(scan(8, 8, 8)).sum().backward()
     gradients = [parameter.grad for parameter in net.parameters()]
     assert all(gradient is not None and gradient.isfinite().all() and gradient.any() for gradient in gradients)
+
+
+def test_blocks_compile_to_one_graph() -> None:
+    net = network()
+    blocks = torch.randn(3, 1, *net.block_size)
+    compiled = torch.compile(net, backend="eager", fullgraph=True)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(blocks, centers_only=True), net(blocks, centers_only=True), **TOLERANCE)
+
+
+def test_blocks_in_bfloat16_are_near_float32() -> None:
+    net = network()
+    blocks = torch.randn(3, 1, *net.block_size)
+    exact = net(blocks, centers_only=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = net(blocks, centers_only=True)
+    assert (rounded.float() - exact).abs().mean() < 0.05 * exact.std()
+
+
+def test_a_prediction_sees_what_its_layers_reach() -> None:
+    assert network(depth=3, attention_radius=2).seen_size == (26, 26, 26)
+    assert network(attention_radius=None).seen_size == (8, 8, 8)
