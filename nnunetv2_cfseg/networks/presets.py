@@ -46,11 +46,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "decoder": "voxel",
         "window_names": WINDOW_NAMES,
     },
-    # Small patches, whose tokens all blocks share: ahead on organs, not on phantoms of haemorrhage.
+    # Small patches, whose tokens all blocks share.
     "shared": {
         "patch_voxels": 96,
-        "block_patches": 6,
-        "center_patches": 4,
+        "block_patches": 4,
+        "center_patches": 2,
         "norm": "pre",
         "activation": "gelu",
         "position": "rotary",
