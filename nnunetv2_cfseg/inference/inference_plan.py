@@ -99,7 +99,7 @@ def read_inference_plan(
     dataset = check_document(dataset_json, DatasetJson, dataset_file)
     check_heads(dataset, dataset_file)
     content = resolve(plans, name, plans_file)
-    _require_our_network(content, plans_file)
+    require_our_network(content, plans_file)
     settings = check_document(content, ConfigurationPlans, plans_file, at=f"configurations.{name}")
     _require_known(top, settings, plans_file)
     network = settings.architecture.arch_kwargs
@@ -133,7 +133,12 @@ def read_inference_plan(
     )
 
 
-def _require_our_network(content: Mapping[str, Any], file: str) -> None:
+def require_our_network(content: Mapping[str, Any], file: str) -> None:
+    """Refuse a configuration, including what it inherits, that is for another network.
+
+    Raises:
+        ValueError: it is; the message names the network.
+    """
     architecture = content.get("architecture")
     network = architecture.get("network_class_name") if isinstance(architecture, dict) else None
     if network != NETWORK_CLASS:

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from nnunetv2_cfseg.files.plain_name import fold_name, plain_name
 from nnunetv2_cfseg.files.schema import first_words
-from nnunetv2_cfseg.inference.inference_plan import InferencePlan, read_inference_plan
+from nnunetv2_cfseg.inference.inference_plan import InferencePlan, read_inference_plan, require_our_network
 from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.nnunet.checkpoints import check_finite, check_weights_fit, read_model_checkpoint, without_prefix
 from nnunetv2_cfseg.nnunet.dataset_json import read_dataset_json
-from nnunetv2_cfseg.nnunet.plans import read_plans
+from nnunetv2_cfseg.nnunet.plans import read_plans, resolve
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ def load_model(
     """
     plans, dataset_json = read_plans(folder / "plans.json"), read_dataset_json(folder / "dataset.json")
     plain_name(checkpoint, "-chk")
+    _check_plans_of_folder(plans, folder)
     folds = find_folds(folder, checkpoint) if folds is None else [fold_name(fold) for fold in folds]
     files = [folder / f"fold_{fold}" / checkpoint for fold in folds]
     checkpoints = [read_model_checkpoint(file, trust=trust_checkpoint) for file in files]
@@ -91,6 +92,14 @@ def load_model(
         plans,
         dataset_json,
     )
+
+
+def _check_plans_of_folder(plans: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a model of another network by its plans: its checkpoint would be refused for what it is not."""
+    name, configurations = folder.name.split("__")[-1], plans.get("configurations")
+    if isinstance(configurations, dict) and name in configurations:
+        file = str(folder / "plans.json")
+        require_our_network(resolve(plans, name, file), file)
 
 
 def find_folds(folder: Path, checkpoint: str) -> list[str]:

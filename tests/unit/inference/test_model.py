@@ -121,6 +121,20 @@ def test_models_of_other_networks_are_left_to_nnunet(plans_of: Callable[..., dic
         read_inference_plan(plans_of(fullres={"architecture": unet}), dataset_json, "3d_fullres")
 
 
+def test_models_of_other_networks_are_told_by_their_plans_before_checkpoints_are_read(
+    plans_of: Callable[..., dict], dataset_json: dict, tmp_path: Path
+) -> None:
+    """A U-Net's checkpoint names its encoder twice, which looks as if it were larger than its file."""
+    folder = tmp_path / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    (folder / "fold_0").mkdir(parents=True)
+    unet = {"network_class_name": "dynamic_network_architectures.PlainConvUNet", "arch_kwargs": {}}
+    (folder / "plans.json").write_text(json.dumps(plans_of(fullres={"architecture": unet})))
+    (folder / "dataset.json").write_text(json.dumps(dataset_json))
+    (folder / "fold_0" / "checkpoint_final.pth").write_bytes(b"no checkpoint")
+    with pytest.raises(ValueError, match=r"PlainConvUNet.*; use nnUNetv2_predict.*plans.json"):
+        load_model(folder)
+
+
 def test_labels_and_regions(plans_of: Callable[..., dict], dataset_json: dict) -> None:
     labels = read_inference_plan(plans_of(), dataset_json, "3d_fullres")
     assert (labels.heads, labels.label_values, labels.decision.region_labels) == (3, [0, 1, 2], None)
