@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
 from nnunetv2_cfseg.trainers.cfseg import nnUNetTrainerCFSeg
+from nnunetv2_cfseg.trainers.compile_on_request import CompileOnRequestMixin
 from nnunetv2_cfseg.trainers.timed import nnUNetTrainer_timed
 
 
-class nnUNetTrainer_CFSegNetwork_timed(nnUNetTrainer_timed):
+class nnUNetTrainer_CFSegNetwork_timed(CompileOnRequestMixin, nnUNetTrainer_timed):
     """The network of ``nnUNetCFSegPlans`` on whole crops, with nnU-Net's SGD and augmentation, stopped by the clock."""
 
     build_network_architecture = staticmethod(nnUNetTrainerCFSeg.build_network_architecture)
@@ -19,10 +18,6 @@ class nnUNetTrainer_CFSegNetwork_timed(nnUNetTrainer_timed):
                  device: torch.device = torch.device("cuda")) -> None:  # fmt: skip
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.enable_deep_supervision = False
-
-    def _do_i_compile(self) -> bool:
-        """Compile only on request, as all trainers of this network."""
-        return "nnUNet_compile" in os.environ and bool(super()._do_i_compile())
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """Do nothing, as the network has a single output."""

@@ -57,12 +57,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     Args:
         mask: added to the scores, broadcast to (M, H, Q, N).
     """
-    if q.device.type != "cpu" or not torch.is_grad_enabled():
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask.to(q.dtype))
-    precision = torch.promote_types(q.dtype, torch.float32)
-    q_, k_, v_ = (x.to(precision) for x in (q, k, v))
+    in_float32 = q.device.type == "cpu" and torch.is_grad_enabled()
+    precision = torch.promote_types(q.dtype, torch.float32) if in_float32 else q.dtype
+    mask = None if mask is None else mask.to(precision)
+    if not in_float32:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     with torch.autocast("cpu", enabled=False):
-        heads = F.scaled_dot_product_attention(q_, k_, v_, attn_mask=None if mask is None else mask.to(precision))
+        heads = F.scaled_dot_product_attention(q.to(precision), k.to(precision), v.to(precision), attn_mask=mask)
     return heads.to(q.dtype)
 
 

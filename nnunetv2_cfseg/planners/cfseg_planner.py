@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -43,13 +43,8 @@ SIZES = (
     Size(2, 192, 4, 6, 256, 96**3),
     Size(0, 128, 3, 4, 96, 48**3),
 )
-#: The same for networks whose tokens blocks share: a layer sees one patch further, so they are deeper.
-SHARED_SIZES = (
-    Size(16, 384, 8, 12, 1024, 128**3),
-    Size(6, 256, 6, 8, 512, 112**3),
-    Size(2, 192, 5, 6, 256, 96**3),
-    Size(0, 128, 4, 4, 96, 48**3),
-)
+#: The same for networks whose tokens blocks share: a layer sees one patch further, so the smaller ones are deeper.
+SHARED_SIZES = (*SIZES[:2], replace(SIZES[2], depth=5), replace(SIZES[3], depth=4))
 #: Voxels of a patch where the preset does not say.
 PATCH_VOXELS = 216
 

@@ -41,25 +41,10 @@ class RecipePlanner(ExperimentPlanner):
     #: nnU-Net plans a lower resolution where a crop covers less than this share of a scan.
     lowres_creation_threshold: float
 
-    def __init__(
-        self,
-        dataset_name_or_id: str | int,
-        gpu_memory_target_in_gb: float = 8,
-        preprocessor_name: str = "DefaultPreprocessor",
-        plans_name: str = "nnUNetPlans",
-        overwrite_target_spacing: list[float] | tuple[float, ...] | None = None,
-        suppress_transpose: bool = False,
-    ) -> None:
-        if not gpu_memory_target_in_gb > 0:
-            raise ValueError(f"-gpu_memory_target must be > 0 GB, got {gpu_memory_target_in_gb:g} GB")
-        super().__init__(
-            dataset_name_or_id,
-            gpu_memory_target_in_gb,
-            preprocessor_name,
-            plans_name,
-            overwrite_target_spacing,
-            suppress_transpose,
-        )
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.UNet_vram_target_GB > 0:
+            raise ValueError(f"-gpu_memory_target must be > 0 GB, got {self.UNet_vram_target_GB:g} GB")
 
     def plan_network(
         self, spacing_mm: np.ndarray, median_shape: np.ndarray

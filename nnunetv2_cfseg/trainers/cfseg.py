@@ -6,7 +6,6 @@ loss is computed, without deep supervision.
 
 from __future__ import annotations
 
-import os
 from typing import Any, cast
 
 import torch
@@ -20,6 +19,7 @@ from nnunetv2_cfseg.networks import BlockCenterTransformer
 from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
 from nnunetv2_cfseg.nnunet.plans import resolve
 from nnunetv2_cfseg.trainers.beyond_scan import ContinueLabels, SetAsideBeyondScan, continue_in_augmentation
+from nnunetv2_cfseg.trainers.compile_on_request import CompileOnRequestMixin
 from nnunetv2_cfseg.trainers.crop_loader import crop_loaders
 from nnunetv2_cfseg.trainers.one_sentence import one_sentence
 from nnunetv2_cfseg.trainers.optimization import MuonAdamW, build_optimizer, mixed_precision
@@ -35,9 +35,10 @@ from nnunetv2_cfseg.trainers.sample_blocks import SampleBlocks
 from nnunetv2_cfseg.trainers.storage_order import warn_of_other_orders
 
 
-class nnUNetTrainerCFSeg(RecipeTrainer, nnUNetTrainer):
+class nnUNetTrainerCFSeg(CompileOnRequestMixin, RecipeTrainer, nnUNetTrainer):
     """Trains :class:`~nnunetv2_cfseg.networks.BlockCenterTransformer` from plans made by ``CFSegPlanner``."""
 
+    section: CFSegSection
     peak_lr = 2e-3
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
@@ -79,26 +80,13 @@ class nnUNetTrainerCFSeg(RecipeTrainer, nnUNetTrainer):
         """Muon and AdamW."""
         return build_optimizer(self.block_center_network(), lr=self.initial_lr, weight_decay=self.weight_decay)
 
-    def _do_i_compile(self) -> bool:
-        """Compile only if ``nnUNet_compile`` asks for it; nnU-Net compiles on every GPU unless the variable forbids it.
-
-        Two compiled trainings on a GPU never finished. The problem does not show on a CPU, where nnU-Net never
-        compiles: there inductor takes a minute (58 to 65 s for the smallest network, 73 s for the largest, one core),
-        nothing is recompiled after the first step, and a step then takes 15 % less time. The gain on a GPU has not been
-        measured: of a step's 28 ms there, Muon, which is not compiled, takes 13.
-        """
-        return "nnUNet_compile" in os.environ and bool(super()._do_i_compile())
-
     def mirror_axes(self) -> tuple[int, ...]:
         """The axes that the plans allow."""
         return self.section.mirror_axes
 
-    def hounsfield_statistics(self) -> list[tuple[float, float]] | None:
-        """Mean and std of each channel, if all are CT and the plans do not forbid it."""
-        channels = self.block_center_network().windows.channels
-        if not self.section.hounsfield_jitter or not all(channels):
-            return None
-        return [(channel["mean"], channel["std"]) for channel in channels if channel]
+    def window_channels(self) -> list[dict[str, Any] | None]:
+        """The network's windows."""
+        return self.block_center_network().windows.channels
 
     def crop_factor(self) -> int:
         """Slices in a unit: crops start at a multiple of this along z."""

@@ -15,6 +15,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import Tensor, nn
 
 from nnunetv2_cfseg.networks.windowed import Windowed
+from nnunetv2_cfseg.networks.windows import WindowBank
 from nnunetv2_cfseg.nnunet.cfseg_section import COMPACT_FOREGROUND_FRACTION, SECTION, CFSegSection
 from nnunetv2_cfseg.nnunet.plans import NETWORK_CLASS, resolve
 from nnunetv2_cfseg.nnunet.sides import sided_names
@@ -50,7 +51,7 @@ class CompactRecipe(RecipeTrainer):
     def initialize(self) -> None:
         """Do nnU-Net's initialisation; the log says if CT is seen without windows."""
         super().initialize()
-        if _windows(self.configuration_manager.configuration) is None:
+        if self.window_channels() is None:
             self.print_to_log_file("The plans name no windows, so the network sees nnU-Net's normalised values.")
 
     @classmethod
@@ -68,9 +69,9 @@ class CompactRecipe(RecipeTrainer):
             return super().build_network_architecture(
                 plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
             )
-        count = sum(len(channel["windows_hu"]) if channel else 1 for channel in channels)
+        windowed = WindowBank(channels).out_channels
         network = super().build_network_architecture(
-            plans_manager, configuration_manager, count, num_output_channels, enable_deep_supervision
+            plans_manager, configuration_manager, windowed, num_output_channels, enable_deep_supervision
         )
         return Windowed(network, channels)
 
@@ -89,12 +90,9 @@ class CompactRecipe(RecipeTrainer):
             return self.section.mirror_axes
         return () if sided_names(self.dataset_json["labels"]) else None
 
-    def hounsfield_statistics(self) -> list[tuple[float, float]] | None:
-        """Mean and std of each channel, if all have windows and the plans do not forbid it."""
-        channels = _windows(self.configuration_manager.configuration)
-        if channels is None or not all(channels) or self.section is None or not self.section.hounsfield_jitter:
-            return None
-        return [(channel["mean"], channel["std"]) for channel in channels if channel]
+    def window_channels(self) -> list[dict[str, Any] | None] | None:
+        """The windows that the plans name."""
+        return _windows(self.configuration_manager.configuration)
 
     def loss_of(self, batch: dict) -> Tensor:
         """The loss of a batch.

@@ -6,6 +6,7 @@ bfloat16 on a CPU that multiplies it natively, seeds that repeat a training, ste
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor
 
+from nnunetv2_cfseg.nnunet.cfseg_section import CFSegSection
 from nnunetv2_cfseg.trainers.guarded import GuardedTrainer
 from nnunetv2_cfseg.trainers.hounsfield_transform import HounsfieldJitter, without_unitless_intensity
 from nnunetv2_cfseg.trainers.one_sentence import one_sentence
@@ -26,10 +28,12 @@ class RecipeTrainer(GuardedTrainer):
     """Trains with the recipe; name it before the trainer it is mixed into.
 
     A subclass says how its network is updated (:meth:`build_optimizer`), which axes are mirrored
-    (:meth:`mirror_axes`), in which channels HU are changed (:meth:`hounsfield_statistics`) and what the loss of a batch
-    is (:meth:`loss_of`).
+    (:meth:`mirror_axes`), through which windows each channel is seen (:meth:`window_channels`) and what the loss of a
+    batch is (:meth:`loss_of`).
     """
 
+    #: The ``cfseg`` section of the plans; None for plans without one.
+    section: CFSegSection | None
     peak_lr = 1e-3
     recipe_weight_decay = 1e-2
     warmup_share = 0.03
@@ -53,9 +57,19 @@ class RecipeTrainer(GuardedTrainer):
         """Axes along which training mirrors and prediction may; None for nnU-Net's own choice."""
         raise NotImplementedError
 
-    def hounsfield_statistics(self) -> list[tuple[float, float]] | None:
-        """For each channel the mean and std in HU that undo its normalisation; None to leave nnU-Net's intensities."""
+    def window_channels(self) -> Sequence[dict[str, Any] | None] | None:
+        """The windows of each channel, None for one that is not CT; None if there are no windows at all."""
         raise NotImplementedError
+
+    def hounsfield_statistics(self) -> list[tuple[float, float]] | None:
+        """For each channel the mean and std in HU that undo its normalisation.
+
+        None, to leave nnU-Net's intensities, unless all channels have windows and the plans let HU be changed.
+        """
+        channels = self.window_channels()
+        if channels is None or not all(channels) or self.section is None or not self.section.hounsfield_jitter:
+            return None
+        return [(channel["mean"], channel["std"]) for channel in channels if channel]
 
     def loss_of(self, batch: dict) -> Tensor:
         """The loss of a batch, with a gradient."""
